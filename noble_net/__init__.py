@@ -1,0 +1,1 @@
+"""Networks of biophysically detailed neurons at the price of small matrix products."""

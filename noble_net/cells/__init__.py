@@ -1,0 +1,1 @@
+"""Real cells: families of members, their features, their latent space and their exact solver."""

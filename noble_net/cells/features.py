@@ -1,0 +1,157 @@
+"""What identifies a cell: its F–I curve (threshold and slope) and eFEL features of its step responses.
+
+Definitions used for every family:
+
+- ``I_thr`` (nA): the smallest step of 400 ms that makes the cell fire, by bisection to `THRESHOLD_STEP`.
+- ``s_thr`` (Hz/nA): least-squares slope of the firing rate (inverse mean inter-spike interval) over the
+  steps I_thr + 20, 40 and 80 pA.
+- the rest are eFEL features, of the step −50 pA (passive ones) and I_thr + 80 pA (spiking ones).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from noble_net.errors import MissingExtraError
+from noble_net.spikes import CROSSING, spike_times
+from noble_net.types import DT, Float32, Float64
+
+DELAY, DURATION, TAIL = 100.0, 400.0, 100.0
+"""Time before, during and after a step, ms."""
+
+THRESHOLD_STEP = 0.0025
+"""Resolution of I_thr, nA."""
+
+SLOPE_OFFSETS = (0.02, 0.04, 0.08)
+"""Steps above I_thr that s_thr is fitted to, nA."""
+
+SCAN = (0.1, 0.2, 0.3, 0.4, 0.5)
+"""Coarse F–I scan, nA."""
+
+PASSIVE = ("voltage_base", "sag_amplitude", "decay_time_constant_after_stim", "steady_state_voltage_stimend")
+SPIKING = (
+    "AP1_peak",
+    "AP1_width",
+    "mean_AP_amplitude",
+    "AHP_depth",
+    "AHP_time_from_peak",
+    "inv_first_ISI",
+    "time_to_first_spike",
+    "adaptation_index2",
+    "ISI_CV",
+    "Spikecount",
+    "mean_frequency",
+    "steady_state_voltage",
+)
+
+FEATURES = (
+    "I_thr",
+    "s_thr",
+    "input_resistance",
+    *PASSIVE[:3],
+    *SPIKING,
+)
+"""Columns of a family table, in this order; units: nA, Hz/nA, MΩ, mV, ms, Hz as eFEL gives them."""
+
+Response = Callable[[Float64], Float32]
+"""Injected current, nA, float [samples] → voltage, float [samples + 1]."""
+
+
+def step_current(amplitude: float) -> Float64:
+    """The step protocol's current, nA, float [samples]."""
+    current = np.zeros(round((DELAY + DURATION + TAIL) / DT))
+    current[round(DELAY / DT) : round((DELAY + DURATION) / DT)] = amplitude
+    return current
+
+
+def step_rate(voltage: Float32) -> tuple[int, float, float]:
+    """Spikes during the step, their rate (Hz: inverse mean interval, or count over duration when fewer than
+    three) and the time of the last one as a share of the step (0 when silent)."""
+    spikes = spike_times(voltage[None])[0]
+    spikes = spikes[(spikes >= DELAY) & (spikes < DELAY + DURATION)]
+    if len(spikes) < 3:
+        rate = 1000.0 * len(spikes) / DURATION
+    else:
+        rate = 1000.0 / float(np.mean(np.diff(spikes)))
+    last = float((spikes[-1] - DELAY) / DURATION) if len(spikes) else 0.0
+    return len(spikes), rate, last
+
+
+class Rejected(Exception):
+    """A candidate is not a valid member; the argument is the reason: 'silent' or 'block'."""
+
+
+def measure(respond: Response) -> dict[str, float]:
+    """All `FEATURES` of a cell given its exact response to a current.
+
+    Raises Rejected('silent') when no step up to 0.5 nA makes it fire, Rejected('block') when it stops firing
+    before 70 % of a step of I_thr + 80 pA or fires less at a coarse step ≤ 0.3 nA than at a smaller one.
+    """
+    rates: dict[float, float] = {}
+
+    def fires(amplitude: float) -> bool:
+        count, rate, _ = step_rate(respond(step_current(amplitude)))
+        rates[amplitude] = rate
+        return count > 0
+
+    threshold = _threshold(fires)
+    traces = [respond(step_current(threshold + offset)) for offset in SLOPE_OFFSETS]
+    measured = [step_rate(trace) for trace in traces]
+    slope = float(np.polyfit(SLOPE_OFFSETS, [rate for _, rate, _ in measured], 1)[0])
+    low = [rates[a] for a in SCAN if a in rates and a <= 0.3]
+    if measured[-1][2] < 0.7 or any(b < 0.5 * a for a, b in zip(low, low[1:], strict=False)):
+        raise Rejected("block")
+    passive = respond(step_current(-0.05))
+    values = efel_features(passive, -0.05, PASSIVE)
+    values |= efel_features(traces[-1], threshold + SLOPE_OFFSETS[-1], SPIKING)
+    steady = values.pop("steady_state_voltage_stimend")
+    values["input_resistance"] = (steady - values["voltage_base"]) / -0.05
+    values |= {"I_thr": threshold, "s_thr": slope}
+    return {name: values[name] for name in FEATURES}
+
+
+def _threshold(fires: Callable[[float], bool]) -> float:
+    """Smallest firing amplitude: coarse scan (all of it up to 0.3 nA, for the block check), then bisection."""
+    low, high = 0.0, 0.0
+    for amplitude in SCAN:
+        fired = fires(amplitude)
+        if fired and not high:
+            high = amplitude
+        elif not fired and not high:
+            low = amplitude
+        if high and amplitude >= 0.3:
+            break
+    if not high:
+        raise Rejected("silent")
+    while high - low > THRESHOLD_STEP:
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if fires(middle) else (middle, high)
+    return high
+
+
+def efel_features(voltage: Float32, amplitude: float, names: Sequence[str]) -> dict[str, float]:
+    """eFEL features (mean over occurrences) of one step response; NaN where a feature does not exist."""
+    try:
+        import efel
+    except ImportError as error:
+        raise MissingExtraError("feature extraction (eFEL)", "reference") from error
+    efel.reset()
+    efel.set_setting("Threshold", CROSSING)
+    efel.set_setting("stimulus_current", amplitude)
+    trace = {
+        "T": DT * np.arange(len(voltage)),
+        "V": voltage.astype(np.float64),
+        "stim_start": [DELAY],
+        "stim_end": [DELAY + DURATION],
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found: Mapping[str, Float64 | None] = efel.get_feature_values([trace], list(names))[0]
+    return {name: _mean(found[name]) for name in names}
+
+
+def _mean(values: Float64 | None) -> float:
+    return float(np.mean(values)) if values is not None and len(values) else float("nan")

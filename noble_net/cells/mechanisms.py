@@ -1,0 +1,118 @@
+"""NMODL mechanisms: found in the installed bmtk package, compiled once into a cache folder, loaded into NEURON.
+
+The folder is named by a hash of the sources and of NEURON's version, so a new release of either compiles anew
+and nothing ever mixes. Compilation happens in a temporary folder that is renamed when complete: an interrupted
+one leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+import platformdirs
+
+from noble_net.errors import MissingExtraError, SolverError
+
+_BIONET = Path("utils/scripts/bionet")
+_loaded: Path | None = None
+
+
+def bmtk_folder() -> Path:
+    """Folder of bmtk's Allen models (fits, morphologies, mechanisms). Raises MissingExtraError without bmtk."""
+    spec = importlib.util.find_spec("bmtk")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtraError("the Allen cell models (bmtk)", "reference")
+    return Path(spec.submodule_search_locations[0]) / _BIONET
+
+
+def neuron() -> ModuleType:
+    """The `neuron` package. Raises MissingExtraError when it is not installed."""
+    os.environ.setdefault("NEURON_MODULE_OPTIONS", "-nogui")
+    try:
+        import neuron as module
+    except ImportError as error:
+        raise MissingExtraError("NEURON", "reference") from error
+    return module  # type: ignore[no-any-return]
+
+
+def load_mechanisms() -> Path:
+    """Compile what is not compiled yet and load it into NEURON, once a process; returns the library.
+
+    Raises SolverError when there is no C++ compiler or a mechanism does not compile.
+    """
+    global _loaded
+    if _loaded is None:
+        library = compiled_library()
+        if not neuron().load_mechanisms(str(library.parent.parent), warn_if_already_loaded=False):
+            raise SolverError(f"NEURON could not load the compiled mechanisms in {library}; delete that folder")
+        _loaded = library
+    return _loaded
+
+
+def compiled_library() -> Path:
+    """Path of the compiled mechanisms, compiling them first if need be."""
+    sources = _sources()
+    folder = Path(platformdirs.user_cache_dir("noble-net")) / "mechanisms" / _hash(sources)
+    library = _find_library(folder)
+    if library is None:
+        _compile(sources, folder)
+        library = _find_library(folder)
+    if library is None:
+        raise SolverError(f"nrnivmodl left no library in {folder}; delete that folder and try again")
+    return library
+
+
+def _sources() -> list[Path]:
+    own = Path(str(importlib.resources.files("noble_net.cells"))) / "mod"
+    allen = bmtk_folder() / "mechanisms" / "modfiles"
+    return sorted([*own.glob("*.mod"), *allen.glob("*.mod")], key=lambda path: path.name)
+
+
+def _hash(sources: list[Path]) -> str:
+    digest = hashlib.sha256(f"neuron {version('neuron')} {sys.platform}".encode())
+    for path in sources:
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _find_library(folder: Path) -> Path | None:
+    return next(iter(folder.glob("*/libnrnmech.*")), None)
+
+
+def _compile(sources: list[Path], folder: Path) -> None:
+    neuron()
+    tool = shutil.which("nrnivmodl", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if tool is None:
+        raise SolverError("nrnivmodl, which comes with NEURON, is not beside this Python: reinstall neuron")
+    if not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++", "c++")):
+        raise SolverError(
+            "compiling the cells' NMODL mechanisms needs a C++ compiler and none was found: install one "
+            "(Debian: g++ and make; macOS: the command line tools) or set CXX"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as name:
+        build = Path(name)
+        (build / "mod").mkdir()
+        for path in sources:
+            shutil.copy(path, build / "mod" / path.name)
+        done = subprocess.run([tool, "mod"], cwd=build, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SolverError(f"nrnivmodl failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        try:
+            build.rename(folder)
+        except OSError:
+            # Another process finished the same build first; its result is as good as ours.
+            if _find_library(folder) is None:
+                raise
+        else:
+            build.mkdir()

@@ -1,0 +1,296 @@
+"""The network file: load it, check it, write it back, describe it to editors.
+
+`load_network` turns YAML into a frozen NetworkSpec in internal units, or raises a ConfigError that names
+file, line, key, value and remedy, before anything is built. What needs a core or a family to be known (zones,
+shortest delay) is checked by later stages, which raise `config_error` with the right line.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
+
+from noble_net.distribution import Distribution
+from noble_net.errors import ConfigError
+from noble_net.specification import Quantity, Spec, config_error_of, fault, nearest, validate_document
+from noble_net.specs import (
+    INTEGRATE_AND_FIRE,
+    Count,
+    Duration,
+    Instant,
+    Name,
+    PopulationSpec,
+    ProjectionSpec,
+    Reference,
+    RuleSpec,
+    SampleSpec,
+    SynapseSpec,
+    integrate_and_fire_parameters,
+)
+from noble_net.stimulus_specs import (
+    OrnsteinUhlenbeckSpec,
+    PoissonSpec,
+    RecordSpec,
+    StepSpec,
+    StimulusSpec,
+    VoltageSpec,
+)
+from noble_net.types import DT
+from noble_net.yaml_source import Document, Location, load_document
+
+__all__ = [
+    "INTEGRATE_AND_FIRE",
+    "Distribution",
+    "NetworkSpec",
+    "OrnsteinUhlenbeckSpec",
+    "PoissonSpec",
+    "PopulationSpec",
+    "ProjectionSpec",
+    "RecordSpec",
+    "RuleSpec",
+    "SampleSpec",
+    "StepSpec",
+    "StimulusSpec",
+    "SynapseSpec",
+    "VoltageSpec",
+    "config_error",
+    "dump_network",
+    "json_schema",
+    "load_network",
+    "network_from",
+    "with_overrides",
+]
+
+MAX_CELLS = 2**31 - 1
+_YAML_KEYS = {"source": "from", "target": "to"}
+Weighted = TypeVar("Weighted", ProjectionSpec, PoissonSpec)
+
+
+class NetworkSpec(Spec):
+    """A whole network file, checked and in internal units (ms, mV, nA, nS, pA, Hz).
+
+    Two specs are equal when they describe the same network, whatever file they came from.
+    """
+
+    name: Name
+    """Title of reports, and name of the run's folder."""
+    seed: Annotated[Count, Field(ge=0, le=2**63 - 1)] = 1
+    """Of everything random."""
+    duration: Duration
+    """Simulated time that is kept."""
+    warmup: Instant = 0.0
+    """Simulated first and dropped."""
+    dt: Annotated[float, Quantity("ms")] = DT
+    """The sample: 0.1 ms."""
+    core: Reference = "pv-stream"
+    """Core of every population that names none: a shipped one, or a path."""
+    populations: Annotated[dict[Name, PopulationSpec], Field(min_length=1)]
+    synapses: dict[Name, SynapseSpec] = Field(default={})
+    projections: tuple[ProjectionSpec, ...] = ()
+    stimuli: tuple[StimulusSpec, ...] = ()
+    record: RecordSpec = RecordSpec()
+
+    _document: Document | None = PrivateAttr(default=None)
+
+    @property
+    def source(self) -> Path | None:
+        """The file it was loaded from."""
+        return None if self._document is None else self._document.file
+
+    def core_of(self, population: str) -> str:
+        """Name or path of the core a population runs on."""
+        return self.populations[population].core or self.core
+
+    def where(self, path: Sequence[str | int]) -> Location:
+        """File, line, key and value of a path such as ``("projections", 0, "weight")``.
+
+        Keys may be written as in the file or as attributes of the specs (``source`` for ``from``).
+        """
+        document = self._document or Document(self.model_dump(mode="json", by_alias=True))
+        steps: list[str | int] = []
+        for key in path:
+            attribute = len(steps) > 1 and key in _YAML_KEYS
+            steps.append(_YAML_KEYS[str(key)] if attribute else key)
+        return document.locate(steps)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NetworkSpec):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in NetworkSpec.model_fields)
+
+    @field_validator("dt", mode="after")
+    @classmethod
+    def _one_sample(cls, value: float) -> float:
+        if value != DT:
+            raise fault("every core is made for samples of 0.1 ms", "write `dt: 0.1 ms` or leave it out")
+        return value
+
+    @field_validator("populations", mode="before")
+    @classmethod
+    def _some_population(cls, value: object) -> object:
+        if isinstance(value, Mapping) and not value:
+            raise fault("there is no population", "add one, such as `pv: {family: allen-pv-peri, size: 50}`")
+        return value
+
+    @field_validator("populations", mode="after")
+    @classmethod
+    def _populations_fit_cores(
+        cls, value: dict[str, PopulationSpec], info: ValidationInfo
+    ) -> dict[str, PopulationSpec]:
+        if sum(population.size for population in value.values()) > MAX_CELLS:
+            raise fault(f"more than {MAX_CELLS} cells in all", "make them smaller")
+        return {name: _fit_core(name, each, info.data.get("core")) for name, each in value.items()}
+
+    @field_validator("projections", mode="after")
+    @classmethod
+    def _projections_fit(
+        cls, value: tuple[ProjectionSpec, ...], info: ValidationInfo
+    ) -> tuple[ProjectionSpec, ...]:
+        seen: dict[str, int] = {}
+        for index, projection in enumerate(value):
+            if projection.name in seen:
+                problem = f"projection {seen[projection.name]} has that name, too"
+                raise fault(problem, "names key the random numbers: rename one", (index, "name"))
+            seen[projection.name] = index
+            if "populations" in info.data:
+                _check_ends(projection, info.data["populations"], index)
+        return tuple(_weighted(each, info, (index,)) for index, each in enumerate(value))
+
+    @field_validator("stimuli", mode="after")
+    @classmethod
+    def _stimuli_fit(cls, value: tuple[StimulusSpec, ...], info: ValidationInfo) -> tuple[StimulusSpec, ...]:
+        counts: dict[tuple[str, str], int] = {}
+        named: dict[str, StimulusSpec] = {}
+        for index, stimulus in enumerate(value):
+            if stimulus.to not in info.data.get("populations", {stimulus.to: None}):
+                raise fault(
+                    "unknown population", nearest(stimulus.to, info.data["populations"]), (index, "to")
+                )
+            number = counts.get((stimulus.kind, stimulus.to), 0)
+            counts[stimulus.kind, stimulus.to] = number + 1
+            name = stimulus.name or f"{stimulus.kind}-{stimulus.to}-{number}"
+            if name in named:
+                problem = f"another stimulus is called {name!r}, too"
+                raise fault(problem, "names key the noise: rename one", (index, "name"))
+            update: dict[str, Any] = {"name": name}
+            if stimulus.poisson is not None:
+                update["poisson"] = _weighted(stimulus.poisson, info, (index, "poisson"))
+            named[name] = stimulus.model_copy(update=update)
+        return tuple(named.values())
+
+
+def _fit_core(name: str, population: PopulationSpec, network_core: str | None) -> PopulationSpec:
+    """The population with its integrate-and-fire parameters complete, or with a family."""
+    core = population.core or network_core
+    if core == INTEGRATE_AND_FIRE:
+        parameters = integrate_and_fire_parameters(population.parameters)
+        return population.model_copy(update={"parameters": parameters})
+    if population.family is None and core is not None:
+        remedy = f"add `family: allen-pv-peri`, or `core: {INTEGRATE_AND_FIRE}`"
+        raise fault(f"has no family, which core {core!r} needs", remedy, (name,))
+    if population.parameters and core is not None:
+        remedy = f"remove it, or write `core: {INTEGRATE_AND_FIRE}`"
+        raise fault(f"core {core!r} takes its parameters from the family", remedy, (name, "parameters"))
+    return population
+
+
+def _check_ends(projection: ProjectionSpec, populations: Mapping[str, PopulationSpec], index: int) -> None:
+    """Both populations exist and are large enough for the rule."""
+    for key, end in (("from", projection.source), ("to", projection.target)):
+        if end not in populations:
+            raise fault("unknown population", nearest(end, populations), (index, key))
+    rule, itself = projection.rule, projection.source == projection.target
+    sources, targets = populations[projection.source].size, populations[projection.target].size
+    candidates = sources - (1 if itself and not rule.autapses else 0)
+    if rule.indegree and (candidates < 1 or (rule.indegree > candidates and not rule.multapses)):
+        problem = f"each cell of {projection.target} can have at most {candidates} different afferents"
+        remedy = "lower it" if candidates < 1 else "lower it, or add `multapses: true`"
+        raise fault(problem, remedy, (index, "rule", rule.kind, "indegree"))
+    if rule.kind == "one_to_one" and sources != targets:
+        problem = f"{projection.source} has {sources} cells, {projection.target} has {targets}"
+        raise fault(problem, "make the sizes equal", (index, "rule"))
+    if rule.kind == "one_to_one" and itself and not rule.autapses:
+        problem = "connects every cell of a population to itself"
+        raise fault(problem, "write `one_to_one: {autapses: true}` if meant", (index, "rule"))
+
+
+def _weighted(part: Weighted, info: ValidationInfo, path: tuple[str | int, ...]) -> Weighted:
+    """``part`` with the unit of its weight known; its synapse exists and takes such weights."""
+    synapses: Mapping[str, SynapseSpec] | None = info.data.get("synapses")
+    if synapses is None:
+        return part
+    if part.synapse not in synapses:
+        raise fault("unknown synapse", nearest(part.synapse, synapses), (*path, "synapse"))
+    synapse, weight = synapses[part.synapse], part.weight
+    if weight.unit not in ("", synapse.weight_unit):
+        given = "conductance" if weight.unit == "nS" else "current"
+        problem = f"is a {given}, but synapse {part.synapse} is a {synapse.kind}"
+        remedy = f"give {'nS' if synapse.kind == 'conductance' else 'pA or nA'}"
+        raise fault(problem, remedy, (*path, "weight"))
+    if synapse.kind == "conductance" and weight.lowest < 0:
+        remedy = "give a positive weight" if weight.kind == "constant" else "bound it with `min: 0 nS`"
+        raise fault("a conductance can fall below 0", remedy, (*path, "weight"))
+    return part.model_copy(update={"weight": weight.model_copy(update={"unit": synapse.weight_unit})})
+
+
+def load_network(path: str | Path, overrides: Mapping[str, Any] | None = None) -> NetworkSpec:
+    """Load a network file. Raises ConfigError for the first fault, at its line.
+
+    ``overrides`` replaces top-level values such as ``seed`` and ``duration`` (see ``with_overrides``).
+    """
+    document = load_document(path)
+    spec = validate_document(NetworkSpec, document)
+    spec._document = document
+    return with_overrides(spec, overrides) if overrides else spec
+
+
+def network_from(data: Mapping[str, Any]) -> NetworkSpec:
+    """A network from a mapping written like a network file. Raises ConfigError like `load_network`."""
+    document = Document(dict(data))
+    spec = validate_document(NetworkSpec, document)
+    spec._document = document
+    return spec
+
+
+def with_overrides(spec: NetworkSpec, overrides: Mapping[str, Any]) -> NetworkSpec:
+    """A copy with other top-level values, checked again; quantities as text or floats in internal units.
+
+    Raises ConfigError, naming the override.
+    """
+    values = {name: getattr(spec, name) for name in NetworkSpec.model_fields}
+    try:
+        changed = NetworkSpec.model_validate({**values, **overrides})
+    except ValidationError as error:
+        document = Document({**values, **overrides}, Path("<override>"))
+        raise config_error_of(error, document) from None
+    changed._document = spec._document
+    return changed
+
+
+def dump_network(spec: NetworkSpec) -> str:
+    """The network as YAML with units and all defaults; `load_network` reads back an equal spec."""
+    from ruamel.yaml import YAML
+
+    writer = YAML()
+    writer.width = 110
+    stream = io.StringIO()
+    writer.dump(spec.model_dump(mode="json", by_alias=True, exclude_none=True), stream)
+    return stream.getvalue()
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of the network file, for editors: keys, choices, and quantities as text with units."""
+    schema = NetworkSpec.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "noble-net network"}
+
+
+def config_error(spec: NetworkSpec, path: Sequence[str | int], problem: str, remedy: str = "") -> ConfigError:
+    """A ConfigError at the place of ``path`` in the file that ``spec`` was loaded from."""
+    place = spec.where(path)
+    return ConfigError(
+        problem, file=place.file, line=place.line, key=place.key, value=place.value, remedy=remedy
+    )

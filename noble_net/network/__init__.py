@@ -1,0 +1,1 @@
+"""Networks as frozen arrays, and what drives them: rules, synapses, stimuli, randomness."""

@@ -1,0 +1,173 @@
+"""Stimuli: input that comes from outside the network, as sequences of 0.1 ms samples.
+
+Every stimulus is a pure function of (seed, its name, cell, absolute sample), so any backend can ask for any
+stretch and gets the same numbers. Samples are made in chunks that are kept, because simulators ask for short
+blocks in order; going back in time is allowed but starts an Ornstein-Uhlenbeck process over.
+
+Absolute sample 0 is the start of the warm-up; the times of a step count from its end, as recorded times do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from noble_net.config import NetworkSpec, OrnsteinUhlenbeckSpec, PoissonSpec, StepSpec, StimulusSpec
+from noble_net.distribution import Distribution
+from noble_net.network import kernels
+from noble_net.network.random import cell_uniforms, normals, quantile, stream_key
+from noble_net.network.synapses import fixed_point
+from noble_net.types import DT, Float32, Float64, Int32
+
+CHUNK = 32
+"""Samples made at a time; a multiple of the four that share one random counter."""
+
+
+class OrnsteinUhlenbeck:
+    """Exponentially correlated Gaussian noise, stationary from the first sample, independent per cell.
+
+    x(t + dt) = μ + (x(t) − μ)·e^(−dt/τ) + σ·√(1 − e^(−2dt/τ))·ξ, the exact discretisation. An injected
+    current in nA, or with ``reversal`` (mV) a conductance in nS whose negative values are set to zero.
+    """
+
+    def __init__(self, spec: OrnsteinUhlenbeckSpec, name: str, target: str, cells: int, seed: int) -> None:
+        self.name, self.target, self.reversal = name, target, spec.reversal
+        self._key = stream_key(seed, "noise", name)
+        self._mean = _per_cell(spec.mean, cells, seed, f"{name}/mean")
+        self._sigma, self._decay = spec.sigma, math.exp(-DT / spec.tau)
+        self._deviation: Float64 = np.zeros(cells, np.float64)
+        self._chunk: Float32 = np.empty((cells, CHUNK), np.float32)
+        self._index = -1
+
+    def values(self, start: int, samples: int) -> Float32:
+        """Values float32 [cells, samples] from absolute sample ``start`` on (nA or nS)."""
+        return _joined(self.pieces(start, samples))
+
+    def pieces(self, start: int, samples: int) -> Iterator[Float32]:
+        """The same in consecutive stretches: views of a buffer, each valid until the next is asked for."""
+        for index, part in _chunks(start, samples):
+            self._advance_to(index)
+            yield self._chunk[:, part]
+
+    def _advance_to(self, index: int) -> None:
+        if index < self._index:
+            self._index = -1
+        while self._index < index:
+            self._index += 1
+            noise = normals(self._key, len(self._mean), self._index * CHUNK, CHUNK)
+            first = self._index == 0
+            kernels.ornstein_uhlenbeck(
+                noise, self._deviation, self._sigma, self._decay, first, self._mean, self._chunk
+            )
+            if self.reversal is not None:
+                np.maximum(self._chunk, 0.0, out=self._chunk)
+
+
+class Step:
+    """A current (nA) that is constant between two times and zero elsewhere."""
+
+    reversal: float | None = None
+
+    def __init__(self, spec: StepSpec, name: str, target: str, cells: int, seed: int, warmup: float) -> None:
+        self.name, self.target = name, target
+        self._amplitude = _per_cell(spec.amplitude, cells, seed, f"{name}/amplitude").astype(np.float32)
+        self._start, self._stop = round((spec.start + warmup) / DT), round((spec.stop + warmup) / DT)
+
+    def values(self, start: int, samples: int) -> Float32:
+        """Values float32 [cells, samples] from absolute sample ``start`` on (nA)."""
+        sample = np.arange(start, start + samples)
+        on = (sample >= self._start) & (sample < self._stop)
+        return self._amplitude[:, None] * on.astype(np.float32)
+
+    def pieces(self, start: int, samples: int) -> Iterator[Float32]:
+        """The same in one stretch, or nothing at all where the current is off."""
+        if start < self._stop and start + samples > self._start:
+            yield self.values(start, samples)
+
+
+class Poisson:
+    """Poisson spike trains, one per cell, arriving through a synapse at the start of the sample they fall in.
+
+    ``weight`` float32 [cells], nS or pA, is drawn once per cell.
+    """
+
+    def __init__(self, spec: PoissonSpec, name: str, target: str, cells: int, seed: int) -> None:
+        self.name, self.target, self.synapse = name, target, spec.synapse
+        self.weight: Float32 = _per_cell(spec.weight, cells, seed, f"{name}/weight").astype(np.float32)
+        self.fixed_weight = fixed_point(self.weight.astype(np.float64))
+        self._key = stream_key(seed, "noise", name)
+        self._expected = spec.rate * DT / 1000.0
+        self._chunk: Int32 = np.empty((cells, CHUNK), np.int32)
+        self._index = -1
+
+    def counts(self, start: int, samples: int) -> Int32:
+        """Number of events int32 [cells, samples] from absolute sample ``start`` on."""
+        return np.concatenate([piece.copy() for piece in self.pieces(start, samples)], axis=1)
+
+    def pieces(self, start: int, samples: int) -> Iterator[Int32]:
+        """The same in consecutive stretches: views of a buffer, each valid until the next is asked for."""
+        for index, part in _chunks(start, samples):
+            if index != self._index:
+                kernels.poisson_counts(self._key, self._expected, index * CHUNK, self._chunk)
+                self._index = index
+            yield self._chunk[:, part]
+
+
+Injection = OrnsteinUhlenbeck | Step
+
+
+def inject(
+    stimulus: Injection,
+    start: int,
+    current: Float32,
+    conductance: Float32,
+    reversal_current: Float32,
+) -> None:
+    """Add the block from sample ``start`` on to one zone's drive, float32 [cells, samples] each."""
+    at = 0
+    for piece in stimulus.pieces(start, current.shape[1]):
+        part = slice(at, at + piece.shape[1])
+        at = part.stop
+        if stimulus.reversal is None:
+            current[:, part] += piece
+        else:
+            conductance[:, part] += piece
+            reversal_current[:, part] += piece * np.float32(stimulus.reversal)
+
+
+def make_stimulus(spec: StimulusSpec, network: NetworkSpec) -> Injection | Poisson:
+    """The stimulus a network file describes, with its seed and warm-up."""
+    name, cells, seed = stimulus_name(spec), network.populations[spec.to].size, network.seed
+    parameters = spec.parameters
+    if isinstance(parameters, OrnsteinUhlenbeckSpec):
+        return OrnsteinUhlenbeck(parameters, name, spec.to, cells, seed)
+    if isinstance(parameters, StepSpec):
+        return Step(parameters, name, spec.to, cells, seed, network.warmup)
+    return Poisson(parameters, name, spec.to, cells, seed)
+
+
+def stimulus_name(spec: StimulusSpec) -> str:
+    """The name that keys a stimulus's noise; a network gives one to every stimulus."""
+    if spec.name is None:
+        raise ValueError("a stimulus of a validated network has a name")
+    return spec.name
+
+
+def _per_cell(distribution: Distribution, cells: int, seed: int, name: str) -> Float64:
+    return quantile(distribution, cell_uniforms(seed, "stimulus", name, cells))
+
+
+def _chunks(start: int, samples: int) -> Iterator[tuple[int, slice]]:
+    """The chunks a stretch of samples touches, with the part of each that is meant."""
+    at, stop = start, start + samples
+    while at < stop:
+        index, offset = divmod(at, CHUNK)
+        end = min(CHUNK, offset + stop - at)
+        yield index, slice(offset, end)
+        at += end - offset
+
+
+def _joined(pieces: Iterator[Float32]) -> Float32:
+    return np.concatenate([piece.copy() for piece in pieces], axis=1)

@@ -1,0 +1,84 @@
+"""Synapses of one type onto one population: a ring buffer of arrivals and two state variables per cell.
+
+All synapses of a type share their time course, so their sum per target cell is enough, whatever their number.
+Time courses are exponential, S ← S·e^(−dt/τ), or the difference of two exponentials scaled to unit peak, as
+in NEURON's ExpSyn and Exp2Syn. The drive of a sample is the exact mean over it, S·(τ/dt)(1 − e^(−dt/τ)), so
+the charge of a synaptic event is exact whatever τ.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from noble_net.config import SynapseSpec
+from noble_net.network import kernels
+from noble_net.types import DT, Float32, Float64, Int32, Int64
+
+
+def time_course(rise: float, decay: float) -> tuple[float, float, float]:
+    """Rise and decay time (ms) and peak factor of a double exponential, with NEURON's guard for equal times.
+
+    The factor makes the peak of (e^(−t/decay) − e^(−t/rise))·factor one.
+    """
+    rise = min(max(rise, 1e-9 * decay), 0.9999 * decay)
+    peak = rise * decay / (decay - rise) * math.log(decay / rise)
+    return rise, decay, 1.0 / (math.exp(-peak / decay) - math.exp(-peak / rise))
+
+
+def synapse_constants(spec: SynapseSpec) -> Float64:
+    """The eight constants of ``kernels.synapse_block`` for one synapse type."""
+    if spec.model == "exp2":
+        rise, decay, factor = time_course(_need(spec.rise), spec.decay)
+        gains = (factor, factor)
+    else:
+        rise, decay, gains = spec.decay, spec.decay, (1.0, 0.0)
+    keep = math.exp(-DT / decay), math.exp(-DT / rise)
+    mean = -decay / DT * math.expm1(-DT / decay), -rise / DT * math.expm1(-DT / rise)
+    share, reversal = (1.0, _need(spec.reversal)) if spec.kind == "conductance" else (0.0, 1.0)
+    return np.array([*gains, *keep, *mean, share, reversal])
+
+
+def _need(value: float | None) -> float:
+    if value is None:
+        raise ValueError("an exp2 synapse needs a rise time and a conductance synapse a reversal potential")
+    return value
+
+
+class SynapseBank:
+    """State of one synapse type on the cells of one population.
+
+    ``longest_delay`` and ``longest_block`` (samples) size the ring. ``ring`` int64 [cells, slots] holds
+    weights still under way in fixed point; ``decaying`` and ``rising`` float64 [cells] are the states. Saving
+    and restoring these three arrays saves and restores the bank, also under another block length.
+    """
+
+    def __init__(self, spec: SynapseSpec, cells: int, longest_delay: int, longest_block: int) -> None:
+        self.spec = spec
+        self.constants = synapse_constants(spec)
+        self.ring: Int64 = np.zeros((cells, max(longest_delay + 1, longest_block)), np.int64)
+        self.decaying: Float64 = np.zeros(cells, np.float64)
+        self.rising: Float64 = np.zeros(cells, np.float64)
+
+    def drive_block(self, start: int, conductance: Float32, reversal_current: Float32) -> None:
+        """Advance from sample ``start`` by the samples of the two drive arrays [cells, samples], adding to
+        them.
+
+        Blocks must follow each other without gap or overlap.
+        """
+        kernels.synapse_block(
+            self.ring, self.decaying, self.rising, self.constants, start, conductance, reversal_current
+        )
+
+    def arrive(self, start: int, counts: Int32, weight: Int64) -> None:
+        """Let events arrive at once, from sample ``start`` of the coming block on.
+
+        ``counts`` int32 [cells, samples]; ``weight`` int64 [cells], fixed point.
+        """
+        kernels.add_counts(counts, weight, start, self.ring)
+
+
+def fixed_point(weight: Float64) -> Int64:
+    """Float32 weights (nS or pA) in the ring buffer's fixed point: exact above 0.002, to 2⁻³² below."""
+    return (weight.astype(np.float32).astype(np.float64) * kernels.FIXED_POINT).astype(np.int64)

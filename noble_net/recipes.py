@@ -1,0 +1,87 @@
+"""Recipes: how families, datasets and cores are made, as frozen specs read from YAML."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Recipe(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FamilyRecipe(_Recipe):
+    """A family around a published perisomatic fit: parameter = published · exp(sigma·z), z a standard normal
+    truncated at ± bound."""
+
+    name: str
+    fit: str
+    morphology: str
+    members: int = Field(gt=0)
+    sigma: float = Field(gt=0, lt=2)
+    bound: float = Field(gt=0, le=5)
+    seed: int = Field(ge=0)
+    keep: tuple[str, ...] = ()
+    """Conductances left at their published value."""
+
+
+class TestSpec(_Recipe):
+    """The held-out inputs of a dataset: pure regimes on seen and unseen members."""
+
+    members: int = Field(default=12, gt=0)
+    """Members of each role (seen: train; unseen: held out)."""
+    duration: float = Field(default=10_000.0, gt=0)
+    """ms per member and regime."""
+    floor_members: int = Field(default=4, ge=0)
+    """Seen members solved again at a fifth of the step: the solver's own floor."""
+
+
+class DatasetSpec(_Recipe):
+    """NEURON runs of the members."""
+
+    seed: int = Field(ge=0)
+    duration: float = Field(gt=0)
+    """ms of training input per member."""
+    dt: float = Field(default=0.025, gt=0, le=0.1)
+    """NEURON's step, ms."""
+    test: TestSpec = TestSpec()
+
+
+class ModelSpec(_Recipe):
+    """Shape of the streaming core."""
+
+    hidden: int = Field(default=96, gt=0, multiple_of=16)
+    step_samples: int = Field(default=5, gt=0)
+    """Samples per recurrent step; the core's smallest exact delay."""
+
+
+class TrainingSpec(_Recipe):
+    """Optimisation of a core; see `noble_net.training.train`."""
+
+    seed: int = Field(default=0, ge=0)
+    iterations: int = Field(gt=0)
+    batch: int = Field(default=128, gt=0)
+    """Members streamed at once."""
+    chunk: float = Field(default=200.0, gt=0)
+    """ms per iteration, through which gradients flow."""
+    chunks: int = Field(default=20, gt=0)
+    """Consecutive chunks a stream runs through, the recurrent state carried, before new streams are drawn."""
+    burn_in: float = Field(default=50.0, ge=0)
+    """ms at a stream's start that do not count in the loss."""
+    learning_rate: float = Field(default=3e-3, gt=0)
+    warmup: int = Field(default=100, gt=0)
+    voltage_noise: float = Field(default=2.0, ge=0)
+    """Largest standard deviation of the noise on the voltage fed back under teacher forcing, mV."""
+    rollout: tuple[float, ...] = (0.75, 0.9)
+    """Shares of the iterations after which the core trains on its own voltage, over each of `horizons`."""
+    horizons: tuple[float, ...] = (25.0, 100.0)
+    """Mean time between resynchronisations to the true voltage in each rollout stage, ms."""
+
+
+class CoreRecipe(_Recipe):
+    """A core: the family it stands for, the data it is trained on, its shape and its training."""
+
+    name: str
+    family: str
+    dataset: DatasetSpec
+    model: ModelSpec = ModelSpec()
+    training: TrainingSpec

@@ -1,0 +1,166 @@
+"""What a run keeps: spikes in time order and voltage frames, streamed to disk in memory independent of time.
+
+Times: the run counts samples from 0, the warm-up included; what is recorded is told in ms from the end of the
+warm-up, and anything before is dropped.
+
+>>> recorder = SpikeRecorder(None, {"pv": 2}, warmup_samples=0)
+>>> recorder.add("pv", [3.5, 1.5], [0, 1])
+>>> recorder.close()
+>>> recorder.counts["pv"]
+array([1, 1])
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from noble_net.sonata.activity import SpikeWriter, VoltageWriter
+from noble_net.spikes import MAX_LAG
+from noble_net.types import DT, Float32, Float64, Int64, Response
+
+HOLD_BACK = MAX_LAG + DT
+"""Spikes younger than this are held, ms: until then an earlier one can still be confirmed."""
+
+FLUSH_INTERVAL = 2.0
+"""Longest time between two flushes, s of wall clock: what a killed run loses at most."""
+
+_SPIKES_HELD = 50_000
+_VALUES_HELD = 65_536
+
+
+class SpikeRecorder:
+    """Gathers the spikes of all populations, orders them and hands them to a writer, or only counts them.
+
+    Call `record` with each block's response (or `add` with times), then `advance` once per block for all
+    populations, then `close`. ``counts`` holds the spikes of every cell since the warm-up, int64 [cells] per
+    population. The order within a file is (time, cell) and does not depend on how a run is cut into blocks.
+    """
+
+    def __init__(self, writer: SpikeWriter | None, sizes: Mapping[str, int], warmup_samples: int = 0) -> None:
+        self._writer = writer
+        self._warmup = warmup_samples
+        self._times: dict[str, list[Float64]] = {name: [] for name in sizes}
+        self._cells: dict[str, list[Int64]] = {name: [] for name in sizes}
+        self._held = 0
+        self._flushed = time.monotonic()
+        self.counts: dict[str, Int64] = {name: np.zeros(size, np.int64) for name, size in sizes.items()}
+
+    def record(self, population: str, start_sample: int, response: Response) -> None:
+        """Take the spikes of the block that starts at ``start_sample``, counted from the run's start.
+
+        Times are built from whole samples and the lag of the crossing behind its confirmation, so that they
+        are the same numbers however a run is cut into blocks.
+        """
+        confirmed = response.event_sample.astype(np.int64) + 1
+        lag = (confirmed * DT - response.event_time).astype(np.float32).astype(np.float64)
+        times = (start_sample - self._warmup + confirmed) * DT - lag
+        self.add(population, times, response.event_cell)
+
+    def add(self, population: str, times: ArrayLike, cells: ArrayLike) -> None:
+        """Take spikes at ``times`` (ms after the warm-up, any order) of ``cells``; drop those before 0."""
+        when, who = np.asarray(times, np.float64), np.asarray(cells, np.int64)
+        kept = when >= 0.0
+        when, who = when[kept], who[kept]
+        if not len(when):
+            return
+        self.counts[population] += np.bincount(who, minlength=len(self.counts[population]))
+        if self._writer is not None:
+            self._times[population].append(when)
+            self._cells[population].append(who)
+            self._held += len(when)
+
+    def advance(self, samples_done: int) -> None:
+        """Tell that every population has been recorded up to ``samples_done`` samples from the run's start.
+
+        Writes and flushes when enough has gathered or some time has passed.
+        """
+        due = time.monotonic() - self._flushed > FLUSH_INTERVAL
+        if self._writer is not None and (due or self._held > _SPIKES_HELD):
+            self._write(before=(samples_done - self._warmup) * DT - HOLD_BACK)
+            self._writer.flush()
+            self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        """Write everything held and close the file; safe to call twice."""
+        if self._writer is not None:
+            with self._writer:
+                self._write(before=np.inf)
+
+    @property
+    def total(self) -> int:
+        """Spikes of all cells since the warm-up."""
+        return int(sum(counts.sum() for counts in self.counts.values()))
+
+    def _write(self, before: float) -> None:
+        if self._writer is None:
+            return
+        for name in self.counts:
+            if not self._times[name]:
+                continue
+            times, cells = np.concatenate(self._times[name]), np.concatenate(self._cells[name])
+            ready = times < before
+            order = np.lexsort((cells[ready], times[ready]))
+            self._times[name], self._cells[name] = [times[~ready]], [cells[~ready]]
+            self._held -= len(order)
+            self._writer.append(name, times[ready][order], cells[ready][order])
+
+
+class VoltageRecorder:
+    """Picks the frames of a voltage report out of the blocks and hands them to a writer.
+
+    ``every`` is the report's dt in samples. Frame i is the voltage ``every``·i samples after the warm-up;
+    frame 0 of a run without warm-up is the initial voltage, which `begin` takes.
+    """
+
+    def __init__(self, writer: VoltageWriter, every: int, warmup_samples: int = 0) -> None:
+        self._writer, self._every, self._warmup = writer, every, warmup_samples
+        self._held: dict[str, list[Float32]] = {name: [] for name in writer.cells}
+        self._next = dict.fromkeys(writer.cells, 0)
+        self._flushed = time.monotonic()
+
+    def begin(self, population: str, voltage: Float32) -> None:
+        """Take the voltage of all cells before the first sample, mV [cells]."""
+        self.record(population, -1, np.asarray(voltage)[:, None])
+
+    def record(self, population: str, start_sample: int, voltage: Float32) -> None:
+        """Take the block that starts at ``start_sample``: mV [cells, samples], all cells of the population.
+
+        ValueError if a frame was left out since the last block.
+        """
+        if population not in self._held:
+            return
+        first = start_sample + 1 - self._warmup  # samples after the warm-up at which column 0 lies
+        skip = -first if first < 0 else -first % self._every
+        frame = (first + skip) // self._every
+        frames = voltage[self._writer.cells[population], skip :: self._every].T[: self._writer.frames - frame]
+        if not len(frames):
+            return
+        if frame != self._next[population]:
+            raise ValueError(f"voltage of {population!r}: frame {self._next[population]} was left out")
+        self._held[population].append(np.ascontiguousarray(frames, np.float32))
+        self._next[population] += len(frames)
+        if sum(block.size for block in self._held[population]) > _VALUES_HELD:
+            self._write(population)
+
+    def advance(self) -> None:
+        """Bring frames to disk when some time has passed; call once per block."""
+        if time.monotonic() - self._flushed > FLUSH_INTERVAL:
+            for name in self._held:
+                self._write(name)
+            self._writer.flush()
+            self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        """Write everything held and close the file; safe to call twice."""
+        with self._writer:
+            for name in self._held:
+                self._write(name)
+
+    def _write(self, population: str) -> None:
+        if self._held[population]:
+            self._writer.append(population, np.concatenate(self._held[population]))
+            self._held[population] = []

@@ -1,0 +1,1 @@
+"""Looking at runs: statistics, plots, the HTML report, comparing runs."""

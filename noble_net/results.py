@@ -1,0 +1,160 @@
+"""A finished (or interrupted) run, read back from its directory as arrays and pandas tables."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from noble_net.errors import OutputError
+from noble_net.output import read_json
+from noble_net.sonata import read_nodes, read_spikes, read_voltage
+from noble_net.types import Float64, Int64
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def load_results(run_dir: Path | str) -> Results:
+    """Open the directory a run wrote.
+
+    Only summary.json and the cells are read at once; spikes and voltage when first asked for. A run that was
+    killed before it could write summary.json opens too, with ``summary['completed']`` False. OutputError,
+    naming the path, when the directory is no run or a file in it is missing or damaged.
+
+    >>> results = load_results("runs/quickstart")                          # doctest: +SKIP
+    >>> results.rates("pv").mean()                                         # doctest: +SKIP
+    41.2
+    >>> results.spikes("pv").query("time < 100").groupby("cell").size()    # doctest: +SKIP
+    """
+    return Results(Path(run_dir))
+
+
+class Results:
+    """What a run left: ``path``, ``summary`` (the content of summary.json), cells, spikes, voltage.
+
+    Times are ms from the end of the warm-up, cells are numbered from 0 within their population.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not (path / "nodes.h5").is_file():
+            raise OutputError(
+                f"{path}: holds no run (no nodes.h5). Give a directory that `noble-net run` wrote."
+            )
+        self._nodes = read_nodes(path / "nodes.h5")
+        self.summary: dict[str, Any] = (
+            read_json(path / "summary.json", "summary")
+            if (path / "summary.json").is_file()
+            else self._summary_of_a_killed_run()
+        )
+
+    def _summary_of_a_killed_run(self) -> dict[str, Any]:
+        config = read_json(self.path / "simulation_config.json", "simulation config")
+        run = config.get("run", {})
+        last = [times[-1] for times, _ in self._spikes.values() if len(times)] if self.has_spikes else []
+        return {
+            "name": self.path.name,
+            "seed": run.get("random_seed"),
+            "duration_ms": float(run.get("tstop", 0.0)),
+            "simulated_ms": float(max(last, default=0.0)),
+            "completed": False,
+        }
+
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        return str(self.summary.get("name", self.path.name))
+
+    @property
+    def backend(self) -> str:
+        """What simulated it: 'surrogate', 'neuron', 'brian2'; 'unknown' where the summary does not tell."""
+        return str(self.summary.get("backend", "unknown"))
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the run's random numbers."""
+        return self.summary.get("seed")
+
+    @property
+    def duration(self) -> float:
+        """Recorded time in ms, without the warm-up: as asked for, or less if interrupted."""
+        duration = float(self.summary.get("duration_ms", 0.0))
+        return (
+            duration
+            if self.summary.get("completed", True)
+            else float(self.summary.get("simulated_ms", duration))
+        )
+
+    @property
+    def populations(self) -> tuple[str, ...]:
+        """Names of the populations, in the network file's order where the summary tells it."""
+        told = [name for name in self.summary.get("populations", {}) if name in self._nodes]
+        return tuple(told) if len(told) == len(self._nodes) else tuple(self._nodes)
+
+    @property
+    def has_spikes(self) -> bool:
+        """Whether the run recorded spikes."""
+        return (self.path / "spikes.h5").is_file()
+
+    @property
+    def has_voltage(self) -> bool:
+        """Whether the run recorded voltage."""
+        return (self.path / "voltage.h5").is_file()
+
+    def size(self, population: str) -> int:
+        """Number of cells."""
+        return len(self.nodes(population))
+
+    def nodes(self, population: str) -> pd.DataFrame:
+        """One row per cell: label (its member, or how it was sampled), I_thr (nA), s_thr (Hz/nA), latents"""
+        return self._nodes[self._known(population)]
+
+    def spikes(self, population: str) -> pd.DataFrame:
+        """All spikes as a table of ``time`` (ms) and ``cell``, sorted by time."""
+        import pandas as pd
+
+        times, cells = self.spike_arrays(population)
+        return pd.DataFrame({"time": times, "cell": cells})
+
+    def spike_arrays(self, population: str) -> tuple[Float64, Int64]:
+        """All spikes as arrays (time in ms [n], cell [n]), sorted by time."""
+        self._known(population)
+        return self._spikes.get(population, (np.empty(0), np.empty(0, np.int64)))
+
+    def trains(self, population: str) -> list[Float64]:
+        """Spike times (ms) of every cell, one sorted array per cell."""
+        times, cells = self.spike_arrays(population)
+        order = np.argsort(cells, kind="stable")
+        ends = np.cumsum(np.bincount(cells, minlength=self.size(population)))
+        return [np.asarray(train) for train in np.split(times[order], ends[:-1])]
+
+    def rates(self, population: str) -> Float64:
+        """Firing rate of every cell over the recorded time, Hz [cells]."""
+        counts = np.bincount(self.spike_arrays(population)[1], minlength=self.size(population))
+        return counts.astype(np.float64) * (1000.0 / self.duration if self.duration else 0.0)
+
+    def voltage(self, population: str) -> pd.DataFrame:
+        """Somatic voltage in mV: one row per frame (index: time in ms), one column per recorded cell."""
+        import pandas as pd
+
+        self._known(population)
+        times, cells, data = read_voltage(self.path / "voltage.h5", population)
+        return pd.DataFrame(data, index=pd.Index(times, name="time"), columns=pd.Index(cells, name="cell"))
+
+    def __repr__(self) -> str:
+        cells = ", ".join(f"{name}: {self.size(name)}" for name in self.populations)
+        return f"<Results of {self.name} ({self.backend}), {self.duration:g} ms, cells {{{cells}}}>"
+
+    @cached_property
+    def _spikes(self) -> dict[str, tuple[Float64, Int64]]:
+        return read_spikes(self.path / "spikes.h5")
+
+    def _known(self, population: str) -> str:
+        if population not in self._nodes:
+            raise OutputError(
+                f"{self.path}: has no population {population!r}. There are: {', '.join(self._nodes)}."
+            )
+        return population

@@ -1,0 +1,105 @@
+"""The small files that bind a run's HDF5 files together: circuit, simulation, node sets, tables of types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from noble_net.output import write_json, write_text
+from noble_net.sonata.network import MODEL_TYPE
+
+_RECORDED = "recorded_cells"
+
+
+def write_configs(
+    out: Path | str,
+    populations: Sequence[str],
+    edges: Mapping[str, str],
+    *,
+    duration: float,
+    dt: float,
+    seed: int,
+    spikes: bool = True,
+    voltage: Mapping[str, int] | None = None,
+    voltage_dt: float = 0.1,
+) -> None:
+    """Write the circuit and simulation config, node sets and tables of types into the folder ``out``.
+
+    ``populations`` and ``edges`` in the order in which nodes.h5 and edges.h5 were written; ``edges`` maps
+    each projection to its weight column ('conductance' or 'syn_weight'); ``voltage`` gives how many cells of
+    each population are in voltage.h5 (the first ones), None when nothing is recorded. Times in ms. Paths
+    inside are relative, so that the folder can be moved. OutputError when the disk refuses.
+    """
+    out = Path(out)
+    _write_types(out, "node", populations)
+    _write_types(out, "edge", list(edges))
+    write_json(out / "circuit_config.json", _circuit(populations, edges))
+    write_json(out / "node_sets.json", _node_sets(populations, voltage))
+    simulation: dict[str, Any] = {
+        "version": 2.4,
+        "manifest": {"$RUN_DIR": "."},
+        "run": {"tstop": duration, "dt": dt, "random_seed": seed & 0xFFFFFFFF},
+        "network": "$RUN_DIR/circuit_config.json",
+        "node_sets_file": "$RUN_DIR/node_sets.json",
+        "output": {"output_dir": "$RUN_DIR", "spikes_sort_order": "by_time"},
+        "reports": _reports(duration, voltage_dt) if voltage else {},
+        "metadata": {"simulator": "noble-net", "seed": str(seed)},
+    }
+    if spikes:
+        simulation["output"]["spikes_file"] = "spikes.h5"
+    write_json(out / "simulation_config.json", simulation)
+
+
+def _write_types(out: Path, kind: str, populations: Sequence[str]) -> None:
+    # One type per population: all properties stand with the cells, but bmtk opens nothing without these
+    # tables.
+    rows = [f"{kind}_type_id population", *(f"{i} {name}" for i, name in enumerate(populations))]
+    write_text(out / f"{kind}_types.csv", "\n".join(rows) + "\n")
+
+
+def _circuit(populations: Sequence[str], edges: Mapping[str, str]) -> dict[str, Any]:
+    # The validator checks a file's columns by type: `point_process` edges must have a conductance, and the
+    # only type of point synapse without one is `brian2_synapse`.
+    edge_type = "point_process" if set(edges.values()) <= {"conductance"} else "brian2_synapse"
+    node_file = {
+        "nodes_file": "$RUN_DIR/nodes.h5",
+        "node_types_file": "$RUN_DIR/node_types.csv",
+        "populations": {name: {"type": MODEL_TYPE} for name in populations},
+    }
+    edge_file = {
+        "edges_file": "$RUN_DIR/edges.h5",
+        "edge_types_file": "$RUN_DIR/edge_types.csv",
+        "populations": {name: {"type": edge_type} for name in edges},
+    }
+    return {
+        "version": 2.4,
+        "manifest": {"$RUN_DIR": "."},
+        "node_sets_file": "$RUN_DIR/node_sets.json",
+        "networks": {"nodes": [node_file], "edges": [edge_file] if edges else []},
+    }
+
+
+def _node_sets(populations: Sequence[str], voltage: Mapping[str, int] | None) -> dict[str, Any]:
+    sets: dict[str, Any] = {name: {"population": name} for name in populations}
+    if voltage:
+        recorded = {f"{name}:recorded": (name, count) for name, count in voltage.items()}
+        for key, (name, count) in recorded.items():
+            sets[key] = {"population": name, "node_id": list(range(count))}
+        sets[_RECORDED] = list(recorded)
+    return sets
+
+
+def _reports(duration: float, dt: float) -> dict[str, Any]:
+    return {
+        "voltage": {
+            "type": "compartment",
+            "sections": "soma",
+            "cells": _RECORDED,
+            "variable_name": "v",
+            "unit": "mV",
+            "dt": dt,
+            "start_time": 0.0,
+            "end_time": duration,
+        }
+    }

@@ -1,0 +1,164 @@
+"""What all SONATA HDF5 files share: opening, the root attributes, text and enumerated columns."""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from noble_net.errors import OutputError
+from noble_net.output import saving, unwritable
+
+_MAGIC = np.uint32(0x0A7A)
+_VERSION = np.array([0, 1], np.uint32)
+
+TEXT = h5py.string_dtype("utf-8")
+
+
+class GuardedFile(io.RawIOBase):
+    """A file that takes every write; the first refused one is kept in ``refusal`` and the rest dropped.
+
+    HDF5 cannot close a file whose disk is full: it raises again on every attempt and may end the process with
+    a segmentation fault. Behind this class it never learns of it, and the disk keeps the last state flushed
+    whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = open(path, "w+b", buffering=0)  # noqa: SIM115 - closed by close()
+        self.refusal: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of ``data``, or nothing after a refusal; its length either way."""
+        view = memoryview(data).cast("B")
+        size = len(view)
+        try:
+            while view and self.refusal is None:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            self.refusal = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the file's length, unless a write was refused before."""
+        end = self._file.tell() if size is None else size
+        try:
+            if self.refusal is None:
+                self._file.truncate(end)
+        except OSError as error:
+            self.refusal = error
+        return end
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill ``buffer`` from the current position; zeros where a refused write is missing."""
+        count = self._file.readinto(buffer)
+        if count < len(buffer):
+            memoryview(buffer)[count:] = bytes(len(buffer) - count)
+        return len(buffer)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to ``offset``."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Current position."""
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Close the file on disk."""
+        self._file.close()
+        super().close()
+
+
+class Closing(ABC):
+    """A context manager that closes itself; a failing close never hides the error that led there."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Write what is left and close; safe to call twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except OutputError:
+            if error is None:
+                raise
+
+
+class H5Output(Closing):
+    """An HDF5 file being written, with SONATA's root attributes, that reports a full disk as OutputError.
+
+    Use ``file`` (an h5py.File) and call `check` after writing; `close` never leaves the file open.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        with saving(self.path):
+            self._guard = GuardedFile(self.path)
+        self.file = h5py.File(self._guard, "w")
+        self.file.attrs["magic"] = _MAGIC
+        self.file.attrs["version"] = _VERSION
+
+    def check(self) -> None:
+        """Raise OutputError if the disk refused anything so far."""
+        if self._guard.refusal is not None:
+            raise unwritable(self.path, self._guard.refusal)
+
+    def flush(self) -> None:
+        """Bring everything to disk, so that a killed run leaves a readable file."""
+        self.file.flush()
+        self.check()
+
+    def close(self) -> None:
+        """Write what is left and close; safe to call twice. OutputError if the disk refused anything."""
+        if self._guard.closed:
+            return
+        try:
+            self.file.close()
+        finally:
+            self._guard.close()
+        self.check()
+
+
+def write_constant(group: h5py.Group, name: str, value: float, size: int, dtype: str) -> None:
+    """A column that holds ``value`` everywhere and takes no space: a fill value over chunks never written."""
+    chunks = (min(size, 65536),) if size else None
+    group.create_dataset(
+        name, shape=(size,), dtype=dtype, fillvalue=np.dtype(dtype).type(value), chunks=chunks
+    )
+
+
+def write_enumerated(group: h5py.Group, name: str, values: Sequence[str] | str, size: int) -> None:
+    """A text column as SONATA keeps it: integers, and the distinct texts under ``@library``.
+
+    One text stands for all rows.
+    """
+    library = group.require_group("@library")
+    if isinstance(values, str):
+        write_constant(group, name, 0, size, "u4")
+        library.create_dataset(name, data=[values], dtype=TEXT)
+        return
+    texts, codes = np.unique(np.asarray(values, dtype=str), return_inverse=True)
+    group.create_dataset(name, data=codes.astype(np.uint32))
+    library.create_dataset(name, data=[str(text) for text in texts], dtype=TEXT)
+
+
+def read_column(group: h5py.Group, name: str) -> NDArray[Any]:
+    """A column as numbers, or as texts where it is enumerated or a string."""
+    column = group[name]
+    if "@library" in group and name in group["@library"]:
+        texts = group["@library"][name].asstr()[:]
+        return np.asarray(texts[column[:]])
+    return np.asarray(column.asstr()[:] if h5py.check_string_dtype(column.dtype) else column[:])

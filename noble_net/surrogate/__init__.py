@@ -1,0 +1,1 @@
+"""Cores at run time: the interface and its implementations."""

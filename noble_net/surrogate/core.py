@@ -1,0 +1,39 @@
+"""The interface everything turns on: a core advances a set of cells by one block of input.
+
+Contract, tested for every core: causal (input after t changes nothing before t); bounded for any finite
+input; bitwise independent of how cells are batched and of how time is cut into blocks; state can be copied,
+saved and restored. A class is either this abstract one or final: wrap a core to change it, never subclass.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from noble_net.types import CellTable, CoreInfo, Drive, Response, State
+
+
+class Core(ABC):
+    """A map (drive over a block, cell code, state) → (voltage and spikes over the block, state).
+
+    ``zones`` are the input zones the core offers, ``step_samples`` its native step: a block must be a
+    multiple of it, and no synapse of a network on this core may have a shorter delay.
+    """
+
+    name: str
+    zones: tuple[str, ...]
+    step_samples: int
+
+    @property
+    def info(self) -> CoreInfo:
+        """The facts the network floor needs."""
+        return CoreInfo(self.name, self.zones, self.step_samples)
+
+    @abstractmethod
+    def begin(self, cells: CellTable) -> State:
+        """State of ``cells`` at rest, each at its own resting potential."""
+
+    @abstractmethod
+    def advance(self, state: State, drive: Drive) -> tuple[Response, State]:
+        """Advance by one block. ``drive`` has shape [zones, cells, samples] with zones in this core's
+        order; its samples are a multiple of ``step_samples``. The state passed in is consumed: its buffers
+        may be reused, so keep a ``copy()`` to go back."""

@@ -1,0 +1,85 @@
+"""A leaky integrate-and-fire core solved exactly: the trivial implementation of the core interface.
+
+Use it to test a network, or to see what a network does without the biophysics of its cells. Per sample the
+input is constant, so C dV/dt = g_L (v_rest − V) + I + J − G·V has the solution V∞ + (V₀ − V∞)·e^(−t/τ) with τ
+= C/(g_L + G); the threshold crossing and the end of the refractory time lie between samples, in closed form.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from noble_net.specs import INTEGRATE_AND_FIRE, integrate_and_fire_parameters
+from noble_net.surrogate.core import Core
+from noble_net.surrogate.kernels_if import integrate_and_fire
+from noble_net.types import CellTable, Drive, Float64, Response, State
+
+
+class IntegrateAndFire(Core):
+    """Leaky integrate-and-fire cells with current and conductance input, exact for input held per sample.
+
+    A spike writes +20 mV into its sample, then v_reset through the refractory time. Cells whose table lacks a
+    parameter have the default of ``specs.IntegrateAndFireSpec``. Beyond its envelope, and counted in
+    ``Response.outside``: negative conductances, taken as zero; voltages below −150 mV, clamped; more than one
+    spike a sample.
+    """
+
+    name = INTEGRATE_AND_FIRE
+    zones = ("soma",)
+    step_samples = 1
+
+    def begin(self, cells: CellTable) -> State:
+        """Cells at v_rest, or at v_reset where v_rest is no lower than the threshold.
+
+        Raises ValueError for parameters that no cell can have.
+        """
+        p = {
+            key: cells.parameters.get(key, np.full(cells.size, default.a))
+            for key, default in integrate_and_fire_parameters({}).items()
+        }
+        _check(p)
+        leak = 1000.0 / p["resistance"]
+        columns = (p["capacitance"], leak, p["v_rest"], p["v_reset"], p["v_threshold"], p["refractory"])
+        start = np.where(p["v_rest"] < p["v_threshold"], p["v_rest"], p["v_reset"]).astype(np.float64)
+        return State(
+            {
+                "voltage": start.astype(np.float32),
+                "membrane": start,
+                "refractory": np.zeros(cells.size),
+                "constants": np.stack(columns, axis=1).astype(np.float64).reshape(cells.size, len(columns)),
+            }
+        )
+
+    def advance(self, state: State, drive: Drive) -> tuple[Response, State]:
+        """One block, of any number of samples."""
+        cells, samples = drive.current.shape[1:]
+        voltage = np.empty((cells, samples), np.float32)
+        event_cell, event_sample = np.empty((2, cells * samples), np.int32)
+        event_time = np.empty(cells * samples, np.float64)
+        outside = np.zeros(cells, np.uint32)
+        n = integrate_and_fire(
+            np.asarray(state.arrays["constants"], np.float64),
+            np.asarray(state.arrays["membrane"], np.float64),
+            np.asarray(state.arrays["refractory"], np.float64),
+            drive.current[0],
+            drive.conductance[0],
+            drive.reversal_current[0],
+            voltage,
+            event_cell,
+            event_sample,
+            event_time,
+            outside,
+        )
+        state.arrays["voltage"] = voltage[:, -1].copy()
+        events = event_cell[:n].copy(), event_sample[:n].copy(), event_time[:n].copy()
+        return Response(voltage, *events, outside), state
+
+
+def _check(parameters: dict[str, Float64]) -> None:
+    for name in ("capacitance", "resistance"):
+        if not np.all(parameters[name] > 0):
+            raise ValueError(f"{name} must be above zero")
+    if not np.all(parameters["refractory"] >= 0):
+        raise ValueError("refractory must not be negative")
+    if not np.all(parameters["v_reset"] < parameters["v_threshold"]):
+        raise ValueError("v_reset must lie below v_threshold")

@@ -1,0 +1,229 @@
+"""The streaming core's arithmetic on CPU, compiled by numba.
+
+Cells lie along the SIMD lanes in micro-batches of `LANES`, every sum runs over its inputs in one fixed order and
+no reassociation is allowed, so a cell's result does not depend on which cells share its batch, on the number of
+threads, or on how time is cut into blocks. Short micro-batches are padded, never run through a scalar remainder.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from noble_net.surrogate import scaling as s
+from noble_net.types import Float32, UInt32
+
+LANES = 32
+_MATH = {"contract", "nsz"}
+
+_V_CENTRE, _V_SCALE = np.float32(s.VOLTAGE_CENTRE), np.float32(s.VOLTAGE_SCALE)
+_V_LOW, _V_HIGH = np.float32(s.VOLTAGE_LOW), np.float32(s.VOLTAGE_HIGH)
+_V_UNSCALE = np.float32(1.0 / s.VOLTAGE_SCALE)
+_I_SCALE, _I_LIMIT = np.float32(s.CURRENT_SCALE), np.float32(s.CURRENT_LIMIT)
+_G_SCALE, _G_LIMIT = np.float32(s.CONDUCTANCE_SCALE), np.float32(s.CONDUCTANCE_LIMIT)
+_MILLI, _HALF, _ZERO, _ONE = np.float32(1e-3), np.float32(0.5), np.float32(0.0), np.float32(1.0)
+
+# tanh as a ratio of polynomials on [−7.9, 7.9], exact to float32 rounding (the coefficients Eigen uses).
+_TANH_LIMIT = np.float32(7.90531110763549805)
+_A1, _A3, _A5, _A7 = (np.float32(x) for x in (4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05, 5.12229709037114e-08))
+_A9, _A11, _A13 = (np.float32(x) for x in (-8.60467152213735e-11, 2.00018790482477e-13, -2.76076847742355e-16))
+_B0, _B2, _B4, _B6 = (np.float32(x) for x in (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06))
+
+
+@njit(inline="always")
+def _tanh(x):  # type: ignore[no-untyped-def]
+    x = min(max(x, -_TANH_LIMIT), _TANH_LIMIT)
+    q = x * x
+    p = x * (_A1 + q * (_A3 + q * (_A5 + q * (_A7 + q * (_A9 + q * (_A11 + q * _A13))))))
+    return p / (_B0 + q * (_B2 + q * (_B4 + q * _B6)))
+
+
+@njit(inline="always")
+def _sigmoid(x):  # type: ignore[no-untyped-def]
+    return _HALF + _HALF * _tanh(_HALF * x)
+
+
+@njit(cache=True, fastmath=_MATH, error_model="numpy")
+def dense(weight: Float32, x: Float32, out: Float32) -> None:
+    """out[j, lane] += Σ_k weight[j, k]·x[k, lane]; rows of weight even in number, columns a multiple of 8."""
+    rows, columns = weight.shape
+    for j in range(0, rows, 2):
+        for k in range(0, columns, 8):
+            a0, a1, a2, a3 = weight[j, k], weight[j, k + 1], weight[j, k + 2], weight[j, k + 3]
+            a4, a5, a6, a7 = weight[j, k + 4], weight[j, k + 5], weight[j, k + 6], weight[j, k + 7]
+            b0, b1, b2, b3 = weight[j + 1, k], weight[j + 1, k + 1], weight[j + 1, k + 2], weight[j + 1, k + 3]
+            b4, b5, b6, b7 = weight[j + 1, k + 4], weight[j + 1, k + 5], weight[j + 1, k + 6], weight[j + 1, k + 7]
+            for i in range(LANES):
+                x0, x1, x2, x3 = x[k, i], x[k + 1, i], x[k + 2, i], x[k + 3, i]
+                x4, x5, x6, x7 = x[k + 4, i], x[k + 5, i], x[k + 6, i], x[k + 7, i]
+                a = out[j, i] + a0 * x0
+                a = a + a1 * x1
+                a = a + a2 * x2
+                a = a + a3 * x3
+                a = a + a4 * x4
+                a = a + a5 * x5
+                a = a + a6 * x6
+                out[j, i] = a + a7 * x7
+                b = out[j + 1, i] + b0 * x0
+                b = b + b1 * x1
+                b = b + b2 * x2
+                b = b + b3 * x3
+                b = b + b4 * x4
+                b = b + b5 * x5
+                b = b + b6 * x6
+                out[j + 1, i] = b + b7 * x7
+
+
+@njit(cache=True, fastmath=_MATH, error_model="numpy")
+def _fill(bias: Float32, out: Float32) -> None:
+    for j in range(len(bias)):
+        for i in range(LANES):
+            out[j, i] = bias[j]
+
+
+@njit(cache=True, fastmath=_MATH, error_model="numpy")
+def _silu(x: Float32) -> None:
+    for j in range(len(x)):
+        for i in range(LANES):
+            x[j, i] = x[j, i] * _sigmoid(x[j, i])
+
+
+@njit(cache=True, fastmath=_MATH, error_model="numpy")
+def _gate(from_input: Float32, from_state: Float32, state: Float32) -> None:
+    """GRU update h' = (1 − z)·n + z·h, n = tanh(x_n + r·h_n); the gates r, z, n are stacked along the rows."""
+    hidden = len(state)
+    for j in range(hidden):
+        for i in range(LANES):
+            r = _sigmoid(from_input[j, i] + from_state[j, i])
+            z = _sigmoid(from_input[hidden + j, i] + from_state[hidden + j, i])
+            n = _tanh(from_input[2 * hidden + j, i] + r * from_state[2 * hidden + j, i])
+            state[j, i] = (_ONE - z) * n + z * state[j, i]
+
+
+@njit(cache=True, fastmath=_MATH, error_model="numpy")
+def _load_inputs(
+    drive: Float32, start: int, first: int, history: Float32, x: Float32, outside: UInt32
+) -> None:
+    """Fill x with [effective current | conductance | voltage] of one step; drive [3, cells, samples]."""
+    n = len(history)
+    cells = min(LANES, drive.shape[1] - first)
+    for k in range(n):
+        for i in range(cells):
+            g = drive[1, first + i, start + k]
+            j = drive[2, first + i, start + k]
+            effective = _I_SCALE * (drive[0, first + i, start + k] + _MILLI * (j - g * history[n - 1, i]))
+            scaled = _G_SCALE * g
+            x[k, i] = min(max(effective, -_I_LIMIT), _I_LIMIT)
+            x[n + k, i] = min(max(scaled, _ZERO), _G_LIMIT)
+            if abs(effective) > _I_LIMIT or scaled > _G_LIMIT or scaled < _ZERO:
+                outside[first + i] += np.uint32(1)
+        for i in range(LANES):
+            x[2 * n + k, i] = _V_SCALE * (history[k, i] - _V_CENTRE)
+
+
+@njit(cache=True, fastmath=_MATH, error_model="numpy")
+def _answer(
+    increment: Float32, start: int, first: int, history: Float32, voltage: Float32, outside: UInt32
+) -> None:
+    """New voltages from the decoder's increments; history becomes them."""
+    n = len(history)
+    cells = min(LANES, len(voltage) - first)
+    for i in range(LANES):
+        last = history[n - 1, i]
+        for k in range(n):
+            v = last + _V_UNSCALE * increment[k, i]
+            if i < cells and (v < _V_LOW or v > _V_HIGH):
+                outside[first + i] += np.uint32(1)
+            v = min(max(v, _V_LOW), _V_HIGH)
+            history[k, i] = v
+            if i < cells:
+                voltage[first + i, start + k] = v
+
+
+@njit(cache=True, parallel=True, fastmath=_MATH, error_model="numpy")
+def advance(
+    drive: Float32,
+    bias: Float32,
+    hidden: Float32,
+    history: Float32,
+    encode_in: Float32,
+    encode_out: Float32,
+    encode_out_bias: Float32,
+    gru_in: Float32,
+    gru_in_bias: Float32,
+    gru_state: Float32,
+    gru_state_bias: Float32,
+    decode_in: Float32,
+    decode_in_bias: Float32,
+    decode_out: Float32,
+    decode_out_bias: Float32,
+    voltage: Float32,
+    outside: UInt32,
+) -> None:
+    """Advance all cells by the block in ``drive`` [3, cells, samples] (nA, nS, pA).
+
+    ``bias`` [cells, H] is the encoder's bias with each cell's code folded in; ``hidden`` [cells, H] and
+    ``history`` [cells, n] (mV) are updated in place; ``voltage`` [cells, samples] and ``outside`` [cells] (added
+    to) are the answer. Weight columns are padded to multiples of 8 and rows to even numbers.
+    """
+    cells, width = hidden.shape
+    n = history.shape[1]
+    steps = drive.shape[2] // n
+    for batch in prange((cells + LANES - 1) // LANES):
+        first = batch * LANES
+        here = min(LANES, cells - first)
+        x = np.zeros((encode_in.shape[1], LANES), np.float32)
+        own_bias = np.zeros((width, LANES), np.float32)
+        past = np.zeros((n, LANES), np.float32)
+        # rows 0..H−1 hold the encoded input, H..2H−1 the recurrent state: the decoder reads both at once
+        joined = np.zeros((2 * width, LANES), np.float32)
+        layer = np.empty((width, LANES), np.float32)
+        gates_x = np.empty((3 * width, LANES), np.float32)
+        gates_h = np.empty((3 * width, LANES), np.float32)
+        increment = np.empty((len(decode_out), LANES), np.float32)
+        encoded, state = joined[:width], joined[width:]
+        for i in range(here):
+            for j in range(width):
+                own_bias[j, i] = bias[first + i, j]
+                state[j, i] = hidden[first + i, j]
+            for k in range(n):
+                past[k, i] = history[first + i, k]
+        for step in range(steps):
+            start = step * n
+            _load_inputs(drive, start, first, past, x, outside)
+            layer[:] = own_bias
+            dense(encode_in, x, layer)
+            _silu(layer)
+            _fill(encode_out_bias, encoded)
+            dense(encode_out, layer, encoded)
+            _silu(encoded)
+            _fill(gru_in_bias, gates_x)
+            dense(gru_in, encoded, gates_x)
+            _fill(gru_state_bias, gates_h)
+            dense(gru_state, state, gates_h)
+            _gate(gates_x, gates_h, state)
+            _fill(decode_in_bias, layer)
+            dense(decode_in, joined, layer)
+            _silu(layer)
+            _fill(decode_out_bias, increment)
+            dense(decode_out, layer, increment)
+            _answer(increment, start, first, past, voltage, outside)
+        for i in range(here):
+            for j in range(width):
+                hidden[first + i, j] = state[j, i]
+            for k in range(n):
+                history[first + i, k] = past[k, i]
+
+
+@njit(cache=True, error_model="numpy")
+def fold_code(weight: Float32, bias: Float32, code: Float32) -> Float32:
+    """bias + weight·code for every cell, summed in the code's order: float32 [cells, H]."""
+    cells, length = code.shape
+    out = np.empty((cells, len(bias)), np.float32)
+    for i in range(cells):
+        for j in range(len(bias)):
+            total = bias[j]
+            for k in range(length):
+                total += weight[j, k] * code[i, k]
+            out[i, j] = total
+    return out

@@ -1,0 +1,16 @@
+"""Units inside the streaming core: what its inputs and voltages are multiplied by, and where they are clamped.
+
+Part of a checkpoint's meaning: changing a number here needs a new checkpoint version.
+"""
+
+from __future__ import annotations
+
+VOLTAGE_CENTRE, VOLTAGE_SCALE = -75.0, 1.0 / 30.0
+VOLTAGE_LOW, VOLTAGE_HIGH = -150.0, 80.0
+"""Clamp of every answered voltage, mV."""
+
+CURRENT_SCALE, CURRENT_LIMIT = 5.0, 10.0
+"""Per nA of effective current I + (J − G·V)/1000; limit in scaled units (2 nA)."""
+
+CONDUCTANCE_SCALE, CONDUCTANCE_LIMIT = 0.1, 8.0
+"""Per nS; limit in scaled units (80 nS)."""

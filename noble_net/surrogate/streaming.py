@@ -1,0 +1,114 @@
+"""The streaming core: a causal recurrent operator fed back its own voltage, conditioned on the cell's code.
+
+One step maps n samples of input, the cell's last n voltages and its code to the next n voltages, through an
+encoder, a gated recurrent unit and a decoder (`noble_net.surrogate.streaming_torch` is the trained definition).
+Current and conductance enter as the effective current I + (J − G·V)/1000 at the last voltage, and as G.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from noble_net.errors import CheckpointError
+from noble_net.spikes import detect_block, new_detector
+from noble_net.surrogate import kernels
+from noble_net.surrogate.checkpoint import Checkpoint, load_checkpoint
+from noble_net.surrogate.core import Core
+from noble_net.types import DT, CellTable, Drive, Float32, Response, State
+
+START = -80.0
+"""Voltage from which a cell settles to its rest, mV."""
+SETTLE = 300.0
+"""Zero input that brings a cell to its own rest, ms."""
+
+
+class StreamingCore(Core):
+    """A trained streaming core on CPU. Bitwise the same for any batching, thread count and block length."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        about, w = checkpoint.about, checkpoint.weights
+        self.name = str(about["name"])
+        self.zones = tuple(about["zones"])
+        self.step_samples = int(about["step_samples"])
+        self.family = str(about["family"])
+        self.family_hash = str(about["family_hash"])
+        self.hash = checkpoint.hash
+        inputs = 3 * self.step_samples
+        try:
+            encode_in = w["encode_in.weight"]
+            self._code_weight = np.ascontiguousarray(encode_in[:, inputs:])
+            self._code_bias = w["encode_in.bias"]
+            self.hidden = len(self._code_bias)
+            self._weights = (
+                _padded(encode_in[:, :inputs]),
+                _padded(w["encode_out.weight"]),
+                w["encode_out.bias"],
+                _padded(w["gru.weight_ih_l0"]),
+                w["gru.bias_ih_l0"],
+                _padded(w["gru.weight_hh_l0"]),
+                w["gru.bias_hh_l0"],
+                _padded(w["decode_in.weight"]),
+                w["decode_in.bias"],
+                _padded(w["decode_out.weight"]),
+                _padded_bias(w["decode_out.bias"]),
+            )
+        except (KeyError, IndexError) as error:
+            raise CheckpointError(f"the weights of core {self.name} lack {error}") from error
+        if self.hidden % 8 or self._code_weight.shape[1] != len(about["code"]):
+            raise CheckpointError(f"the weights of core {self.name} do not have the shape core.json describes")
+
+    @staticmethod
+    def load(folder: Path) -> StreamingCore:
+        """Read a checkpoint folder. Raises CheckpointError."""
+        return StreamingCore(load_checkpoint(folder))
+
+    def begin(self, cells: CellTable) -> State:
+        """Every cell at its own rest: settled under zero input."""
+        if cells.code.shape != (cells.size, self._code_weight.shape[1]):
+            raise CheckpointError(
+                f"core {self.name} wants codes of {self._code_weight.shape[1]} numbers, got {cells.code.shape}"
+            )
+        code = np.ascontiguousarray(cells.code, np.float32)
+        n = self.step_samples
+        state = State(
+            {
+                "bias": kernels.fold_code(self._code_weight, self._code_bias, code),
+                "hidden": np.zeros((cells.size, self.hidden), np.float32),
+                "history": np.full((cells.size, n), START, np.float32),
+                "voltage": np.full(cells.size, START, np.float32),
+                "detector": new_detector(cells.size),
+            }
+        )
+        steps = round(SETTLE / (n * DT))
+        _, state = self.advance(state, Drive.zeros(self.zones, cells.size, steps * n))
+        state.arrays["detector"] = new_detector(cells.size)
+        return state
+
+    def advance(self, state: State, drive: Drive) -> tuple[Response, State]:
+        """One block; see `Core.advance`."""
+        if drive.zones != self.zones or drive.samples % self.step_samples:
+            raise ValueError(
+                f"core {self.name} takes zones {self.zones} and a multiple of {self.step_samples} samples, "
+                f"got {drive.zones} and {drive.samples}"
+            )
+        a = state.arrays
+        cells = len(a["hidden"])
+        voltage = np.empty((cells, drive.samples), np.float32)
+        outside = np.zeros(cells, np.uint32)
+        inputs = np.stack([drive.current[0], drive.conductance[0], drive.reversal_current[0]])
+        kernels.advance(inputs, a["bias"], a["hidden"], a["history"], *self._weights, voltage, outside)
+        cell, sample, time = detect_block(voltage, state.voltage, a["detector"])
+        a["voltage"] = voltage[:, -1].copy()
+        return Response(voltage, cell, sample, time, outside), state
+
+
+def _padded(weight: Float32) -> Float32:
+    """Rows to a multiple of 2 and columns to a multiple of 8, with zeros."""
+    rows, columns = weight.shape
+    return np.pad(weight, ((0, -rows % 2), (0, -columns % 8))).astype(np.float32, order="C")
+
+
+def _padded_bias(bias: Float32) -> Float32:
+    return np.pad(bias, (0, -len(bias) % 2)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Making cores: datasets from the exact solver, training, evaluation."""

@@ -1,0 +1,192 @@
+"""Datasets: exact runs of a family's members under the input kinds of `noble_net.training.inputs`, in one HDF5 file.
+
+Layout: ``/train`` and ``/test/<regime>`` hold ``ids``, ``voltage`` int16 [members, samples + 1] (units of
+`VOLTAGE_UNIT`), ``current`` nA, ``conductance`` nS and ``reversal_current`` pA float32 [members, samples];
+``/test/<regime>/floor`` is the voltage of the first members at a fifth of the solver's step. The root's attribute
+``provenance`` says how it was made. Runs are written one file each into ``<file>.parts`` and put together at the
+end, so an interrupted build resumes with nothing lost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import platformdirs
+
+from noble_net.cells.family import Family
+from noble_net.cells.solver import AllenModel, ExactCell
+from noble_net.errors import OutputError, SolverError
+from noble_net.recipes import CoreRecipe
+from noble_net.training.inputs import REGIMES, Input, test_input, training_input
+
+VOLTAGE_UNIT = 0.01
+"""mV per integer in the file: NEURON's own error is a hundred times larger."""
+
+ARRAYS = Input._fields
+FLOOR_FACTOR = 5
+_MAX_REDRAWS = 20
+
+Progress = Callable[[int, int], None]
+
+_cells: dict[tuple[str, str], ExactCell] = {}
+
+
+class Run(NamedTuple):
+    """One exact run: what it belongs to, the member, the seed of its input, and NEURON's step."""
+
+    part: str
+    """'train', a regime, or a regime with ':floor'."""
+    member: str
+    parameters: dict[str, float]
+    seed: tuple[int, ...]
+    duration: float
+    dt: float
+
+    @property
+    def file_name(self) -> str:
+        """Name of this run's file among the parts."""
+        return f"{self.part.replace(':', '-')}--{self.member}.npz"
+
+
+def dataset_path(recipe: CoreRecipe, family: Family) -> Path:
+    """Where a recipe's dataset lies: the user's cache folder, named by what determines its content."""
+    content = recipe.dataset.model_dump_json() + family.hash
+    return (
+        Path(platformdirs.user_cache_dir("noble-net"))
+        / "datasets"
+        / f"{recipe.name}-{zlib.crc32(content.encode()):08x}.h5"
+    )
+
+
+def build_dataset(
+    recipe: CoreRecipe, family: Family, jobs: int | None = None, progress: Progress | None = None
+) -> Path:
+    """Run what is not on disk yet, on ``jobs`` processes (default: all cores), and put the file together.
+
+    Returns the HDF5 file. Raises SolverError when a member keeps going to NaN, OutputError when the disk is full.
+    """
+    path = dataset_path(recipe, family)
+    if path.exists():
+        return path
+    parts = path.with_suffix(".parts")
+    parts.mkdir(parents=True, exist_ok=True)
+    runs = plan_runs(recipe, family)
+    todo = [run for run in runs if not (parts / run.file_name).exists()]
+    done = len(runs) - len(todo)
+    model = (family.about["fit"], family.about["morphology"])
+    with ProcessPoolExecutor(jobs or os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(_run_to_file, model, run, parts) for run in todo]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                done += 1
+                if progress:
+                    progress(done, len(runs))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    _assemble(path, parts, runs, _provenance(recipe, family))
+    shutil.rmtree(parts)
+    return path
+
+
+def plan_runs(recipe: CoreRecipe, family: Family) -> list[Run]:
+    """Every run of a dataset, training first. Test inputs differ from member to member and from all training."""
+    spec = recipe.dataset
+
+    def run(part: str, member: str, key: tuple[int, ...], duration: float, dt: float) -> Run:
+        parameters = {name: float(family.table.at[member, name]) for name in family.parameter_names}
+        return Run(part, member, parameters, (spec.seed, *key), duration, dt)
+
+    train = family.ids("train")
+    runs = [run("train", member, (0, i), spec.duration, spec.dt) for i, member in enumerate(train)]
+    seen, unseen = train[: spec.test.members], family.ids("held_out")[: spec.test.members]
+    for r, regime in enumerate(REGIMES):
+        for i, member in enumerate([*seen, *unseen]):
+            runs.append(run(regime, member, (1, r, i), spec.test.duration, spec.dt))
+            if i < spec.test.floor_members:
+                fine = spec.dt / FLOOR_FACTOR
+                runs.append(run(f"{regime}:floor", member, (1, r, i), spec.test.duration, fine))
+    return runs
+
+
+def solve(model: tuple[str, str], run: Run) -> tuple[Input, np.ndarray[Any, np.dtype[np.float32]]]:
+    """Input and exact voltage of one run; a training input the solver fails on is redrawn."""
+    if model not in _cells:
+        _cells[model] = ExactCell(AllenModel.load(*model))
+    cell = _cells[model]
+    cell.dt = run.dt
+    cell.set_parameters(run.parameters)
+    for attempt in range(_MAX_REDRAWS):
+        generator = np.random.default_rng([*run.seed, attempt])
+        if run.part == "train":
+            drive = training_input(generator, run.duration)
+        else:
+            drive = test_input(run.part.split(":")[0], generator, run.duration)
+        try:
+            return drive, cell.run(*drive)
+        except SolverError:
+            if run.part.endswith(":floor"):
+                raise
+    raise SolverError(f"{run.member} ({run.part}) went to NaN {_MAX_REDRAWS} times")
+
+
+def _run_to_file(model: tuple[str, str], run: Run, folder: Path) -> None:
+    drive, voltage = solve(model, run)
+    integers = np.clip(np.round(voltage / VOLTAGE_UNIT), -32767, 32767).astype(np.int16)
+    target = folder / run.file_name
+    partial = target.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, voltage=integers, **drive._asdict())
+        partial.rename(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{target} cannot be written: {error}; free some space and run again") from error
+
+
+def _assemble(path: Path, parts: Path, runs: list[Run], provenance: dict[str, Any]) -> None:
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.part, []).append(run)
+    partial = path.with_suffix(".tmp")
+    with h5py.File(partial, "w") as file:
+        file.attrs["provenance"] = json.dumps(provenance)
+        for part, members in groups.items():
+            if part.endswith(":floor"):
+                group, arrays = file[f"test/{part.split(':')[0]}"], {"voltage": "floor"}
+            else:
+                group = file.create_group(part if part == "train" else f"test/{part}")
+                group["ids"] = [run.member for run in members]
+                arrays = {name: name for name in (*ARRAYS, "voltage")}
+            for row, run in enumerate(members):
+                with np.load(parts / run.file_name) as data:
+                    for source, name in arrays.items():
+                        values = data[source]
+                        if name not in group:
+                            group.create_dataset(
+                                name, (len(members), len(values)), values.dtype, chunks=(1, len(values)), shuffle=True,
+                                compression="lzf",
+                            )
+                        group[name][row] = values
+    partial.rename(path)
+
+
+def _provenance(recipe: CoreRecipe, family: Family) -> dict[str, Any]:
+    return {
+        "recipe": recipe.model_dump(),
+        "family": family.name,
+        "family_hash": family.hash,
+        "versions": {name: version(name) for name in ("noble-net", "neuron", "bmtk", "numpy")},
+    }

@@ -1,0 +1,130 @@
+"""How accurate a core is: free-running on held-out inputs, by regime, seen and unseen members, with the solver's floor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from noble_net.cells.family import Family
+from noble_net.cells.latent import FeatureModel
+from noble_net.errors import CheckpointError
+from noble_net.recipes import CoreRecipe
+from noble_net.spikes import spike_times
+from noble_net.surrogate.core import Core
+from noble_net.training.dataset import VOLTAGE_UNIT, dataset_path
+from noble_net.training.inputs import FLUCTUATING, REGIMES, STEP_ON, STEP_PERIOD
+from noble_net.training.metrics import DISCARD, clipped_error, coincidence, interval_cv, rate_error
+from noble_net.types import DT, CellTable, Drive, Float32, Float64
+
+BLOCK = 1000
+"""Samples per block of a free run; any other gives the same numbers."""
+
+Table = dict[str, dict[str, dict[str, float]]]
+"""regime → rows ('seen', 'unseen', 'floor') → measures."""
+
+
+def evaluate_core(
+    recipe: CoreRecipe, family: Family, core: Core, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Free-run ``core`` over every test regime of the recipe's dataset and measure it against NEURON.
+
+    Returns the content of ``accuracy.json``: the table by regime, the pooled fluctuation-driven rows, the
+    predictability of features. Raises CheckpointError when the dataset belongs to another family.
+    """
+    table: Table = {}
+    pooled: dict[str, list[Any]] = {"seen": [], "unseen": [], "floor": []}
+    with h5py.File(dataset_path(recipe, family), "r") as file:
+        provenance = json.loads(file.attrs["provenance"])
+        if provenance["family_hash"] != family.hash:
+            raise CheckpointError(f"the dataset of {recipe.name} was made from another version of {family.name}")
+        for done, regime in enumerate(REGIMES):
+            group = file["test"][regime]
+            ids = [str(i) for i in group["ids"].asstr()[:]]
+            drive = Drive(("soma",), *(group[k][:][None] for k in ("current", "conductance", "reversal_current")))
+            truth = group["voltage"][:].astype(np.float32) * np.float32(VOLTAGE_UNIT)
+            floor = group["floor"][:].astype(np.float32) * np.float32(VOLTAGE_UNIT)
+            answer = free_run(core, family.cells(ids), drive)
+            half = len(ids) // 2
+            pairs = {
+                "seen": (truth[:half], answer[:half]),
+                "unseen": (truth[half:], answer[half:]),
+                "floor": (floor, truth[: len(floor)]),
+            }
+            table[regime] = {row: measure(regime, *pair) for row, pair in pairs.items()}
+            if regime in FLUCTUATING:
+                for row, pair in pairs.items():
+                    pooled[row].append(pair)
+            if progress:
+                progress(done + 1, len(REGIMES))
+    table["fluctuating, all"] = {
+        row: measure("fluctuating, all", *(np.concatenate(part) for part in zip(*pairs_, strict=True)))
+        for row, pairs_ in pooled.items()
+    }
+    return {"core": core.name, "table": table, "dataset": provenance, "feature_r2": FeatureModel.fit(family).r2}
+
+
+def free_run(core: Core, cells: CellTable, drive: Drive) -> Float32:
+    """Voltage float32 [cells, samples + 1] from each cell's own rest; the core never sees true voltage."""
+    state = core.begin(cells)
+    parts = [state.voltage[:, None].copy()]
+    for start in range(0, drive.samples, BLOCK):
+        block = Drive(
+            drive.zones,
+            *(
+                np.ascontiguousarray(a[:, :, start : start + BLOCK])
+                for a in (drive.current, drive.conductance, drive.reversal_current)
+            ),
+        )
+        response, state = core.advance(state, block)
+        parts.append(response.voltage)
+    return np.concatenate(parts, axis=1)
+
+
+def measure(regime: str, truth: Float32, answer: Float32) -> dict[str, float]:
+    """Every measure of one regime for voltages [cells, samples + 1]."""
+    skip = round(DISCARD / DT)
+    truth, answer = truth[:, skip:], answer[:, skip:]
+    reference, model = spike_times(truth), spike_times(answer)
+    duration = (truth.shape[1] - 1) * DT
+    if regime == "steps":
+        counts = [np.array([_step_counts(t) for t in trains]) for trains in (reference, model)]
+    else:
+        counts = [np.array([len(t) for t in trains], np.float64) for trains in (reference, model)]
+    error, bias = rate_error(*counts)
+    gamma = coincidence(reference, model, duration)
+    rmse, explained = clipped_error(truth, answer)
+    return {
+        "gamma": gamma.gamma,
+        "f_score": gamma.f_score,
+        "rate_error": error,
+        "rate_bias": bias,
+        "clipped_rmse": rmse,
+        "clipped_ev": explained,
+        "isi_cv": interval_cv(model),
+        "isi_cv_reference": interval_cv(reference),
+        "rate_hz": float(np.mean([len(t) for t in reference])) * 1000.0 / duration,
+        "max_voltage_error": float(np.abs(answer - truth).max()) if regime == "zero" else float("nan"),
+        "cells": float(len(truth)),
+        "silent": float(gamma.silent),
+        "too_fast": float(gamma.too_fast),
+    }
+
+
+def _step_counts(times: Float64) -> Float64:
+    """Spikes in each step of the 'steps' regime, whose times start at DISCARD."""
+    t = times + DISCARD
+    edges = np.arange(0.0, 10_000.0 + STEP_PERIOD, STEP_PERIOD)
+    on = t % STEP_PERIOD >= STEP_PERIOD - STEP_ON
+    return np.histogram(t[on], edges)[0].astype(np.float64)
+
+
+def write_accuracy(result: dict[str, Any], folder: Path) -> Path:
+    """Write ``accuracy.json`` beside the checkpoint; returns its path."""
+    path = folder / "accuracy.json"
+    path.write_text(json.dumps(result, indent=1, default=float) + "\n")
+    return path

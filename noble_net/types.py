@@ -1,0 +1,121 @@
+"""The data that passes between floors: cells, drive, response, state. No behaviour beyond checks of shape.
+
+Conventions, here and everywhere: one *sample* is DT = 0.1 ms. Input sample k is held constant on
+[k·DT, (k+1)·DT); voltage sample k is the voltage at the end of that interval. Units are ms, mV, nA
+(injected current), nS (conductance), pA (Σ g·E and synaptic currents), Hz.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+DT = 0.1
+"""Length of one sample, ms."""
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+UInt32 = NDArray[np.uint32]
+
+
+class CoreInfo(NamedTuple):
+    """What the network floor must know of a core: its name, input zones and native step in samples."""
+
+    name: str
+    zones: tuple[str, ...]
+    step_samples: int
+
+
+@dataclass(frozen=True)
+class CellTable:
+    """A set of cells as a core sees them; row i of every array is cell i.
+
+    ``code`` float32 [cells, n_code]: the standardised latent code. ``parameters``: what an exact solver
+    needs (conductances of a family, or the closed-form core's constants), float64 [cells] each.
+    ``features``: e-features such as I_thr (nA) and s_thr (Hz/nA). ``labels``: where each cell comes from
+    (a member's id, or the way it was sampled).
+    """
+
+    size: int
+    code: Float32
+    parameters: Mapping[str, Float64] = field(default_factory=dict)
+    features: Mapping[str, Float64] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+
+    def take(self, index: NDArray[np.intp] | slice) -> CellTable:
+        """The cells at ``index``, in that order."""
+        code = self.code[index]
+        labels = tuple(np.asarray(self.labels, dtype=object)[index]) if self.labels else ()
+        return CellTable(
+            size=len(code),
+            code=code,
+            parameters={k: v[index] for k, v in self.parameters.items()},
+            features={k: v[index] for k, v in self.features.items()},
+            labels=labels,
+        )
+
+
+@dataclass(frozen=True)
+class Drive:
+    """Input of one block, float32 [zones, cells, samples]: injected current I (nA), total conductance
+    G = Σg (nS) and J = Σ g·E + synaptic currents (pA), so that the current into a zone at voltage V is
+    I + (J − G·V)/1000 nA for any mix of reversal potentials."""
+
+    zones: tuple[str, ...]
+    current: Float32
+    conductance: Float32
+    reversal_current: Float32
+
+    @staticmethod
+    def zeros(zones: tuple[str, ...], cells: int, samples: int) -> Drive:
+        """A silent drive of the given shape."""
+        shape = (len(zones), cells, samples)
+        return Drive(zones, *(np.zeros(shape, np.float32) for _ in range(3)))
+
+    @property
+    def samples(self) -> int:
+        """Samples in the block."""
+        return int(self.current.shape[2])
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a core answers for one block.
+
+    ``voltage`` float32 [cells, samples] (mV, at the ends of the samples). Spikes, sorted by (sample, cell):
+    ``event_cell``, ``event_sample`` (the confirming sample within the block, int32 [n]) and ``event_time``
+    (ms from the block's start, float64 [n]; slightly negative when the crossing lay in the block before).
+    ``outside`` uint32 [cells]: samples in which input or voltage left the core's envelope and was clamped.
+    """
+
+    voltage: Float32
+    event_cell: Int32
+    event_sample: Int32
+    event_time: Float64
+    outside: UInt32
+
+
+@dataclass
+class State:
+    """State of a set of cells between blocks: named arrays whose first axis is the cell.
+
+    Must hold ``voltage`` float32 [cells] (mV), the last sample. Saving and restoring a run means saving and
+    restoring these arrays, nothing else.
+    """
+
+    arrays: dict[str, NDArray[np.generic]]
+
+    @property
+    def voltage(self) -> Float32:
+        """The last voltage sample of every cell, mV."""
+        return self.arrays["voltage"].astype(np.float32, copy=False)
+
+    def copy(self) -> State:
+        """An independent copy."""
+        return State({name: array.copy() for name, array in self.arrays.items()})

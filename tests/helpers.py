@@ -1,0 +1,69 @@
+"""Small networks that several test modules build on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from noble_net.config import NetworkSpec, network_from
+from noble_net.network.build import Network, build_network
+from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
+
+CORES = {"integrate-and-fire": IntegrateAndFire().info}
+
+
+def network_data(**changes: Any) -> dict[str, Any]:
+    """An excitatory-inhibitory network of 120 integrate-and-fire cells with delays, written like a file."""
+    data: dict[str, Any] = {
+        "name": "balanced",
+        "seed": 3,
+        "duration": "200 ms",
+        "core": "integrate-and-fire",
+        "populations": {
+            "exc": {
+                "size": 90,
+                "parameters": {"v_threshold": {"normal": {"mean": "-50 mV", "std": "1 mV", "min": "-54 mV"}}},
+            },
+            "inh": {"size": 30},
+        },
+        "synapses": {
+            "ampa": {"model": "exp2", "rise": "0.3 ms", "decay": "3 ms", "reversal": "0 mV"},
+            "gaba": {"model": "exp", "decay": "5 ms", "kind": "current"},
+        },
+        "projections": [
+            {
+                "name": "e-i",
+                "from": "exc",
+                "to": "inh",
+                "rule": {"pairwise_bernoulli": {"p": 0.3}},
+                "synapse": "ampa",
+                "weight": {"lognormal": {"mean": "1.5 nS", "std": "0.7 nS"}},
+                "delay": {"uniform": {"low": "0.8 ms", "high": "3 ms"}},
+            },
+            {
+                "name": "i-e",
+                "from": "inh",
+                "to": "exc",
+                "rule": {"fixed_indegree": {"indegree": 8}},
+                "synapse": "gaba",
+                "weight": "-40 pA",
+                "delay": {"normal": {"mean": "1.2 ms", "std": "0.3 ms", "min": "0.8 ms"}},
+            },
+        ],
+        "stimuli": [
+            {"to": "exc", "ornstein_uhlenbeck": {"mean": "0.25 nA", "sigma": "0.1 nA", "tau": "5 ms"}},
+            {"to": "inh", "poisson": {"rate": "900 Hz", "synapse": "ampa", "weight": "2 nS"}},
+        ],
+        "record": {"voltage": {"cells": 3}},
+    }
+    return {**data, **changes}
+
+
+def network_spec(**changes: Any) -> NetworkSpec:
+    """The same, validated."""
+    return network_from(network_data(**changes))
+
+
+def built(data: Mapping[str, Any]) -> Network:
+    """A network of integrate-and-fire cells, built."""
+    return build_network(network_from(data), {}, CORES)

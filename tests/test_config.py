@@ -1,0 +1,585 @@
+"""The network file: what a good one means, and that a bad one names its fault, line and remedy."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from noble_net.config import (
+    Distribution,
+    NetworkSpec,
+    OrnsteinUhlenbeckSpec,
+    PopulationSpec,
+    RuleSpec,
+    config_error,
+    dump_network,
+    json_schema,
+    load_network,
+    network_from,
+    with_overrides,
+)
+from noble_net.errors import ConfigError
+
+GOOD = """\
+name: pv-gamma
+seed: 1
+duration: 2 s
+warmup: 100 ms
+dt: 0.1 ms
+core: pv-stream
+populations:
+  pv: {family: allen-pv-peri, size: 400, sample: {from: gaussian, spread: 0.5}}
+  held: {family: allen-pv-peri, size: 50, sample: {role: held_out}}
+  lif:
+    core: integrate-and-fire
+    size: 400
+    parameters:
+      capacitance: {normal: {mean: 100 pF, std: 10 pF, min: 50 pF}}
+      v_threshold: -0.048 V
+synapses:
+  gaba: {model: exp2, rise: 0.3 ms, decay: 5 ms, reversal: -80 mV, zone: soma}
+  ampa: {model: exp, decay: 2 ms, reversal: 0 mV}
+  push: {model: exp, decay: 5 ms}
+projections:
+  - name: pv-pv
+    from: pv
+    to: pv
+    rule: {pairwise_bernoulli: {p: 0.2}}
+    synapse: gaba
+    weight: {lognormal: {mean: 1.2 nS, std: 0.6 nS}}
+    delay: {normal: {mean: 1.0 ms, std: 0.2 ms, min: 0.5 ms}}
+  - {name: lif-pv, from: lif, to: pv, rule: one_to_one, synapse: push, weight: -0.8 nA, delay: 1.5 ms}
+  - name: pv-lif
+    from: pv
+    to: lif
+    rule: {fixed_indegree: {indegree: 30, multapses: true}}
+    synapse: ampa
+    weight: {uniform: {low: 0 nS, high: 1 nS}}
+    delay: 1 ms
+stimuli:
+  - {to: pv, ornstein_uhlenbeck: {mean: 0.25 nA, sigma: 50 pA, tau: 5 ms}}
+  - {to: pv, ornstein_uhlenbeck: {mean: 10 nS, sigma: 3 nS, tau: 5 ms, reversal: 0 mV}}
+  - {to: lif, poisson: {rate: 0.8 kHz, synapse: ampa, weight: 0.5 nS}}
+  - {name: kick, to: lif, step: {amplitude: {normal: {mean: 300 pA, std: 20 pA}}, start: 100 ms, stop: 0.3 s}}
+record:
+  spikes: all
+  voltage: {cells: 20, dt: 0.5 ms}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "net.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refused(folder: Path, text: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load_network(write(folder, text))
+    return caught.value
+
+
+def test_values_arrive_in_internal_units(tmp_path: Path) -> None:
+    spec = load_network(write(tmp_path, GOOD))
+    assert (spec.duration, spec.warmup, spec.dt, spec.seed) == (2000.0, 100.0, 0.1, 1)
+    assert spec.source == tmp_path / "net.yaml"
+    assert spec.populations["pv"].sample.source == "gaussian"
+    assert spec.populations["held"].sample.role == "held_out"
+    assert spec.core_of("pv") == "pv-stream"
+    assert spec.core_of("lif") == "integrate-and-fire"
+    assert spec.synapses["gaba"].kind == "conductance"
+    assert spec.synapses["push"].kind == "current"
+    first, second, third = spec.projections
+    assert first.rule == RuleSpec(kind="pairwise_bernoulli", p=0.2)
+    assert first.weight == Distribution(kind="lognormal", a=1.2, b=0.6, unit="nS")
+    assert first.delay == Distribution(kind="normal", a=1.0, b=0.2, low=0.5, unit="ms")
+    assert second.weight == Distribution(a=-800.0, unit="pA")
+    assert third.rule == RuleSpec(kind="fixed_indegree", indegree=30, multapses=True)
+    assert third.weight == Distribution(kind="uniform", a=0.0, b=1.0, unit="nS")
+    assert spec.record.spikes
+    assert spec.record.voltage is not None
+    assert (spec.record.voltage.cells, spec.record.voltage.dt) == (20, 0.5)
+
+
+def test_stimuli_are_typed_and_named(tmp_path: Path) -> None:
+    spec = load_network(write(tmp_path, GOOD))
+    current, conductance, poisson, step = spec.stimuli
+    assert isinstance(current.parameters, OrnsteinUhlenbeckSpec)
+    assert (current.parameters.unit, current.parameters.sigma) == ("nA", 0.05)
+    assert isinstance(conductance.parameters, OrnsteinUhlenbeckSpec)
+    assert (conductance.parameters.unit, conductance.parameters.mean.a) == ("nS", 10.0)
+    assert poisson.poisson is not None
+    assert poisson.poisson.rate == 800.0
+    assert step.step is not None
+    assert (step.step.start, step.step.stop, step.step.amplitude.a) == (100.0, 300.0, 0.3)
+    names = ["ornstein_uhlenbeck-pv-0", "ornstein_uhlenbeck-pv-1", "poisson-lif-0", "kick"]
+    assert [stimulus.name for stimulus in spec.stimuli] == names
+    kinds = ["ornstein_uhlenbeck", "ornstein_uhlenbeck", "poisson", "step"]
+    assert [stimulus.kind for stimulus in spec.stimuli] == kinds
+
+
+def test_integrate_and_fire_gets_all_six_parameters(tmp_path: Path) -> None:
+    parameters = load_network(write(tmp_path, GOOD)).populations["lif"].parameters
+    assert {name: value.a for name, value in parameters.items()} == {
+        "capacitance": 100.0,
+        "resistance": 100.0,
+        "v_rest": -70.0,
+        "v_reset": -65.0,
+        "v_threshold": -48.0,
+        "refractory": 2.0,
+    }
+    assert parameters["capacitance"].lowest == 50.0
+
+
+def test_core_path_is_relative_to_the_file(tmp_path: Path) -> None:
+    spec = load_network(write(tmp_path, GOOD.replace("core: pv-stream", "core: ./cores/mine")))
+    assert spec.core == str(tmp_path / "cores" / "mine")
+
+
+BAD = [
+    ("seed: 1", "sede: 1", 2, "sede", "did you mean `seed`?"),
+    ("seed: 1", "seed: -1", 2, "seed = -1", "greater than or equal to 0"),
+    ("seed: 1", "seed: true", 2, "seed", "whole number"),
+    ("seed: 1", "seed: 1\nseed: 2", 3, "seed", "given twice"),
+    ("name: pv-gamma", "name: a/b", 1, "name = a/b", "pattern"),
+    ("name: pv-gamma\n", "", None, "name", "missing"),
+    ("duration: 2 s\n", "", None, "duration", "add `duration: …`"),
+    ("duration: 2 s", "duration: 2000", 3, "duration = 2000", "has no unit. write a time such as `2 ms`"),
+    ("duration: 2 s", "duration: 2 mV", 3, "duration = 2 mV", "is a voltage"),
+    ("duration: 2 s", "duration: 2 sec onds", 3, "duration", "not a number with one unit"),
+    ("duration: 2 s", "duration: -2 s", 3, "duration = -2 s", "must be at least 0.1 ms"),
+    ("duration: 2 s", "duration: .inf", 3, "duration", "has no unit"),
+    ("duration: 2 s", "duration: inf s", 3, "duration = inf s", "not a finite number"),
+    ("duration: 2 s", "duration: 1e300 s", 3, "duration", "is beyond 1e+09 ms"),
+    ("duration: 2 s", "duration: 2.05 ms", 3, "duration", "not a multiple of the 0.1 ms sample"),
+    ("duration: 2 s", "duration: [2 s]", 3, "duration", "is a list, not a quantity"),
+    ("dt: 0.1 ms", "dt: 0.05 ms", 5, "dt = 0.05 ms", "samples of 0.1 ms"),
+    ("size: 400, sample", "size: -4, sample", 8, "populations.pv.size = -4", "greater than or equal to 1"),
+    ("size: 400, sample", "size: 0, sample", 8, "populations.pv.size = 0", "greater than or equal to 1"),
+    ("size: 400, sample", "size: 4e2, sample", 8, "populations.pv.size", "whole number"),
+    ("size: 400, sample", "size: 1" + "0" * 5000 + ", sample", 8, "populations.pv", "cannot be read"),
+    ("size: 400, sample", "size: 99999999999, sample", 8, "populations.pv.size", "less than or equal"),
+    ("from: gaussian", "from: gausian", 8, "populations.pv.sample.from = gausian", "'gaussian'"),
+    ("from: gaussian", "source: gaussian", 8, "populations.pv.sample.source", "unknown key"),
+    ("spread: 0.5", "spread: 1.5", 8, "populations.pv.sample.spread = 1.5", "less than or equal to 1"),
+    ("pv: {family: allen-pv-peri, ", "pv: {", 8, "populations.pv", "has no family"),
+    ("pv: {family: allen-pv-peri, ", "pv: {famly: x, ", 8, "populations.pv.famly", "`family`"),
+    ("  pv: {", "  p v: {", 8, "populations.p v", "pattern"),
+    ("capacitance:", "capacity:", 14, "populations.lif.parameters.capacity", "`capacitance`"),
+    ("std: 10 pF", "std: 10 nS", 14, "parameters.capacitance.normal.std = 10 nS", "a capacitance such as"),
+    (", min: 50 pF", "", 14, "populations.lif.parameters.capacitance.normal", "give `min` of at least"),
+    ("-0.048 V", "-66 mV", 15, "populations.lif.parameters.v_threshold = -66 mV", "v_reset"),
+    ("rise: 0.3 ms", "rise: 5 ms", 17, "synapses.gaba.rise = 5 ms", "shorter than `decay`"),
+    ("rise: 0.3 ms, ", "", 17, "synapses.gaba.model = exp2", "add it, such as `rise: 0.3 ms`"),
+    ("model: exp2", "model: exp", 17, "synapses.gaba.rise", "`exp` has no rise time"),
+    ("decay: 5 ms, rev", "decay: 0 ms, rev", 17, "synapses.gaba.decay = 0 ms", "at least 0.01 ms"),
+    ("decay: 5 ms, rev", "decay: -5 ms, rev", 17, "synapses.gaba.decay = -5 ms", "at least 0.01 ms"),
+    ("p: 0.2", "p: 1.2", 24, "projections[0].rule.pairwise_bernoulli.p = 1.2", "less than or equal to 1"),
+    ("p: 0.2", "p: -0.2", 24, "projections[0].rule.pairwise_bernoulli.p = -0.2", "greater than or"),
+    ("p: 0.2", "p: .nan", 24, "projections[0].rule.pairwise_bernoulli.p", "should be"),
+    ("p: 0.2", "prob: 0.2", 24, "projections[0].rule.pairwise_bernoulli.prob", "valid: p, autapses"),
+    ("{p: 0.2}", "{}", 24, "projections[0].rule.pairwise_bernoulli", "`p` is missing"),
+    ("pairwise_bernoulli", "bernoulli", 24, "projections[0].rule.bernoulli", "`pairwise_bernoulli`"),
+    ("    from: pv\n", "    from: pvv\n", 22, "projections[0].from = pvv", "did you mean `pv`?"),
+    ("    to: lif\n", "    to: lfi\n", 31, "projections[2].to = lfi", "did you mean `lif`?"),
+    ("synapse: gaba", "synapse: gabba", 25, "projections[0].synapse = gabba", "did you mean `gaba`?"),
+    ("mean: 1.2 nS", "mean: 1.2", 26, "weight.lognormal.mean = 1.2", "has no unit"),
+    ("mean: 1.2 nS", "mean: -1.2 nS", 26, "weight.lognormal.mean", "must be above 0"),
+    ("std: 0.6 nS", "std: 0.6 pA", 26, "weight.lognormal.std = 0.6 pA", "a conductance such as"),
+    (
+        "lognormal: {mean: 1.2 nS, std: 0.6 nS}",
+        "normal: {mean: 1.2 nS, std: 1 nS}",
+        26,
+        "weight",
+        "min: 0 nS",
+    ),
+    ("lognormal: {mean: 1.2 nS", "lognormal: {man: 1.2 nS", 26, "weight.lognormal.man", "`mean`"),
+    ("lognormal", "gamma", 26, "projections[0].weight.gamma", "unknown distribution"),
+    (", min: 0.5 ms", "", 27, "projections[0].delay.normal", "give `min` of at least 0.1 ms"),
+    ("delay: 1.5 ms", "delay: 0 ms", 28, "projections[1].delay = 0 ms", "at least 0.1 ms"),
+    ("delay: 1.5 ms", "delay: 7 s", 28, "projections[1].delay = 7 s", "beyond 6553.5 ms"),
+    ("name: lif-pv", "name: pv-pv", 28, "projections[1].name = pv-pv", "projection 0 has that name"),
+    ("weight: -0.8 nA", "weight: -0.8 nS", 28, "projections[1].weight = -0.8 nS", "give pA or nA"),
+    ("indegree: 30, multapses: true", "indegree: 401", 32, "fixed_indegree.indegree = 401", "at most 400"),
+    ("one_to_one", "{all_to_all: {p: 1}}", 28, "projections[1].rule.all_to_all.p", "valid: autapses"),
+    ("low: 0 nS", "low: 2 nS", 34, "projections[2].weight.uniform.low = 2 nS", "above `high`"),
+    ("low: 0 nS", "low: -1 nS", 34, "projections[2].weight", "fall below 0"),
+    ("mean: 0.25 nA, ", "mean: 2 nS, ", 37, "stimuli[0].ornstein_uhlenbeck.mean = 2 nS", "reversal"),
+    ("sigma: 50 pA", "sigma: 3 nS", 37, "stimuli[0].ornstein_uhlenbeck.sigma = 3 nS", "a current such as"),
+    ("sigma: 50 pA", "sigma: -3 pA", 37, "stimuli[0].ornstein_uhlenbeck.sigma = -3 pA", "at least 0 nA"),
+    ("- {to: lif, poisson", "- {to: lfi, poisson", 39, "stimuli[2].to = lfi", "did you mean `lif`?"),
+    ("synapse: ampa, weight: 0.5", "synapse: amp, weight: 0.5", 39, "stimuli[2].poisson.synapse", "`ampa`"),
+    ("weight: 0.5 nS", "weight: 0.5 pA", 39, "stimuli[2].poisson.weight = 0.5 pA", "give nS"),
+    ("stop: 0.3 s", "stop: 0.1 s", 40, "stimuli[3].step.stop = 0.1 s", "not after `start`"),
+    ("name: kick, ", "name: poisson-lif-0, ", 40, "stimuli[3].name", "rename one"),
+    ("to: lif, step: {", "to: lif, stop: {", 40, "stimuli[3].stop", "did you mean `step`?"),
+    ("spikes: all", "spikes: some", 42, "record.spikes = some", "neither `all` nor `none`"),
+    ("cells: 20", "cells: -1", 43, "record.voltage.cells = -1", "at least 1"),
+    ("dt: 0.5 ms", "dt: 0.25 ms", 43, "record.voltage.dt = 0.25 ms", "multiple"),
+    ("name: pv-gamma", "name: !!python/name:os.system x", 1, "name", "tag"),
+    ("record:", "record: &a\n  again: *a", None, "", ""),
+    ("record:", "record:\n  <<: {spikes: none}", 42, "record", "merging"),
+    ("record:", "record: {", 43, "", "not valid YAML"),
+    ("seed: 1", "1: 1", 2, "", "cannot be a key"),
+    ("seed: 1", "? [a, b]\n: 1", 2, "", "cannot be a key"),
+    ("seed: 1", "seed: 2001-01-01", 2, "seed", "tag"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "key", "message"), BAD)
+def test_fault_is_named_with_line_key_and_remedy(
+    tmp_path: Path, old: str, new: str, line: int | None, key: str, message: str
+) -> None:
+    assert old in GOOD
+    error = refused(tmp_path, GOOD.replace(old, new, 1))
+    text = str(error)
+    assert key in text
+    assert message in text
+    assert error.remedy
+    assert text.startswith(f"{tmp_path / 'net.yaml'}:{line or ''}")
+    assert len(text) < 400
+
+
+def test_no_populations(tmp_path: Path) -> None:
+    error = refused(tmp_path, "name: a\nduration: 1 s\npopulations: {}\n")
+    assert "net.yaml:3: populations: there is no population. add one, such as" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"# nothing\n", "is empty"),
+        (b"- a\n- b\n", "holds a list"),
+        (b"just text", "holds a str"),
+        (b"name: caf\xe9\n", "is not UTF-8 text. save the file as UTF-8"),
+        (b"name: a\x00b\n", "not valid YAML"),
+        (b"a: 1\n---\nb: 1\n", "not valid YAML"),
+        (b"#" * 1_000_001, "is larger than 1 MB"),
+        (b"[" * 50_000, "nested deeper"),
+        (b"a: " + b"[" * 60 + b"]" * 60, "nested deeper"),
+        (b"\x89PNG\r\n\x1a\n", "is not UTF-8 text"),
+    ],
+)
+def test_files_that_are_no_network_at_all(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "net.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"net\.yaml") as caught:
+        load_network(path)
+    assert message in str(caught.value)
+
+
+def test_alias_bomb_is_refused(tmp_path: Path) -> None:
+    levels = "\n".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]" for i in range(1, 12))
+    error = refused(tmp_path, f"l0: &l0 [x]\n{levels}\n")
+    assert "holds more than 100000 values" in str(error)
+
+
+def test_plain_aliases_are_allowed(tmp_path: Path) -> None:
+    text = GOOD.replace("delay: 1.5 ms", "delay: &d 1.5 ms").replace("delay: 1 ms", "delay: *d")
+    assert load_network(write(tmp_path, text)).projections[2].delay.a == 1.5
+
+
+def test_missing_unreadable_and_directory(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no such file"):
+        load_network(tmp_path / "absent.yaml")
+    with pytest.raises(ConfigError, match="this is a directory"):
+        load_network(tmp_path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_network(tmp_path / ("x" * 5000))
+    with pytest.raises(ConfigError, match="there is no such file"):
+        load_network("a\0b")
+
+
+def test_first_fault_by_line_is_reported(tmp_path: Path) -> None:
+    error = refused(tmp_path, GOOD.replace("p: 0.2", "p: 2").replace("seed: 1", "seed: x"))
+    assert error.line == 2
+
+
+def test_later_stages_find_the_line(tmp_path: Path) -> None:
+    spec = load_network(write(tmp_path, GOOD))
+    error = config_error(spec, ("synapses", "gaba", "zone"), "core has no such zone", "it has dendrite")
+    assert str(error) == (
+        f"{tmp_path / 'net.yaml'}:17: synapses.gaba.zone = soma: core has no such zone. it has dendrite"
+    )
+    assert spec.where(("projections", 0, "source")).line == 22
+    assert spec.where(("projections", 0, "delay", "mean")).key == "projections[0].delay.normal.mean"
+    assert spec.where(("projections", 0, "delay")).line == 27
+    assert spec.where(("synapses", "push", "zone")).line == 19  # left out: the synapse's own line
+
+
+def test_overrides_are_checked_again(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    spec = load_network(path, {"seed": 7, "duration": "500 ms"})
+    assert (spec.seed, spec.duration) == (7, 500.0)
+    assert spec.source == path
+    assert with_overrides(spec, {"duration": 100.0}).duration == 100.0
+    for bad in ({"seed": -1}, {"duration": "3"}, {"duration": "-3 s"}, {"sead": 1}):
+        with pytest.raises(ConfigError, match="<override>"):
+            load_network(path, bad)
+
+
+def test_building_from_python_takes_internal_units(tmp_path: Path) -> None:
+    cell = PopulationSpec(size=3, core="integrate-and-fire", parameters={"v_rest": Distribution(a=-60.0)})
+    spec = NetworkSpec(name="three", duration=10.0, populations={"cell": cell})
+    assert spec.populations["cell"].parameters["v_rest"] == Distribution(a=-60.0, unit="mV")
+    assert (
+        network_from(
+            {
+                "name": "three",
+                "duration": "10 ms",
+                "populations": {
+                    "cell": {"size": 3, "core": "integrate-and-fire", "parameters": {"v_rest": "-60 mV"}}
+                },
+            }
+        )
+        == spec
+    )
+    assert load_network(write(tmp_path, dump_network(spec))) == spec
+    with pytest.raises(ConfigError, match="duration = 10: has no unit"):
+        network_from({"name": "three", "duration": 10, "populations": {"cell": {"size": 3, "family": "x"}}})
+
+
+def test_dump_reads_back_equal(tmp_path: Path) -> None:
+    spec = load_network(write(tmp_path, GOOD))
+    again = load_network(write(tmp_path, dump_network(spec)))
+    assert again == spec
+    assert with_overrides(spec, {"seed": 2}) != spec
+
+
+SCHEMA = jsonschema.Draft202012Validator(json_schema())
+numbers = st.floats(0.2, 1e4, allow_subnormal=False)
+names = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,8}", fullmatch=True)
+
+
+def distributions(unit: str) -> st.SearchStrategy[Any]:
+    def shape(kind: str, a: float, b: float, bounded: bool) -> Any:
+        low, high = sorted((a, b))
+        if kind == "constant":
+            return f"{a!r} {unit}"
+        if kind == "uniform":
+            return {"uniform": {"low": f"{low!r} {unit}", "high": f"{high!r} {unit}"}}
+        values = {"mean": f"{high!r} {unit}", "std": f"{b!r} {unit}", "min": f"{low!r} {unit}"}
+        return {kind: values | ({"max": f"{high + 1!r} {unit}"} if bounded else {})}
+
+    kinds = st.sampled_from(["constant", "uniform", "normal", "lognormal"])
+    times = st.floats(0.2, 6000, allow_subnormal=False)
+    return st.builds(shape, kinds, times, times, st.booleans())
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> dict[str, Any]:
+    populations = {
+        name: {"size": 9, "family": "f", "sample": {"spread": draw(st.floats(0, 1))}}
+        for name in draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    }
+    lif = {key: draw(distributions(unit)) for key, unit in (("capacitance", "pF"), ("refractory", "ms"))}
+    populations["lif!"[:3]] = {"size": 9, "core": "integrate-and-fire", "parameters": lif}
+    decay, reversal = draw(numbers), draw(st.floats(-150, 50))
+    synapses = {
+        "g": {
+            "model": "exp2",
+            "rise": f"{decay / 2!r} ms",
+            "decay": f"{decay!r} ms",
+            "reversal": f"{reversal!r} mV",
+        },
+        "i": {"model": "exp", "decay": f"{decay!r} ms"},
+    }
+    rules = st.sampled_from(
+        [
+            "all_to_all",
+            {"one_to_one": {"autapses": True}},
+            {"pairwise_bernoulli": {"p": 0.25}},
+            {"fixed_indegree": {"indegree": 4, "autapses": True}},
+        ]
+    )
+    ends = st.sampled_from(list(populations))
+    projections = []
+    for name in draw(st.lists(names, max_size=3, unique=True)):
+        synapse, unit = draw(st.sampled_from([("g", "nS"), ("i", "pA"), ("i", "nA")]))
+        unit = "pA" if unit == "nA" and draw(st.booleans()) else unit
+        weight = f"{draw(st.floats(1e-3, 900))!r} {unit}" if unit == "nA" else draw(distributions(unit))
+        projections.append(
+            {
+                "name": name,
+                "from": draw(ends),
+                "to": draw(ends),
+                "rule": draw(rules),
+                "synapse": synapse,
+                "weight": weight,
+                "delay": draw(distributions("ms")),
+            }
+        )
+    stimuli = draw(
+        st.lists(
+            st.sampled_from(
+                [
+                    {
+                        "to": "lif",
+                        "ornstein_uhlenbeck": {
+                            "mean": "0.3 nA",
+                            "sigma": f"{draw(numbers)!r} nA",
+                            "tau": "5 ms",
+                        },
+                    },
+                    {
+                        "to": "lif",
+                        "ornstein_uhlenbeck": {
+                            "mean": "3 uS",
+                            "sigma": "1 nS",
+                            "tau": "5 ms",
+                            "reversal": "0 mV",
+                        },
+                    },
+                    {"to": "lif", "step": {"amplitude": draw(distributions("nA")), "stop": "1 s"}},
+                    {
+                        "to": "lif",
+                        "poisson": {"rate": f"{draw(numbers)!r} Hz", "synapse": "g", "weight": "1 nS"},
+                    },
+                ]
+            ),
+            max_size=4,
+        )
+    )
+    record = {
+        "spikes": draw(st.sampled_from(["all", "none"])),
+        "voltage": {"cells": draw(st.sampled_from(["all", 3])), "dt": "0.3 ms"},
+    }
+    return {
+        "name": draw(names),
+        "seed": draw(st.integers(0, 2**63 - 1)),
+        "duration": f"{draw(st.integers(1, 10**6)) / 10} ms",
+        "populations": populations,
+        "synapses": synapses,
+        "projections": projections,
+        "stimuli": stimuli,
+        "record": record,
+    }
+
+
+@given(networks())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_network_reads_back_equal(tmp_path_factory: pytest.TempPathFactory, data: dict[str, Any]) -> None:
+    folder = tmp_path_factory.mktemp("round")
+    spec = network_from(data)
+    once = dump_network(spec)
+    again = load_network(write(folder, once))
+    assert again == spec
+    assert dump_network(again) == once
+    SCHEMA.validate(YAML(typ="safe").load(once))
+
+
+SNIPPETS = [
+    "-",
+    "0",
+    "1e99",
+    " nS",
+    " mV",
+    "{",
+    "}",
+    "[",
+    ":",
+    "\n",
+    "\t",
+    "&a ",
+    "*a",
+    "!!int ",
+    "~",
+    "'",
+    '"',
+    "é",
+    "null",
+    "true",
+    ".nan",
+    "pv",
+    "  ",
+    "#",
+    "|",
+    "\x07",
+    "%",
+    "<<: ",
+    "? ",
+    "lognormal",
+    "\u2028",
+    ", ",
+]
+
+
+def test_mutated_files_load_or_are_refused_properly(tmp_path: Path) -> None:
+    """Whatever a typing error makes of a file, it loads or gives a ConfigError, never another exception."""
+    chance = random.Random(5)
+    outcomes = []
+    for _ in range(300):
+        text = GOOD
+        for _ in range(chance.randint(1, 3)):
+            at, cut = chance.randrange(len(text)), chance.choice([0, 0, 1, 3, 12])
+            text = text[:at] + chance.choice(["", *SNIPPETS]) + text[at + cut :]
+        try:
+            load_network(write(tmp_path, text))
+            outcomes.append(True)
+        except ConfigError as error:
+            assert "net.yaml" in str(error)
+            assert "Traceback" not in str(error)
+            outcomes.append(False)
+    assert 0 < sum(outcomes) < len(outcomes)
+
+
+VALUES: list[Any] = [
+    None,
+    True,
+    -1,
+    0,
+    10**30,
+    1e300,
+    float("nan"),
+    "",
+    "x",
+    "1",
+    "-1 nS",
+    "3 ms",
+    [],
+    {},
+    [1],
+    {"a": 1},
+]
+
+
+def _paths(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return [path] * bool(path) + [deeper for key, value in items for deeper in _paths(value, (*path, key))]
+
+
+def test_every_value_may_be_wrong() -> None:
+    """Each value of the file replaced by things of every type: accepted or a ConfigError that has a key."""
+    text = json.dumps(YAML(typ="safe").load(GOOD))
+    for path in _paths(json.loads(text)):
+        for value in VALUES:
+            data = json.loads(text)
+            here = data
+            for key in path[:-1]:
+                here = here[key]
+            here[path[-1]] = value
+            try:
+                network_from(data)
+            except ConfigError as error:
+                assert error.key
+
+
+def test_schema_describes_the_letter(tmp_path: Path) -> None:
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    good = YAML(typ="safe").load(GOOD)
+    jsonschema.validate(good, schema)
+    for key, value in (("duration", 2000), ("sede", 1), ("populations", {}), ("name", "a/b")):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(good | {key: value}, schema)
+    spec = load_network(write(tmp_path, GOOD))
+    jsonschema.validate(YAML(typ="safe").load(dump_network(spec)), schema)

@@ -1,0 +1,164 @@
+"""Connection rules: exact degrees, distributions, independence of everything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from noble_net.config import ProjectionSpec, RuleSpec
+from noble_net.network.connect import connect, draw_pairs
+from noble_net.network.random import stream_key
+
+KEY = stream_key(1, "connect", "test")
+
+
+def projection(rule: dict[str, Any] | str = "all_to_all", **changes: Any) -> ProjectionSpec:
+    fields = {
+        "name": "a-b",
+        "from": "a",
+        "to": "b",
+        "rule": rule,
+        "synapse": "s",
+        "weight": "1 nS",
+        "delay": "1 ms",
+    }
+    return ProjectionSpec.model_validate({**fields, **changes})
+
+
+def pairs(rule: RuleSpec, sources: int, targets: int, within: bool = False) -> tuple[Any, Any]:
+    indptr, source = draw_pairs(rule, sources, targets, KEY, within)
+    return source, np.repeat(np.arange(targets), np.diff(indptr))
+
+
+def test_bernoulli_degrees_are_binomial_and_pairs_equally_likely() -> None:
+    rule = RuleSpec(kind="pairwise_bernoulli", p=0.1)
+    source, target = pairs(rule, 500, 4000)
+    degrees = np.bincount(target, minlength=4000)
+    values, counts = np.unique(degrees, return_counts=True)
+    keep = counts >= 5
+    expected = stats.binom(500, 0.1).pmf(values[keep])
+    assert stats.chisquare(counts[keep], expected / expected.sum() * counts[keep].sum()).pvalue > 1e-3
+    out = np.bincount(source, minlength=500)
+    dispersion = ((out - 400) ** 2 / (4000 * 0.1 * 0.9)).sum()
+    assert 1e-3 < stats.chi2(500).sf(dispersion) < 1 - 1e-3
+
+
+@pytest.mark.parametrize("degree", [1, 7, 30, 49, 50])
+def test_fixed_indegree_is_exact_without_repeats(degree: int) -> None:
+    source, target = pairs(RuleSpec(kind="fixed_indegree", indegree=degree), 50, 60)
+    for cell in range(60):
+        afferents = source[target == cell]
+        assert len(afferents) == degree == len(set(afferents))
+        assert np.all(np.diff(afferents) > 0)
+
+
+@pytest.mark.parametrize("degree", [3, 17])
+def test_fixed_indegree_chooses_sources_uniformly(degree: int) -> None:
+    source, _ = pairs(RuleSpec(kind="fixed_indegree", indegree=degree), 20, 20_000)
+    out = np.bincount(source, minlength=20)
+    p = degree / 20
+    z = (out - 20_000 * p) / np.sqrt(20_000 * p * (1 - p))
+    assert np.abs(z).max() < 4.5
+    assert out.sum() == 20_000 * degree
+
+
+def test_multapses_draw_with_replacement() -> None:
+    source, target = pairs(RuleSpec(kind="fixed_indegree", indegree=30, multapses=True), 10, 50)
+    assert np.array_equal(np.bincount(target), np.full(50, 30))
+    assert len(set(zip(source.tolist(), target.tolist(), strict=True))) < source.size
+
+
+@given(
+    size=st.integers(2, 40),
+    kind=st.sampled_from(["pairwise_bernoulli", "fixed_indegree", "all_to_all"]),
+    autapses=st.booleans(),
+    p=st.floats(0, 1),
+    degree=st.integers(1, 39),
+)
+def test_a_cell_meets_itself_only_where_allowed(
+    size: int, kind: Any, autapses: bool, p: float, degree: int
+) -> None:
+    candidates = size if autapses else size - 1
+    rule = RuleSpec(kind=kind, p=p, indegree=min(degree, candidates), autapses=autapses)
+    source, target = pairs(rule, size, size, within=True)
+    both = list(zip(target.tolist(), source.tolist(), strict=True))
+    assert both == sorted(set(both))
+    assert not len(source) or (source.min() >= 0 and source.max() < size)
+    if not autapses:
+        assert not np.any(source == target)
+    if kind == "all_to_all":
+        assert len(both) == size * candidates
+    if p in (0.0, 1.0) and kind == "pairwise_bernoulli":
+        assert len(both) == p * size * candidates
+
+
+def test_every_cell_can_be_reached_and_reaches_when_itself_is_left_out() -> None:
+    rule = RuleSpec(kind="pairwise_bernoulli", p=0.5)
+    source, target = pairs(rule, 30, 30, within=True)
+    matrix = np.zeros((30, 30))
+    matrix[target, source] = 1
+    assert np.all(matrix.sum(axis=0) > 0) and np.all(matrix.sum(axis=1) > 0)
+    assert np.diag(matrix).sum() == 0
+
+
+def test_one_to_one_and_all_to_all() -> None:
+    source, target = pairs(RuleSpec(kind="one_to_one"), 7, 7)
+    assert np.array_equal(source, np.arange(7)) and np.array_equal(target, np.arange(7))
+    source, target = pairs(RuleSpec(kind="all_to_all"), 3, 4)
+    assert len(source) == 12 and np.array_equal(source[:3], [0, 1, 2])
+
+
+def test_arrays_are_sorted_by_source_then_target() -> None:
+    drawn = connect(projection({"pairwise_bernoulli": {"p": 0.3}}), 40, 30, 1)
+    assert drawn.indptr[0] == 0 and drawn.indptr[-1] == drawn.size
+    both = list(zip(drawn.source_ids.tolist(), drawn.target.tolist(), strict=True))
+    assert both == sorted(set(both))
+    indptr, source = draw_pairs(
+        RuleSpec(kind="pairwise_bernoulli", p=0.3), 40, 30, stream_key(1, "connect", "a-b"), False
+    )
+    target = np.repeat(np.arange(30), np.diff(indptr))
+    assert sorted(zip(source.tolist(), target.tolist(), strict=True)) == both
+
+
+def test_weights_and_delays_follow_their_distributions() -> None:
+    spec = projection(
+        weight={"lognormal": {"mean": "1.2 nS", "std": "0.6 nS"}},
+        delay={"uniform": {"low": "0.55 ms", "high": "1.45 ms"}},
+    )
+    drawn = connect(spec, 200, 100, 1)
+    assert drawn.weight.mean() == pytest.approx(1.2, rel=0.02)
+    assert drawn.weight.std() == pytest.approx(0.6, rel=0.05)
+    delays, counts = np.unique(drawn.delay, return_counts=True)
+    assert delays.tolist() == list(range(6, 15))
+    assert stats.chisquare(counts).pvalue > 1e-3
+    assert abs(np.corrcoef(drawn.weight, drawn.delay)[0, 1]) < 0.03
+
+
+def test_delays_round_to_the_nearest_sample() -> None:
+    for text, samples in (("1 ms", 10), ("0.54 ms", 5), ("0.56 ms", 6)):
+        assert np.all(connect(projection(delay=text), 2, 2, 1).delay == samples)
+
+
+@settings(max_examples=20)
+@given(targets=st.integers(1, 30), more=st.integers(1, 30))
+def test_a_target_does_not_depend_on_other_targets(targets: int, more: int) -> None:
+    spec = projection(
+        {"pairwise_bernoulli": {"p": 0.4}}, weight={"normal": {"mean": "1 nS", "std": "0.2 nS", "min": "0 nS"}}
+    )
+    small, large = connect(spec, 15, targets, 1), connect(spec, 15, targets + more, 1)
+    inside = large.target < targets
+    assert np.array_equal(large.target[inside], small.target)
+    assert np.array_equal(large.source_ids[inside], small.source_ids)
+    assert np.array_equal(large.weight[inside], small.weight)
+
+
+def test_another_name_or_seed_draws_other_synapses() -> None:
+    rule = {"pairwise_bernoulli": {"p": 0.5}}
+    first = connect(projection(rule), 30, 30, 1)
+    for other in (connect(projection(rule, name="b"), 30, 30, 1), connect(projection(rule), 30, 30, 2)):
+        assert first.target.tolist() != other.target.tolist()
