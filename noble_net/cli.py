@@ -1,7 +1,7 @@
 """The command line: thin commands over the Python API, each importing what it needs when it runs.
 
-Results go to stdout; progress and errors go to stderr. Exit codes: 0 done, 2 wrong input or usage (a message, no
-traceback), 130 interrupted by Ctrl-C.
+Results go to stdout; progress and errors go to stderr. Exit codes: 0 done, 2 wrong input or usage (a message,
+no traceback), 130 interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -101,15 +101,21 @@ def run(
     ] = None,
     backend: Annotated[Backend, typer.Option(help="What simulates.")] = Backend.surrogate,
     seed: Annotated[int | None, typer.Option(help="Instead of the file's.")] = None,
+    noise_seed: Annotated[
+        int | None, typer.Option(help="Of the noise alone: same cells and edges, other noise.")
+    ] = None,
     duration: Annotated[
         str | None, typer.Option(metavar="TIME", help="Instead of the file's, such as '500 ms'.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads (default: all cores).")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and describe, simulate nothing.")] = False,
 ) -> None:
-    """Simulate a network file and write spikes, voltages and a report."""
-    spec = _network(file, {"seed": seed, "duration": duration})
-    from noble_net.simulate import default_run_directory, describe
+    """Simulate a network; write spikes, voltages and a report."""
+    spec = _network(file, {"seed": seed, "noise_seed": noise_seed, "duration": duration})
+    from noble_net.simulation import default_run_directory, describe
 
     if dry_run:
         typer.echo(describe(spec))
@@ -117,9 +123,10 @@ def run(
     folder = out or default_run_directory(spec)
     try:
         with _progress(f"{spec.name} on {backend}") as progress:
-            results = _simulate(spec, backend, folder, threads, progress)
+            results = _simulate(spec, backend, folder, threads, overwrite, progress)
     except KeyboardInterrupt:
-        _complain(f"interrupted: partial results in {folder}", kind="")
+        left = f"partial results in {folder}" if folder.is_dir() else "nothing was written yet"
+        _complain(f"interrupted: {left}", kind="")
         raise typer.Exit(INTERRUPTED) from None
     typer.echo(closing_line(results.summary, results.path))
 
@@ -131,12 +138,15 @@ def compare(
     ],
     out: Into = None,
 ) -> None:
-    """Compare runs of the same network: rates, regularity, correlations, and how far apart they are."""
+    """Say how far apart runs of a network are.
+
+    Compares rates, regularity and correlations, each with its earth mover's distance.
+    """
     if len(runs) < 2:
         raise typer.BadParameter("give two runs or more", param_hint="RUN_A RUN_B...")
     from noble_net.report.compare import compare_runs
 
-    _console(stderr=False).print(compare_runs(runs, out).table())
+    _console(stderr=False).print(compare_runs(runs, out).table(), soft_wrap=True, markup=False)
     if out is not None:
         typer.echo(f"written to {out}")
 
@@ -151,7 +161,10 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a 
 
 @app.command()
 def family(recipe: RecipeFile, jobs: Jobs = None, out: Into = None) -> None:
-    """Make a cell family: draw members, solve them in NEURON, measure their features."""
+    """Make a cell family.
+
+    Draws members, solves them in NEURON and measures their features.
+    """
     from noble_net.recipes import FamilyRecipe
 
     wanted = _recipe(recipe, FamilyRecipe)
@@ -164,7 +177,10 @@ def family(recipe: RecipeFile, jobs: Jobs = None, out: Into = None) -> None:
 
 @app.command()
 def dataset(recipe: RecipeFile, jobs: Jobs = None) -> None:
-    """Make the dataset of a core: its family's members in NEURON. Goes on where it was interrupted."""
+    """Make the dataset of a core.
+
+    Runs the members of its family in NEURON. Goes on where it was interrupted.
+    """
     wanted, cells = _core_recipe(recipe)
     from noble_net.training.dataset import build_dataset
 
@@ -174,7 +190,10 @@ def dataset(recipe: RecipeFile, jobs: Jobs = None) -> None:
 
 @app.command()
 def train(recipe: RecipeFile, out: Into = None) -> None:
-    """Train a core on its dataset. Goes on where it was interrupted."""
+    """Train a core on its dataset.
+
+    Goes on where it was interrupted.
+    """
     wanted, cells = _core_recipe(recipe)
     from noble_net.training.train import train_core
 
@@ -185,18 +204,23 @@ def train(recipe: RecipeFile, out: Into = None) -> None:
 
 @app.command()
 def evaluate(recipe: RecipeFile, out: Into = None) -> None:
-    """Measure a trained core against NEURON on inputs it never saw, and write its CARD.md."""
-    wanted, cells = _core_recipe(recipe)
-    from noble_net.training.evaluate import evaluate_core
+    """Measure a trained core against NEURON.
 
-    folder = _folder(out, recipe, "checkpoints")
+    The inputs are the dataset's held-out ones; the tables go beside the checkpoint.
+    """
+    wanted, cells = _core_recipe(recipe)
+    from noble_net.registry import load_core
+    from noble_net.training.evaluate import evaluate_core, write_accuracy
+
+    folder = _folder(out, recipe, "checkpoints") / wanted.name
+    core = load_core(str(folder))
     with _progress(f"evaluating {wanted.name}") as progress:
-        typer.echo(evaluate_core(wanted, cells, folder, progress))
+        typer.echo(write_accuracy(evaluate_core(wanted, cells, core, progress), folder, cells, wanted.notes))
 
 
 @app.command("list")
 def list_shipped() -> None:
-    """List the cores, families and networks that come with noble-net."""
+    """List the cores, families and networks shipped."""
     from noble_net.registry import shipped
 
     for kind, names in shipped().items():
@@ -239,15 +263,20 @@ def _network(file: str, options: Mapping[str, Any]) -> NetworkSpec:
 
 
 def _simulate(
-    spec: NetworkSpec, backend: Backend, folder: Path, threads: int | None, progress: Progress
+    spec: NetworkSpec,
+    backend: Backend,
+    folder: Path,
+    threads: int | None,
+    overwrite: bool,
+    progress: Progress,
 ) -> Results:
     if backend is Backend.neuron:
         from noble_net.reference.neuron_network import simulate_neuron
 
-        return simulate_neuron(spec, out=folder, progress=progress)
-    from noble_net.simulate import simulate
+        return simulate_neuron(spec, out=folder, overwrite=overwrite, progress=progress)
+    from noble_net.simulation import simulate
 
-    return simulate(spec, out=folder, threads=threads, progress=progress)
+    return simulate(spec, out=folder, threads=threads, overwrite=overwrite, progress=progress)
 
 
 def _recipe(path: Path, model: type[AnyRecipe]) -> AnyRecipe:
@@ -289,7 +318,7 @@ def _console(*, stderr: bool) -> Any:
 
 
 def _complain(message: str, kind: str = "error: ") -> None:
-    """Print a message on stderr, in red where a terminal shows colours; never wrapped, so paths stay whole."""
+    """Print a message on stderr; never wrapped, so that paths stay whole."""
     from rich.text import Text
 
     _console(stderr=True).print(Text(kind, style="bold red").append(message, style="default"), soft_wrap=True)

@@ -80,6 +80,8 @@ class NetworkSpec(Spec):
     """Title of reports, and name of the run's folder."""
     seed: Annotated[Count, Field(ge=0, le=2**63 - 1)] = 1
     """Of everything random."""
+    noise_seed: Annotated[Count, Field(ge=0, le=2**63 - 1)] | None = None
+    """Of the stimuli's noise alone, so that runs share cells and edges and differ in noise (default: `seed`)."""
     duration: Duration
     """Simulated time that is kept."""
     warmup: Instant = 0.0
@@ -100,6 +102,11 @@ class NetworkSpec(Spec):
     def source(self) -> Path | None:
         """The file it was loaded from."""
         return None if self._document is None else self._document.file
+
+    @property
+    def seed_of_noise(self) -> int:
+        """The seed that keys the stimuli's noise."""
+        return self.seed if self.noise_seed is None else self.noise_seed
 
     def core_of(self, population: str) -> str:
         """Name or path of the core a population runs on."""

@@ -42,7 +42,7 @@ class Loop:
         batch: int | None = None,
     ) -> None:
         self.network = network
-        self.block_samples = block_samples or network.block_samples
+        self.block_samples = network.block_samples if block_samples is None else block_samples
         if self.block_samples % network.step_samples or not 0 < self.block_samples <= network.block_samples:
             raise ValueError(
                 f"a block of {self.block_samples} samples is no multiple of {network.step_samples} "

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated
+
+from pydantic import Field
+
+from noble_net.specification import Quantity, Spec
+from noble_net.specs import Duration, Instant
+
+Millivolts = Annotated[float, Quantity("mV", at_least=0.0)]
 
 
-class _Recipe(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Recipe(Spec):
+    """A frozen spec whose unknown keys are refused with the nearest known one."""
 
 
 class FamilyRecipe(_Recipe):
@@ -29,8 +36,8 @@ class TestSpec(_Recipe):
 
     members: int = Field(default=12, gt=0)
     """Members of each role (seen: train; unseen: held out)."""
-    duration: float = Field(default=10_000.0, gt=0)
-    """ms per member and regime."""
+    duration: Duration = 10_000.0
+    """Per member and regime, ms."""
     floor_members: int = Field(default=4, ge=0)
     """Seen members solved again at a fifth of the step: the solver's own floor."""
 
@@ -39,9 +46,9 @@ class DatasetSpec(_Recipe):
     """NEURON runs of the members."""
 
     seed: int = Field(ge=0)
-    duration: float = Field(gt=0)
-    """ms of training input per member."""
-    dt: float = Field(default=0.025, gt=0, le=0.1)
+    duration: Duration
+    """Training input per member, ms."""
+    dt: Annotated[float, Quantity("ms", above=0.0, at_most=0.1)] = 0.025
     """NEURON's step, ms."""
     test: TestSpec = TestSpec()
 
@@ -61,19 +68,19 @@ class TrainingSpec(_Recipe):
     iterations: int = Field(gt=0)
     batch: int = Field(default=128, gt=0)
     """Members streamed at once."""
-    chunk: float = Field(default=200.0, gt=0)
-    """ms per iteration, through which gradients flow."""
+    chunk: Duration = 200.0
+    """Stretch of an iteration, through which gradients flow, ms."""
     chunks: int = Field(default=20, gt=0)
     """Consecutive chunks a stream runs through, the recurrent state carried, before new streams are drawn."""
-    burn_in: float = Field(default=50.0, ge=0)
-    """ms at a stream's start that do not count in the loss."""
+    burn_in: Instant = 50.0
+    """Start of a stream that does not count in the loss, ms."""
     learning_rate: float = Field(default=3e-3, gt=0)
     warmup: int = Field(default=100, gt=0)
-    voltage_noise: float = Field(default=2.0, ge=0)
+    voltage_noise: Millivolts = 2.0
     """Largest standard deviation of the noise on the voltage fed back under teacher forcing, mV."""
     rollout: tuple[float, ...] = (0.75, 0.9)
     """Shares of the iterations after which the core trains on its own voltage, over each of `horizons`."""
-    horizons: tuple[float, ...] = (25.0, 100.0)
+    horizons: tuple[Duration, ...] = (25.0, 100.0)
     """Mean time between resynchronisations to the true voltage in each rollout stage, ms."""
 
 
@@ -85,3 +92,5 @@ class CoreRecipe(_Recipe):
     dataset: DatasetSpec
     model: ModelSpec = ModelSpec()
     training: TrainingSpec
+    notes: str = ""
+    """Markdown for the card: what was tried, what failed."""

@@ -120,6 +120,7 @@ class VoltageRecorder:
         self._writer, self._every, self._warmup = writer, every, warmup_samples
         self._held: dict[str, list[Float32]] = {name: [] for name in writer.cells}
         self._next = dict.fromkeys(writer.cells, 0)
+        self._values = dict.fromkeys(writer.cells, 0)
         self._flushed = time.monotonic()
 
     def begin(self, population: str, voltage: Float32) -> None:
@@ -143,7 +144,8 @@ class VoltageRecorder:
             raise ValueError(f"voltage of {population!r}: frame {self._next[population]} was left out")
         self._held[population].append(np.ascontiguousarray(frames, np.float32))
         self._next[population] += len(frames)
-        if sum(block.size for block in self._held[population]) > _VALUES_HELD:
+        self._values[population] += frames.size
+        if self._values[population] > _VALUES_HELD:
             self._write(population)
 
     def advance(self) -> None:
@@ -163,4 +165,4 @@ class VoltageRecorder:
     def _write(self, population: str) -> None:
         if self._held[population]:
             self._writer.append(population, np.concatenate(self._held[population]))
-            self._held[population] = []
+            self._held[population], self._values[population] = [], 0

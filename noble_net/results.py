@@ -79,6 +79,12 @@ class Results:
         return self.summary.get("seed")
 
     @property
+    def noise_seed(self) -> int | None:
+        """The seed of the stimuli's noise; `seed` unless the run gave another."""
+        noise_seed: int | None = self.summary.get("noise_seed")
+        return self.seed if noise_seed is None else noise_seed
+
+    @property
     def duration(self) -> float:
         """Recorded time in ms, without the warm-up: as asked for, or less if interrupted."""
         duration = float(self.summary.get("duration_ms", 0.0))
@@ -136,12 +142,15 @@ class Results:
         counts = np.bincount(self.spike_arrays(population)[1], minlength=self.size(population))
         return counts.astype(np.float64) * (1000.0 / self.duration if self.duration else 0.0)
 
-    def voltage(self, population: str) -> pd.DataFrame:
-        """Somatic voltage in mV: one row per frame (index: time in ms), one column per recorded cell."""
+    def voltage(self, population: str, start: float = 0.0, stop: float = np.inf) -> pd.DataFrame:
+        """Somatic voltage in mV: one row per frame (index: time in ms), one column per recorded cell.
+
+        Only ``start`` ≤ time < ``stop`` (ms) is read.
+        """
         import pandas as pd
 
         self._known(population)
-        times, cells, data = read_voltage(self.path / "voltage.h5", population)
+        times, cells, data = read_voltage(self.path / "voltage.h5", population, start, stop)
         return pd.DataFrame(data, index=pd.Index(times, name="time"), columns=pd.Index(cells, name="cell"))
 
     def __repr__(self) -> str:

@@ -3,8 +3,8 @@
 An armed cell whose voltage crosses −40 mV upward remembers the crossing (linear interpolation between
 samples). The first sample at or above −25 mV confirms the spike; its time is the remembered crossing, but
 never more than 2 ms before the confirmation, which bounds how far out of order spikes can be reported.
-The cell is armed again once the voltage is below −45 mV. Allen fits live in a −14 mV junction-potential frame, so their
-spikes peak near −4 to 0 mV and a threshold of 0 or 10 mV would miss them.
+The cell is armed again once the voltage is below −45 mV. Allen fits live in a −14 mV junction-potential
+frame, so their spikes peak near −4 to 0 mV and a threshold of 0 or 10 mV would miss them.
 """
 
 from __future__ import annotations

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from noble_net.cells.family import Family
+from noble_net.cells.features import FEATURES
 from noble_net.config import NetworkSpec, network_from
 from noble_net.network.build import Network, build_network
 from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
@@ -67,3 +72,14 @@ def network_spec(**changes: Any) -> NetworkSpec:
 def built(data: Mapping[str, Any]) -> Network:
     """A network of integrate-and-fire cells, built."""
     return build_network(network_from(data), {}, CORES)
+
+
+def toy_family(digest: str = "right", held_out: int = 4) -> Family:
+    """A family of twelve members with two parameters."""
+    values = np.random.default_rng(1).lognormal(0, 0.2, (12, 2))
+    table = pd.DataFrame(values, columns=["gNa", "gK"], index=[f"m{i}" for i in range(12)])
+    for column in FEATURES:
+        table[column] = np.linspace(0.1, 0.3, 12)
+    table["role"] = ["train"] * (12 - held_out) + ["held_out"] * held_out
+    about = {"parameters": {"gNa": 1.0, "gK": 1.0}, "sigma": 0.2, "bound": 3.0}
+    return Family("toy", table, about, digest)

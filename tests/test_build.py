@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import CORES, built, network_data, toy_family
 
 from noble_net.config import load_network, network_from
 from noble_net.errors import ConfigError
 from noble_net.network.build import LONGEST_BLOCK, Network, build_network, check_network
 from noble_net.types import CoreInfo
-
-from helpers import CORES, built, network_data
 
 SLOW = {"integrate-and-fire": CoreInfo("integrate-and-fire", ("soma", "dendrite"), 5)}
 
@@ -77,7 +76,9 @@ def test_steps_of_several_cores_are_combined() -> None:
     check_network(spec, cores)
     assert build_network(network_from(network_data()), {}, CORES).step_samples == 1
     data["projections"][0]["delay"] = "0.2 ms"
-    with pytest.raises(ConfigError, match=r"e-i can be 0\.2 ms, shorter than the step of core other, 0\.3 ms"):
+    with pytest.raises(
+        ConfigError, match=r"e-i can be 0\.2 ms, shorter than the step of core other, 0\.3 ms"
+    ):
         check_network(network_from(data), cores)
 
 
@@ -130,3 +131,31 @@ def test_injected_current_needs_a_soma() -> None:
     stimuli = [network_data()["stimuli"][0]]
     with pytest.raises(ConfigError, match="no input at the soma"):
         check_network(network_from(network_data(stimuli=stimuli, projections=[])), cores)
+
+
+def family_data(role: str = "all", **populations: Any) -> dict[str, Any]:
+    sample = {"from": "members", "role": role}
+    population = {"size": 9, "core": "learned", "family": "toy", "sample": sample}
+    return network_data(
+        populations={**populations, "pv": population}, projections=[], stimuli=[], synapses={}
+    )
+
+
+def test_cells_are_sampled_from_their_family_whatever_else_there_is() -> None:
+    cores = {**CORES, "learned": CoreInfo("learned", ("soma",), 1)}
+    families = {"toy": toy_family()}
+    alone = build_network(network_from(family_data("train")), families, cores).population("pv")
+    data = family_data("train", other={"size": 5})
+    beside = build_network(network_from(data), families, cores).population("pv")
+    assert beside.offset == 5 and np.array_equal(alone.cells.code, beside.cells.code)
+    assert set(alone.cells.labels) == {f"m{i}" for i in range(8)}
+    assert alone.cells.features["I_thr"].shape == (9,)
+    other = build_network(network_from({**data, "seed": 9}), families, cores).population("pv")
+    assert other.cells.labels != alone.cells.labels
+
+
+def test_a_role_without_members_is_refused() -> None:
+    cores = {"learned": CoreInfo("learned", ("soma",), 1)}
+    families = {"toy": toy_family(held_out=0)}
+    with pytest.raises(ConfigError, match=r"populations\.pv\.sample: .* no members of role 'held_out'"):
+        build_network(network_from(family_data("held_out")), families, cores)

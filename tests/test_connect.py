@@ -97,6 +97,13 @@ def test_a_cell_meets_itself_only_where_allowed(
         assert len(both) == p * size * candidates
 
 
+@pytest.mark.parametrize(("size", "degree", "multapses"), [(5, 5, False), (1, 1, True)])
+def test_an_impossible_in_degree_is_refused(size: int, degree: int, multapses: bool) -> None:
+    rule = RuleSpec(kind="fixed_indegree", indegree=degree, multapses=multapses)
+    with pytest.raises(ValueError, match=f"an in-degree of {degree} with {size - 1} candidates"):
+        pairs(rule, size, size, within=True)
+
+
 def test_every_cell_can_be_reached_and_reaches_when_itself_is_left_out() -> None:
     rule = RuleSpec(kind="pairwise_bernoulli", p=0.5)
     source, target = pairs(rule, 30, 30, within=True)
@@ -148,7 +155,8 @@ def test_delays_round_to_the_nearest_sample() -> None:
 @given(targets=st.integers(1, 30), more=st.integers(1, 30))
 def test_a_target_does_not_depend_on_other_targets(targets: int, more: int) -> None:
     spec = projection(
-        {"pairwise_bernoulli": {"p": 0.4}}, weight={"normal": {"mean": "1 nS", "std": "0.2 nS", "min": "0 nS"}}
+        {"pairwise_bernoulli": {"p": 0.4}},
+        weight={"normal": {"mean": "1 nS", "std": "0.2 nS", "min": "0 nS"}},
     )
     small, large = connect(spec, 15, targets, 1), connect(spec, 15, targets + more, 1)
     inside = large.target < targets

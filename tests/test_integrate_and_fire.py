@@ -116,7 +116,9 @@ def test_batches_change_nothing(batch: int) -> None:
     assert whole.event_cell.size > 100
     for begin in range(0, 20, batch):
         part = slice(begin, min(begin + batch, 20))
-        some = Drive(drive.zones, drive.current[:, part], drive.conductance[:, part], drive.reversal_current[:, part])
+        some = Drive(
+            drive.zones, drive.current[:, part], drive.conductance[:, part], drive.reversal_current[:, part]
+        )
         response, _ = CORE.advance(CORE.begin(cells(part.stop - part.start)), some)
         assert np.array_equal(response.voltage, whole.voltage[part])
 
@@ -181,7 +183,13 @@ def test_cells_begin_at_rest_and_stay_there() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"capacitance": 0.0}, {"resistance": -1.0}, {"refractory": -0.1}, {"v_reset": -50.0}, {"capacitance": math.nan}],
+    [
+        {"capacitance": 0.0},
+        {"resistance": -1.0},
+        {"refractory": -0.1},
+        {"v_reset": -50.0},
+        {"capacitance": math.nan},
+    ],
 )
 def test_impossible_parameters_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):

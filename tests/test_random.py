@@ -83,7 +83,9 @@ def test_uniforms_of_rows_do_not_depend_on_other_rows() -> None:
         (Distribution(kind="uniform", a=1.0, b=4.0), stats.uniform(1.0, 3.0)),
     ],
 )
-def test_quantiles_follow_the_distribution(distribution: Distribution, reference: stats.rv_continuous) -> None:
+def test_quantiles_follow_the_distribution(
+    distribution: Distribution, reference: stats.rv_continuous
+) -> None:
     uniform = (np.arange(5000) + 0.5) / 5000
     assert np.allclose(quantile(distribution, uniform), reference.ppf(uniform), rtol=1e-9)
 

@@ -43,6 +43,10 @@ def test_a_run_reads_back(run: Path) -> None:
     voltage = results.voltage("pv")
     assert voltage.shape == (5000, 3)
     assert voltage.index[1] == pytest.approx(0.1)
+    part = results.voltage("pv", 10.0, 12.5)
+    assert (part.index[0], len(part)) == (pytest.approx(10.0), 25)
+    np.testing.assert_array_equal(part, voltage.iloc[100:125])
+    assert results.voltage("pv", 499.95).empty
     assert "pv: 12" in repr(results)
 
 

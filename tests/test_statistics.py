@@ -68,6 +68,12 @@ def test_poisson_cells_have_no_rhythm_a_cv_of_one_and_no_correlation() -> None:
     assert mean(cells.rates) == pytest.approx(20.0, rel=0.05)
 
 
+@pytest.mark.parametrize("duration", [150.0, 400.0, 1000.0, 3000.0])
+def test_chance_makes_no_rhythm_in_short_runs(duration: float) -> None:
+    runs = [PopulationStatistics("x", poisson(50, duration, 30.0, seed=i), duration) for i in range(60)]
+    assert not any(one.spectrum.is_clear for one in runs)
+
+
 def test_regular_cells() -> None:
     train = np.arange(5.0, 1000.0, 10.0)
     cells = PopulationStatistics("x", [train, train, train[:3]], 1000.0)

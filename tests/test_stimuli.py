@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import network_spec
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from noble_net.config import NetworkSpec
 from noble_net.network.stimuli import OrnsteinUhlenbeck, Poisson, Step, inject, make_stimulus
-
-from helpers import network_spec
 
 OU = {"mean": "0.3 nA", "sigma": "0.1 nA", "tau": "5 ms"}
 POISSON = {"rate": "800 Hz", "synapse": "ampa", "weight": "2 nS"}
@@ -27,7 +26,9 @@ def stimulus(kind: str, parameters: dict[str, Any], **changes: Any) -> Any:
 @pytest.mark.parametrize("kind", ["ornstein_uhlenbeck", "step"])
 @given(cuts=st.lists(st.integers(1, 70), min_size=1, max_size=8))
 def test_currents_are_the_same_for_any_split(kind: str, cuts: list[int]) -> None:
-    parameters = OU if kind == "ornstein_uhlenbeck" else {"amplitude": "1 nA", "start": "3 ms", "stop": "9 ms"}
+    parameters = (
+        OU if kind == "ornstein_uhlenbeck" else {"amplitude": "1 nA", "start": "3 ms", "stop": "9 ms"}
+    )
     whole = stimulus(kind, parameters).values(0, sum(cuts))
     parts, start, cut = [], 0, stimulus(kind, parameters)
     for length in cuts:
@@ -40,7 +41,9 @@ def test_currents_are_the_same_for_any_split(kind: str, cuts: list[int]) -> None
 @given(start=st.integers(0, 300), length=st.integers(1, 80))
 def test_poisson_events_are_the_same_for_any_split(start: int, length: int) -> None:
     whole = stimulus("poisson", POISSON).counts(0, 400)
-    assert np.array_equal(stimulus("poisson", POISSON).counts(start, length), whole[:, start : start + length])
+    assert np.array_equal(
+        stimulus("poisson", POISSON).counts(start, length), whole[:, start : start + length]
+    )
 
 
 def test_ornstein_uhlenbeck_has_its_mean_deviation_and_correlation_time() -> None:
@@ -65,7 +68,9 @@ def test_cells_get_independent_noise_and_their_own_mean() -> None:
 
 
 def test_noisy_conductances_are_cut_off_at_zero_and_carry_their_reversal() -> None:
-    source = stimulus("ornstein_uhlenbeck", {"mean": "1 nS", "sigma": "2 nS", "tau": "5 ms", "reversal": "-80 mV"})
+    source = stimulus(
+        "ornstein_uhlenbeck", {"mean": "1 nS", "sigma": "2 nS", "tau": "5 ms", "reversal": "-80 mV"}
+    )
     current, g, j = np.zeros((3, 30, 500), np.float32)
     inject(source, 0, current, g, j)
     assert not current.any() and g.min() == 0.0 and g.max() > 2.0
@@ -106,3 +111,23 @@ def test_each_kind_has_its_class_and_another_name_other_noise() -> None:
     first, second = (make_stimulus(each, pair) for each in pair.stimuli)
     assert isinstance(first, OrnsteinUhlenbeck) and isinstance(second, OrnsteinUhlenbeck)
     assert not np.any(first.values(0, 3) == second.values(0, 3))
+
+
+def test_the_noise_seed_changes_noise_and_nothing_drawn_per_cell() -> None:
+    changes: dict[str, Any] = {
+        "stimuli": [
+            {
+                "to": "exc",
+                "ornstein_uhlenbeck": {
+                    "mean": {"normal": {"mean": "0.2 nA", "std": "0.1 nA"}},
+                    "sigma": "0 nA",
+                    "tau": "5 ms",
+                },
+            },
+            {"to": "exc", "ornstein_uhlenbeck": {"mean": "0.2 nA", "sigma": "0.1 nA", "tau": "5 ms"}},
+        ]
+    }
+    same, other = network_spec(**changes), network_spec(noise_seed=99, **changes)
+    means = [make_stimulus(spec.stimuli[0], spec).values(0, 10) for spec in (same, other)]  # type: ignore[union-attr]
+    noise = [make_stimulus(spec.stimuli[1], spec).values(0, 10) for spec in (same, other)]  # type: ignore[union-attr]
+    assert np.array_equal(*means) and not np.array_equal(*noise)

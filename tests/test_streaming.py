@@ -51,13 +51,17 @@ def drive(n: int, samples: int) -> Drive:
     shape = (1, n, samples)
     conductance = np.abs(g.normal(0, 5, shape)).astype(np.float32)
     return Drive(
-        ("soma",), g.normal(0.1, 0.2, shape).astype(np.float32), conductance, (conductance * -70).astype(np.float32)
+        ("soma",),
+        g.normal(0.1, 0.2, shape).astype(np.float32),
+        conductance,
+        (conductance * -70).astype(np.float32),
     )
 
 
 def cut(d: Drive, cell: slice, sample: slice) -> Drive:
     return Drive(
-        d.zones, *(np.ascontiguousarray(a[:, cell, sample]) for a in (d.current, d.conductance, d.reversal_current))
+        d.zones,
+        *(np.ascontiguousarray(a[:, cell, sample]) for a in (d.current, d.conductance, d.reversal_current)),
     )
 
 

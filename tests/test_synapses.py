@@ -88,8 +88,10 @@ def test_silent_synapses_end_at_exactly_zero() -> None:
 def test_weights_are_exact_in_fixed_point_and_bad_specs_refused() -> None:
     weight = np.array([0.1, -33.3, 2e-3], np.float32).astype(np.float64)
     assert np.array_equal(fixed_point(weight) / kernels.FIXED_POINT, weight)
-    for spec in (SynapseSpec.model_construct(model="exp2", kind="current", decay=1.0, rise=None),
-                 SynapseSpec.model_construct(model="exp", kind="conductance", decay=1.0, reversal=None)):
+    for spec in (
+        SynapseSpec.model_construct(model="exp2", kind="current", decay=1.0, rise=None),
+        SynapseSpec.model_construct(model="exp", kind="conductance", decay=1.0, reversal=None),
+    ):
         with pytest.raises(ValueError, match="needs"):
             synapse_constants(spec)
 

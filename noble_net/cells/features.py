@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -72,10 +73,8 @@ def step_rate(voltage: Float32) -> tuple[int, float, float]:
     three) and the time of the last one as a share of the step (0 when silent)."""
     spikes = spike_times(voltage[None])[0]
     spikes = spikes[(spikes >= DELAY) & (spikes < DELAY + DURATION)]
-    if len(spikes) < 3:
-        rate = 1000.0 * len(spikes) / DURATION
-    else:
-        rate = 1000.0 / float(np.mean(np.diff(spikes)))
+    few = len(spikes) < 3
+    rate = 1000.0 * len(spikes) / DURATION if few else 1000.0 / float(np.mean(np.diff(spikes)))
     last = float((spikes[-1] - DELAY) / DURATION) if len(spikes) else 0.0
     return len(spikes), rate, last
 
@@ -102,7 +101,7 @@ def measure(respond: Response) -> dict[str, float]:
     measured = [step_rate(trace) for trace in traces]
     slope = float(np.polyfit(SLOPE_OFFSETS, [rate for _, rate, _ in measured], 1)[0])
     low = [rates[a] for a in SCAN if a in rates and a <= 0.3]
-    if measured[-1][2] < 0.7 or any(b < 0.5 * a for a, b in zip(low, low[1:], strict=False)):
+    if measured[-1][2] < 0.7 or any(b < 0.5 * a for a, b in pairwise(low)):
         raise Rejected("block")
     passive = respond(step_current(-0.05))
     values = efel_features(passive, -0.05, PASSIVE)

@@ -19,8 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
-import platformdirs
-
+from noble_net.cache import cache_folder
 from noble_net.errors import MissingExtraError, SolverError
 
 _BIONET = Path("utils/scripts/bionet")
@@ -54,15 +53,18 @@ def load_mechanisms() -> Path:
     if _loaded is None:
         library = compiled_library()
         if not neuron().load_mechanisms(str(library.parent.parent), warn_if_already_loaded=False):
-            raise SolverError(f"NEURON could not load the compiled mechanisms in {library}; delete that folder")
+            raise SolverError(
+                f"NEURON could not load the compiled mechanisms in {library}; delete that folder"
+            )
         _loaded = library
     return _loaded
 
 
 def compiled_library() -> Path:
     """Path of the compiled mechanisms, compiling them first if need be."""
+    neuron()  # or say that it is missing: its version is part of the folder's name
     sources = _sources()
-    folder = Path(platformdirs.user_cache_dir("noble-net")) / "mechanisms" / _hash(sources)
+    folder = cache_folder("mechanisms") / _hash(sources)
     library = _find_library(folder)
     if library is None:
         _compile(sources, folder)
@@ -91,7 +93,9 @@ def _find_library(folder: Path) -> Path | None:
 
 def _compile(sources: list[Path], folder: Path) -> None:
     neuron()
-    tool = shutil.which("nrnivmodl", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    tool = shutil.which(
+        "nrnivmodl", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    )
     if tool is None:
         raise SolverError("nrnivmodl, which comes with NEURON, is not beside this Python: reinstall neuron")
     if not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++", "c++")):

@@ -93,6 +93,17 @@ def draw_pairs(
     return indptr, source
 
 
+def expected_size(spec: ProjectionSpec, sources: int, targets: int) -> int:
+    """Number of synapses a projection is going to have: exact, or the mean for a random number."""
+    rule = spec.rule
+    candidates = sources - 1 if spec.source == spec.target and not rule.autapses else sources
+    if rule.kind == "one_to_one":
+        return targets
+    if rule.kind == "fixed_indegree":
+        return targets * int(_given(rule.indegree))
+    return round(targets * candidates * (1.0 if rule.kind == "all_to_all" else _given(rule.p)))
+
+
 def _bernoulli(rule: RuleSpec, candidates: int, targets: int, key: np.uint64) -> tuple[Int64, Int32]:
     p = _given(rule.p)
     if p == 0.0:
@@ -106,6 +117,8 @@ def _bernoulli(rule: RuleSpec, candidates: int, targets: int, key: np.uint64) ->
 
 def _fixed_indegree(rule: RuleSpec, candidates: int, targets: int, key: np.uint64) -> tuple[Int64, Int32]:
     degree = int(_given(rule.indegree))
+    if degree > (0 if candidates < 1 else degree if rule.multapses else candidates):
+        raise ValueError(f"an in-degree of {degree} with {candidates} candidates")
     source = kernels.indegree_fill(key, targets, candidates, degree, rule.multapses)
     return np.arange(targets + 1, dtype=np.int64) * degree, source
 

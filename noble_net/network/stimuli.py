@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,13 @@ CHUNK = 32
 """Samples made at a time; a multiple of the four that share one random counter."""
 
 
+class Seeds(NamedTuple):
+    """The network's seed, which draws per-cell parameters, and the seed of the noise."""
+
+    network: int
+    noise: int
+
+
 class OrnsteinUhlenbeck:
     """Exponentially correlated Gaussian noise, stationary from the first sample, independent per cell.
 
@@ -32,10 +40,10 @@ class OrnsteinUhlenbeck:
     current in nA, or with ``reversal`` (mV) a conductance in nS whose negative values are set to zero.
     """
 
-    def __init__(self, spec: OrnsteinUhlenbeckSpec, name: str, target: str, cells: int, seed: int) -> None:
+    def __init__(self, spec: OrnsteinUhlenbeckSpec, name: str, target: str, cells: int, seeds: Seeds) -> None:
         self.name, self.target, self.reversal = name, target, spec.reversal
-        self._key = stream_key(seed, "noise", name)
-        self._mean = _per_cell(spec.mean, cells, seed, f"{name}/mean")
+        self._key = stream_key(seeds.noise, "noise", name)
+        self._mean = _per_cell(spec.mean, cells, seeds.network, f"{name}/mean")
         self._sigma, self._decay = spec.sigma, math.exp(-DT / spec.tau)
         self._deviation: Float64 = np.zeros(cells, np.float64)
         self._chunk: Float32 = np.empty((cells, CHUNK), np.float32)
@@ -93,11 +101,13 @@ class Poisson:
     ``weight`` float32 [cells], nS or pA, is drawn once per cell.
     """
 
-    def __init__(self, spec: PoissonSpec, name: str, target: str, cells: int, seed: int) -> None:
+    def __init__(self, spec: PoissonSpec, name: str, target: str, cells: int, seeds: Seeds) -> None:
         self.name, self.target, self.synapse = name, target, spec.synapse
-        self.weight: Float32 = _per_cell(spec.weight, cells, seed, f"{name}/weight").astype(np.float32)
+        self.weight: Float32 = _per_cell(spec.weight, cells, seeds.network, f"{name}/weight").astype(
+            np.float32
+        )
         self.fixed_weight = fixed_point(self.weight.astype(np.float64))
-        self._key = stream_key(seed, "noise", name)
+        self._key = stream_key(seeds.noise, "noise", name)
         self._expected = spec.rate * DT / 1000.0
         self._chunk: Int32 = np.empty((cells, CHUNK), np.int32)
         self._index = -1
@@ -139,13 +149,14 @@ def inject(
 
 def make_stimulus(spec: StimulusSpec, network: NetworkSpec) -> Injection | Poisson:
     """The stimulus a network file describes, with its seed and warm-up."""
-    name, cells, seed = stimulus_name(spec), network.populations[spec.to].size, network.seed
+    name, cells = stimulus_name(spec), network.populations[spec.to].size
+    seeds = Seeds(network.seed, network.seed_of_noise)
     parameters = spec.parameters
     if isinstance(parameters, OrnsteinUhlenbeckSpec):
-        return OrnsteinUhlenbeck(parameters, name, spec.to, cells, seed)
+        return OrnsteinUhlenbeck(parameters, name, spec.to, cells, seeds)
     if isinstance(parameters, StepSpec):
-        return Step(parameters, name, spec.to, cells, seed, network.warmup)
-    return Poisson(parameters, name, spec.to, cells, seed)
+        return Step(parameters, name, spec.to, cells, network.seed, network.warmup)
+    return Poisson(parameters, name, spec.to, cells, seeds)
 
 
 def stimulus_name(spec: StimulusSpec) -> str:

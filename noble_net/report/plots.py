@@ -1,4 +1,5 @@
-"""The figures of a report, each an SVG text to be put into a page; dense parts inside are pixels at twice the size.
+"""The figures of a report, each an SVG text to be put into a page; dense parts inside are pixels at twice the
+size.
 
 Text is left to the page's fonts. All functions take what they plot and touch no global matplotlib state.
 """
@@ -52,6 +53,7 @@ _STYLE = {
 }
 _PIXELS_PER_INCH = 200
 _RASTER_ROWS = 1200
+_MOST_TRACES = 8
 
 
 def style() -> AbstractContextManager[None]:
@@ -82,26 +84,31 @@ def as_svg(figure: Figure) -> str:
 
 
 def raster(populations: Sequence[PopulationStatistics], window: tuple[float, float]) -> str:
-    """Spikes of all cells (rows of large populations thinned evenly) above the populations' rates, over a window."""
-    figure = new_figure(WIDE, 4.6)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1.0])
+    """Spikes of all cells (rows of large populations thinned evenly) above the populations' rates, over a
+    window.
+    """
     total = sum(population.size for population in populations)
+    height = float(np.clip(0.02 * total, 0.5, 3.5))
+    figure = new_figure(WIDE, height + 1.1)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[height, 1.1])
     floor, ticks = 0, []
     for index, population in enumerate(populations):
         rows = max(1, min(population.size, round(_RASTER_ROWS * population.size / total)))
         cells = np.linspace(0, population.size - 1, rows).round().astype(int)
         _raster_rows(upper, [population.trains[cell] for cell in cells], floor, window, colour(index))
         _rate_line(lower, population, window, colour(index))
-        ticks.append((floor + rows / 2, population.name))
+        ticks.append((floor + (rows - 1) / 2, population.name))
         floor += rows
         if index < len(populations) - 1:
             upper.axhline(floor - 0.5, color=_FAINT, lw=0.7)
-    upper.set(ylim=(-0.5, floor - 0.5), xlim=window)
+    upper.set(ylim=(floor - 0.5, -0.5), xlim=window)  # the first population on top, as in the tables
     upper.set_yticks([at for at, _ in ticks], [name for _, name in ticks], rotation=90, va="center")
+    for index, label in enumerate(upper.get_yticklabels()):
+        label.set_color(colour(index))
     upper.tick_params(axis="both", length=0)
     upper.spines[["left", "bottom"]].set_visible(False)
     lower.set(xlabel="time (ms)", ylabel="rate (Hz)")
-    lower.set_ylim(bottom=0)
+    lower.set_ylim(0, max(1.0, lower.get_ylim()[1]))
     return as_svg(figure)
 
 
@@ -110,7 +117,7 @@ def _raster_rows(
 ) -> None:
     shown = [train[(train >= window[0]) & (train < window[1])] for train in trains]
     rows = floor + np.repeat(np.arange(len(trains)), [len(train) for train in shown])
-    size = float(np.clip(260 / max(len(trains), 1), 1.1, 9.0))
+    size = float(np.clip(260 / max(len(trains), 1), 1.1, 6.0))
     times = np.concatenate([np.empty(0), *shown])
     axes.plot(times, rows, "|", color=paint, ms=size, mew=0.75, rasterized=True)
 
@@ -119,7 +126,9 @@ def _rate_line(
     axes: Axes, population: PopulationStatistics, window: tuple[float, float], paint: str, width: float = 3.0
 ) -> None:
     kernel = np.exp(-0.5 * (np.arange(-9, 10) / width) ** 2)
-    rate = np.convolve(population.population_rate, kernel / kernel.sum(), mode="same")[: len(population.population_rate)]
+    rate = np.convolve(population.population_rate, kernel / kernel.sum(), mode="same")[
+        : len(population.population_rate)
+    ]
     time = np.arange(len(rate)) + 0.5
     shown = (time >= window[0]) & (time < window[1])
     axes.plot(time[shown], rate[shown], color=paint, lw=1.0)
@@ -132,7 +141,7 @@ def rate_histogram(populations: Sequence[PopulationStatistics]) -> str:
     axes = figure.subplots()
     top = max((float(population.rates.max()) for population in populations), default=0.0)
     _overlay(axes, populations, lambda population: population.rates, np.linspace(0, max(top, 1.0), 41))
-    axes.set(xlabel="firing rate (Hz)", ylabel="cells")
+    axes.set(xlabel="firing rate (Hz)", ylabel="cells (%)")
     return as_svg(figure)
 
 
@@ -140,14 +149,19 @@ def interval_histogram(populations: Sequence[PopulationStatistics]) -> str:
     """Distribution of the interspike intervals, logarithmic, and of the cells' CV."""
     figure = new_figure(HALF, 2.5)
     left, right = figure.subplots(1, 2)
-    longest = max((population.intervals.max(initial=10.0) for population in populations), default=10.0)
-    shortest = min((population.intervals.min(initial=longest) for population in populations), default=1.0)
+    longest = max((population.intervals.max(initial=100.0) for population in populations), default=100.0)
+    shortest = min((population.intervals.min(initial=2.0) for population in populations), default=2.0)
     bins = np.geomspace(max(shortest, 0.1) * 0.9, longest * 1.1, 45)
-    _overlay(left, populations, lambda population: population.intervals, bins, fill_only=True)
-    left.set(xscale="log", xlabel="interval (ms)", ylabel="intervals")
-    highest = max((population.cv[np.isfinite(population.cv)].max(initial=1.0) for population in populations), default=1.0)
+    _overlay(left, populations, lambda population: population.intervals, bins, mark_mean=False)
+    left.set(xscale="log", xlabel="interval (ms)", ylabel="intervals (%)")
+    left.xaxis.set_major_formatter("{x:g}")
+    left.xaxis.set_minor_formatter("")
+    highest = max(
+        (population.cv[np.isfinite(population.cv)].max(initial=1.0) for population in populations),
+        default=1.0,
+    )
     _overlay(right, populations, lambda population: population.cv, np.linspace(0, highest * 1.05, 36))
-    right.set(xlabel="CV of intervals", ylabel="cells")
+    right.set(xlabel="CV of intervals", ylabel="cells (%)")
     return as_svg(figure)
 
 
@@ -156,22 +170,29 @@ def _overlay(
     populations: Sequence[PopulationStatistics],
     values: Callable[[PopulationStatistics], Float64],
     bins: Float64,
-    fill_only: bool = False,
+    mark_mean: bool = True,
 ) -> None:
     """Histograms of all populations over each other, each with a line at its mean."""
     for index, population in enumerate(populations):
         data = values(population)
         data = data[np.isfinite(data)]
-        axes.hist(data, bins=bins.tolist(), histtype="stepfilled", color=colour(index), alpha=0.35, lw=0)
-        axes.hist(data, bins=bins.tolist(), histtype="step", color=colour(index), lw=1.0)
-        if len(data) and not fill_only:
-            axes.axvline(float(data.mean()), color=colour(index), lw=0.9, ls=(0, (3, 2)))
-    axes.locator_params(axis="y", nbins=5, integer=True)
+        if not len(data):
+            continue
+        share, paint, edges = np.full(len(data), 100.0 / len(data)), colour(index), bins.tolist()
+        axes.hist(data, edges, weights=share, histtype="stepfilled", color=paint, alpha=0.35, lw=0)
+        axes.hist(data, edges, weights=share, histtype="step", color=paint, lw=1.0)
+        if mark_mean:
+            axes.axvline(float(data.mean()), color=paint, lw=0.9, ls=(0, (3, 2)))
+    if not any(np.isfinite(values(population)).any() for population in populations):
+        say(axes, "too few spikes")
+        return
+    axes.locator_params(axis="y", nbins=5)
+    axes.set_ylim(bottom=0)
 
 
-def spectrum(populations: Sequence[PopulationStatistics]) -> str:
+def spectrum(populations: Sequence[PopulationStatistics], width: float = HALF) -> str:
     """Power spectra of the population rates, clear peaks marked."""
-    figure = new_figure(HALF, 2.5)
+    figure = new_figure(width, 2.5)
     axes = figure.subplots()
     for index, population in enumerate(populations):
         found = population.spectrum
@@ -181,25 +202,29 @@ def spectrum(populations: Sequence[PopulationStatistics]) -> str:
             height = float(np.interp(found.peak, found.frequency, found.power))
             axes.plot(found.peak, height, "o", color=colour(index), ms=4)
             axes.annotate(
-                f"{found.peak:.0f} Hz", (found.peak, height), (5, 3), textcoords="offset points", color=colour(index)
+                f"{found.peak:.0f} Hz",
+                (found.peak, height),
+                (5, 3),
+                textcoords="offset points",
+                color=colour(index),
             )
     axes.set(xlabel="frequency (Hz)", ylabel="power (Hz²/Hz)", xlim=(0, 200))
     if any(len(population.spectrum.frequency) for population in populations):
         axes.set_yscale("log")
         axes.margins(y=0.12)
     else:
-        _say(axes, "no spikes, or too short a run")
+        say(axes, "too few spikes, or too short a run")
     return as_svg(figure)
 
 
 def voltage(
     results: Results, populations: Sequence[PopulationStatistics], window: tuple[float, float], limit: int = 5
 ) -> str:
-    """Somatic voltage of recorded cells over a window, the slowest to the fastest firing of those recorded."""
+    """Somatic voltage of recorded cells over a window, from the slowest to the fastest firing."""
     chosen = []
     share = max(1, limit // max(len(populations), 1))
-    for index, population in enumerate(populations):
-        table = results.voltage(population.name).loc[window[0] : window[1]]
+    for index, population in enumerate(populations[:_MOST_TRACES]):
+        table = results.voltage(population.name, *window)
         order = sorted(table.columns, key=lambda cell, rates=population.rates: rates[cell])  # type: ignore[misc]
         picks = np.unique(np.linspace(0, len(order) - 1, min(share, len(order))).round().astype(int))
         chosen += [(index, population, order[pick], table[order[pick]]) for pick in picks]
@@ -216,31 +241,43 @@ def voltage(
     return as_svg(figure)
 
 
-def latent_spread(results: Results, populations: Sequence[PopulationStatistics]) -> str | None:
-    """Firing rate of every cell against its rheobase, coloured by its gain; None when no population has them."""
-    having = [
-        (index, population)
-        for index, population in enumerate(populations)
-        if "I_thr" in (table := results.nodes(population.name)) and np.isfinite(table["I_thr"]).any()
-    ]
-    if not having:
-        return None
-    figure = new_figure(HALF, 2.5)
-    row = figure.subplots(1, len(having[:3]), squeeze=False)[0]
-    for axes, (index, population) in zip(row, having, strict=False):
-        table = results.nodes(population.name)
-        gain = table["s_thr"].to_numpy() if "s_thr" in table else np.full(population.size, np.nan)
-        paint = gain if np.isfinite(gain).any() else colour(index)
+def with_rheobase(results: Results, populations: Sequence[PopulationStatistics]) -> list[int]:
+    """Which of the populations know the rheobase of their cells, at most four."""
+    tables = [results.nodes(population.name) for population in populations]
+    return [i for i, table in enumerate(tables) if "I_thr" in table and np.isfinite(table["I_thr"]).any()][:4]
+
+
+def latent_spread(
+    results: Results, populations: Sequence[PopulationStatistics], chosen: Sequence[int], width: float
+) -> str:
+    """Firing rate of every cell of the ``chosen`` populations against its rheobase, coloured by its gain."""
+    figure = new_figure(width, 2.5)
+    row = figure.subplots(1, len(chosen), squeeze=False)[0]
+    tables = [results.nodes(populations[index].name) for index in chosen]
+    gains = np.concatenate(
+        [table["s_thr"].to_numpy() for table in tables if "s_thr" in table] or [np.empty(0)]
+    )
+    known = gains[np.isfinite(gains)]
+    scale = {"cmap": "viridis", "vmin": known.min(), "vmax": known.max()} if len(known) else {}
+    for axes, index, table in zip(row, chosen, tables, strict=True):
+        paint = table["s_thr"] if scale and "s_thr" in table else colour(index)
+        rates = populations[index].rates
         dots = axes.scatter(
-            table["I_thr"], population.rates, c=paint, cmap="viridis", s=9, lw=0, alpha=0.85, rasterized=len(gain) > 3000
+            table["I_thr"], rates, c=paint, s=9, lw=0, alpha=0.85, rasterized=len(rates) > 2000, **scale
         )
-        if not isinstance(paint, str):
-            figure.colorbar(dots, ax=axes, label="gain s_thr (Hz/nA)", pad=0.02, aspect=30).outline.set_visible(False)  # type: ignore[operator]
-        axes.set(xlabel="rheobase I_thr (nA)", ylabel="firing rate (Hz)")
-        if len(having) > 1:
-            axes.set_title(population.name)
+        axes.set(
+            xlabel="rheobase I_thr (nA)", ylim=(-0.04 * max(rates.max(), 1.0), 1.06 * max(rates.max(), 1.0))
+        )
+        if len(chosen) > 1:
+            axes.set_title(populations[index].name, color=colour(index))
+    row[0].set_ylabel("firing rate (Hz)")
+    if scale:
+        bar = figure.colorbar(dots, ax=row.tolist(), label="gain s_thr (Hz/nA)", pad=0.02, aspect=30)
+        bar.outline.set_visible(False)
     return as_svg(figure)
 
 
-def _say(axes: Axes, text: str) -> None:
+def say(axes: Axes, text: str) -> None:
+    """Write ``text`` where data would be."""
+    axes.set_yticks([])
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#8b95a1")

@@ -1,7 +1,8 @@
 """Statistics of a population's spikes: rates, regularity, correlations, rhythm.
 
-Computed with numpy and scipy rather than elephant, whose import alone takes longer than a report may; the tests
-hold them to elephant's numbers. Undefined values are NaN, never an error: a silent population has statistics.
+Computed with numpy and scipy rather than elephant, whose import alone takes longer than a report may; the
+tests hold them to elephant's numbers. Undefined values are NaN, never an error: a silent population has
+statistics.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ CORRELATED_CELLS = 500
 """Larger populations are represented by this many cells, the same ones in every run: 124,750 pairs."""
 MIN_INTERVALS = 3
 """Fewest interspike intervals from which a CV is taken."""
+MIN_SPIKES = 20
+"""Fewest spikes of a population of which a spectrum is taken."""
 RATE_BIN = 1.0
 """Width of the bins of the population rate, ms."""
 RESOLUTION = 2.0
@@ -29,26 +32,30 @@ RESOLUTION = 2.0
 BAND = (4.0, 300.0)
 """Where a rhythm is looked for, Hz."""
 CLEAR_CONTRAST = 4.0
-"""A peak this many times the median power of the band stands clear of chance (Poisson cells reach 3)."""
+"""A clear peak has at least this many times the median power of the band, for spectra are not quite flat …"""
+CLEAR_CHANCE = 1e-3
+"""… and is higher than all but this share of runs without a rhythm would show."""
 
 
 @dataclass(frozen=True)
 class Spectrum:
     """Power spectral density of the population rate: ``frequency`` (Hz), ``power`` (Hz² per Hz).
 
-    ``peak``: the strongest frequency within BAND, Hz; ``contrast``: its power over the median of the band.
-    Both NaN when nothing fires. Empty arrays when the run is too short.
+    ``peak``: the strongest frequency within BAND, Hz; ``contrast``: its power over the median of the band;
+    ``chance``: the contrast that a flat spectrum from as little data exceeds with probability CLEAR_CHANCE.
+    All NaN, and the arrays empty, where spikes are too few or the run is too short.
     """
 
     frequency: Float64
     power: Float64
     peak: float
     contrast: float
+    chance: float
 
     @property
     def is_clear(self) -> bool:
         """Whether the peak stands clear of what chance gives."""
-        return bool(self.contrast >= CLEAR_CONTRAST)
+        return bool(self.contrast >= max(CLEAR_CONTRAST, self.chance))
 
 
 class PopulationStatistics:
@@ -99,7 +106,9 @@ class PopulationStatistics:
 
     @cached_property
     def sampled_cells(self) -> Int64:
-        """The cells whose pairs are correlated: all, or CORRELATED_CELLS drawn by the population's size alone."""
+        """The cells whose pairs are correlated: all, or CORRELATED_CELLS drawn by the population's size
+        alone.
+        """
         if self.size <= CORRELATED_CELLS:
             return np.arange(self.size)
         chosen = np.random.default_rng(self.size).choice(self.size, CORRELATED_CELLS, replace=False)
@@ -131,8 +140,8 @@ class PopulationStatistics:
         """Power spectrum of the population rate (Welch, Hann windows, half overlapping)."""
         rate, sampling = self.population_rate, 1000.0 / RATE_BIN
         segment = min(round(sampling / RESOLUTION), len(rate) // 2)
-        if segment < 50 or not self.counts.sum():
-            return Spectrum(np.empty(0), np.empty(0), np.nan, np.nan)
+        if segment < 50 or self.counts.sum() < MIN_SPIKES:
+            return Spectrum(np.empty(0), np.empty(0), np.nan, np.nan, np.nan)
         from scipy.signal import welch
 
         frequency, power = welch(rate, fs=sampling, nperseg=segment)
@@ -140,7 +149,8 @@ class PopulationStatistics:
         top = int(np.flatnonzero(band)[np.argmax(power[band])])
         median = float(np.median(power[band]))
         contrast = float(power[top]) / median if median > 0 else np.nan
-        return Spectrum(frequency, power, _refined(frequency, power, top), contrast)
+        chance = _chance_contrast(int(band.sum()), len(rate) // (segment - segment // 2) - 1)
+        return Spectrum(frequency, power, _refined(frequency, power, top), contrast, chance)
 
 
 def statistics(results: Results) -> dict[str, PopulationStatistics]:
@@ -166,14 +176,28 @@ def earth_movers_distance(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def _finite(values: ArrayLike) -> Float64:
-    array = np.asarray(values, np.float64)
-    return array[np.isfinite(array)]
+    array: Float64 = np.asarray(values, np.float64)
+    finite: Float64 = array[np.isfinite(array)]
+    return finite
 
 
 def _binned(times: Float64, bins: int, width: float) -> Float64:
     """Spikes per bin; those after the last whole bin are left out."""
     index = (times / width).astype(np.int64)
-    return np.bincount(index[index < bins], minlength=bins).astype(np.float64)
+    counts: Float64 = np.bincount(index[index < bins], minlength=bins).astype(np.float64)
+    return counts
+
+
+def _chance_contrast(frequencies: int, segments: int) -> float:
+    """Highest of ``frequencies`` powers over their median that noise exceeds with probability CLEAR_CHANCE.
+
+    A flat spectrum averaged over n segments is gamma-distributed with shape n; Hann windows that overlap by
+    half count for 1/1.06 each.
+    """
+    from scipy.special import gammainccinv
+
+    shape = max(segments, 1) / 1.06
+    return float(gammainccinv(shape, CLEAR_CHANCE / frequencies) / gammainccinv(shape, 0.5))
 
 
 def _refined(frequency: Float64, power: Float64, top: int) -> float:

@@ -169,15 +169,24 @@ def _sorted_spikes(group: h5py.Group) -> tuple[Float64, Int64]:
     return times[order], ids[order]
 
 
-def read_voltage(path: Path | str, population: str) -> tuple[Float64, Int64, Float32]:
+def read_voltage(
+    path: Path | str, population: str, start: float = 0.0, stop: float = np.inf
+) -> tuple[Float64, Int64, Float32]:
     """A voltage report of one population: times (ms [frames]), node ids [cells], data (mV [frames, cells]).
 
-    OutputError when the file is missing or damaged, or holds no such population.
+    Only frames with ``start`` ≤ time < ``stop`` (ms) are read. OutputError when the file is missing or
+    damaged, or holds no such population.
     """
     with reading(path, "voltage report"), h5py.File(path, "r") as file:
         group = file["report"][population]
-        start, _, dt = (float(value) for value in group["mapping"]["time"][:])
-        data = np.asarray(group["data"][:], np.float32)
+        origin, _, dt = (float(value) for value in group["mapping"]["time"][:])
+        first, last = (_frame(time, origin, dt, len(group["data"])) for time in (start, stop))
+        data = np.asarray(group["data"][first:last], np.float32)
         ids = np.asarray(group["mapping"]["node_ids"][:], np.int64)
-        times: Float64 = start + dt * np.arange(len(data), dtype=np.float64)
+        times: Float64 = origin + dt * np.arange(first, first + len(data), dtype=np.float64)
         return times, ids, data
+
+
+def _frame(time: float, origin: float, dt: float, frames: int) -> int:
+    """The first frame at or after ``time``, up to rounding."""
+    return int(np.ceil(np.clip((time - origin) / dt - _TIME_TOLERANCE, 0, frames)))

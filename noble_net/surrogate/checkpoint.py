@@ -16,7 +16,17 @@ from safetensors.numpy import load_file, save_file
 from noble_net.errors import CheckpointError
 
 VERSION = 1
-_REQUIRED = {"name", "kind", "version", "family", "family_hash", "code", "zones", "step_samples", "weights_sha256"}
+_REQUIRED = {
+    "name",
+    "kind",
+    "version",
+    "family",
+    "family_hash",
+    "code",
+    "zones",
+    "step_samples",
+    "weights_sha256",
+}
 
 Weights = Mapping[str, NDArray[np.float32]]
 

@@ -22,6 +22,10 @@ class Core(ABC):
     name: str
     zones: tuple[str, ...]
     step_samples: int
+    hash: str | None = None
+    """Hash of the weights; None for a core without weights."""
+    family_hash: str | None = None
+    """Hash of the cell family the core was trained on; None for a core that needs no family."""
 
     @property
     def info(self) -> CoreInfo:

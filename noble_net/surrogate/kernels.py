@@ -25,9 +25,17 @@ _MILLI, _HALF, _ZERO, _ONE = np.float32(1e-3), np.float32(0.5), np.float32(0.0),
 
 # tanh as a ratio of polynomials on [−7.9, 7.9], exact to float32 rounding (the coefficients Eigen uses).
 _TANH_LIMIT = np.float32(7.90531110763549805)
-_A1, _A3, _A5, _A7 = (np.float32(x) for x in (4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05, 5.12229709037114e-08))
-_A9, _A11, _A13 = (np.float32(x) for x in (-8.60467152213735e-11, 2.00018790482477e-13, -2.76076847742355e-16))
-_B0, _B2, _B4, _B6 = (np.float32(x) for x in (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06))
+_A1, _A3, _A5, _A7 = (
+    np.float32(x)
+    for x in (4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05, 5.12229709037114e-08)
+)
+_A9, _A11, _A13 = (
+    np.float32(x) for x in (-8.60467152213735e-11, 2.00018790482477e-13, -2.76076847742355e-16)
+)
+_B0, _B2, _B4, _B6 = (
+    np.float32(x)
+    for x in (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06)
+)
 
 
 @njit(inline="always")
@@ -51,8 +59,18 @@ def dense(weight: Float32, x: Float32, out: Float32) -> None:
         for k in range(0, columns, 8):
             a0, a1, a2, a3 = weight[j, k], weight[j, k + 1], weight[j, k + 2], weight[j, k + 3]
             a4, a5, a6, a7 = weight[j, k + 4], weight[j, k + 5], weight[j, k + 6], weight[j, k + 7]
-            b0, b1, b2, b3 = weight[j + 1, k], weight[j + 1, k + 1], weight[j + 1, k + 2], weight[j + 1, k + 3]
-            b4, b5, b6, b7 = weight[j + 1, k + 4], weight[j + 1, k + 5], weight[j + 1, k + 6], weight[j + 1, k + 7]
+            b0, b1, b2, b3 = (
+                weight[j + 1, k],
+                weight[j + 1, k + 1],
+                weight[j + 1, k + 2],
+                weight[j + 1, k + 3],
+            )
+            b4, b5, b6, b7 = (
+                weight[j + 1, k + 4],
+                weight[j + 1, k + 5],
+                weight[j + 1, k + 6],
+                weight[j + 1, k + 7],
+            )
             for i in range(LANES):
                 x0, x1, x2, x3 = x[k, i], x[k + 1, i], x[k + 2, i], x[k + 3, i]
                 x4, x5, x6, x7 = x[k + 4, i], x[k + 5, i], x[k + 6, i], x[k + 7, i]
@@ -79,6 +97,13 @@ def _fill(bias: Float32, out: Float32) -> None:
     for j in range(len(bias)):
         for i in range(LANES):
             out[j, i] = bias[j]
+
+
+@njit(cache=True)
+def _copy(source: Float32, out: Float32) -> None:
+    for j in range(len(out)):
+        for i in range(LANES):
+            out[j, i] = source[j, i]
 
 
 @njit(cache=True, fastmath=_MATH, error_model="numpy")
@@ -140,7 +165,75 @@ def _answer(
                 voltage[first + i, start + k] = v
 
 
-@njit(cache=True, parallel=True, fastmath=_MATH, error_model="numpy")
+@njit(cache=True, fastmath=_MATH, error_model="numpy")
+def _micro_batch(
+    first: int,
+    drive: Float32,
+    bias: Float32,
+    hidden: Float32,
+    history: Float32,
+    encode_in: Float32,
+    encode_out: Float32,
+    encode_out_bias: Float32,
+    gru_in: Float32,
+    gru_in_bias: Float32,
+    gru_state: Float32,
+    gru_state_bias: Float32,
+    decode_in: Float32,
+    decode_in_bias: Float32,
+    decode_out: Float32,
+    decode_out_bias: Float32,
+    voltage: Float32,
+    outside: UInt32,
+) -> None:
+    """Advance cells ``first`` to ``first`` + LANES (or the last one); arguments as in `advance`."""
+    cells, width = hidden.shape
+    n = history.shape[1]
+    here = min(LANES, cells - first)
+    x = np.zeros((encode_in.shape[1], LANES), np.float32)
+    own_bias = np.zeros((width, LANES), np.float32)
+    past = np.zeros((n, LANES), np.float32)
+    # rows 0..H−1 hold the encoded input, H..2H−1 the recurrent state: the decoder reads both at once
+    joined = np.zeros((2 * width, LANES), np.float32)
+    layer = np.empty((width, LANES), np.float32)
+    gates_x = np.empty((3 * width, LANES), np.float32)
+    gates_h = np.empty((3 * width, LANES), np.float32)
+    increment = np.empty((len(decode_out), LANES), np.float32)
+    encoded, state = joined[:width], joined[width:]
+    for i in range(here):
+        for j in range(width):
+            own_bias[j, i] = bias[first + i, j]
+            state[j, i] = hidden[first + i, j]
+        for k in range(n):
+            past[k, i] = history[first + i, k]
+    for step in range(drive.shape[2] // n):
+        start = step * n
+        _load_inputs(drive, start, first, past, x, outside)
+        _copy(own_bias, layer)
+        dense(encode_in, x, layer)
+        _silu(layer)
+        _fill(encode_out_bias, encoded)
+        dense(encode_out, layer, encoded)
+        _silu(encoded)
+        _fill(gru_in_bias, gates_x)
+        dense(gru_in, encoded, gates_x)
+        _fill(gru_state_bias, gates_h)
+        dense(gru_state, state, gates_h)
+        _gate(gates_x, gates_h, state)
+        _fill(decode_in_bias, layer)
+        dense(decode_in, joined, layer)
+        _silu(layer)
+        _fill(decode_out_bias, increment)
+        dense(decode_out, layer, increment)
+        _answer(increment, start, first, past, voltage, outside)
+    for i in range(here):
+        for j in range(width):
+            hidden[first + i, j] = state[j, i]
+        for k in range(n):
+            history[first + i, k] = past[k, i]
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
 def advance(
     drive: Float32,
     bias: Float32,
@@ -166,53 +259,27 @@ def advance(
     ``history`` [cells, n] (mV) are updated in place; ``voltage`` [cells, samples] and ``outside`` [cells] (added
     to) are the answer. Weight columns are padded to multiples of 8 and rows to even numbers.
     """
-    cells, width = hidden.shape
-    n = history.shape[1]
-    steps = drive.shape[2] // n
-    for batch in prange((cells + LANES - 1) // LANES):
-        first = batch * LANES
-        here = min(LANES, cells - first)
-        x = np.zeros((encode_in.shape[1], LANES), np.float32)
-        own_bias = np.zeros((width, LANES), np.float32)
-        past = np.zeros((n, LANES), np.float32)
-        # rows 0..H−1 hold the encoded input, H..2H−1 the recurrent state: the decoder reads both at once
-        joined = np.zeros((2 * width, LANES), np.float32)
-        layer = np.empty((width, LANES), np.float32)
-        gates_x = np.empty((3 * width, LANES), np.float32)
-        gates_h = np.empty((3 * width, LANES), np.float32)
-        increment = np.empty((len(decode_out), LANES), np.float32)
-        encoded, state = joined[:width], joined[width:]
-        for i in range(here):
-            for j in range(width):
-                own_bias[j, i] = bias[first + i, j]
-                state[j, i] = hidden[first + i, j]
-            for k in range(n):
-                past[k, i] = history[first + i, k]
-        for step in range(steps):
-            start = step * n
-            _load_inputs(drive, start, first, past, x, outside)
-            layer[:] = own_bias
-            dense(encode_in, x, layer)
-            _silu(layer)
-            _fill(encode_out_bias, encoded)
-            dense(encode_out, layer, encoded)
-            _silu(encoded)
-            _fill(gru_in_bias, gates_x)
-            dense(gru_in, encoded, gates_x)
-            _fill(gru_state_bias, gates_h)
-            dense(gru_state, state, gates_h)
-            _gate(gates_x, gates_h, state)
-            _fill(decode_in_bias, layer)
-            dense(decode_in, joined, layer)
-            _silu(layer)
-            _fill(decode_out_bias, increment)
-            dense(decode_out, layer, increment)
-            _answer(increment, start, first, past, voltage, outside)
-        for i in range(here):
-            for j in range(width):
-                hidden[first + i, j] = state[j, i]
-            for k in range(n):
-                history[first + i, k] = past[k, i]
+    for batch in prange((len(hidden) + LANES - 1) // LANES):
+        _micro_batch(
+            batch * LANES,
+            drive,
+            bias,
+            hidden,
+            history,
+            encode_in,
+            encode_out,
+            encode_out_bias,
+            gru_in,
+            gru_in_bias,
+            gru_state,
+            gru_state_bias,
+            decode_in,
+            decode_in_bias,
+            decode_out,
+            decode_out_bias,
+            voltage,
+            outside,
+        )
 
 
 @njit(cache=True, error_model="numpy")

@@ -57,7 +57,9 @@ class StreamingCore(Core):
         except (KeyError, IndexError) as error:
             raise CheckpointError(f"the weights of core {self.name} lack {error}") from error
         if self.hidden % 8 or self._code_weight.shape[1] != len(about["code"]):
-            raise CheckpointError(f"the weights of core {self.name} do not have the shape core.json describes")
+            raise CheckpointError(
+                f"the weights of core {self.name} do not have the shape core.json describes"
+            )
 
     @staticmethod
     def load(folder: Path) -> StreamingCore:

@@ -1,4 +1,4 @@
-"""The streaming core in PyTorch: the definition that is trained. `noble_net.surrogate.streaming` runs the same map fast.
+"""The streaming core in PyTorch: the definition that is trained; `noble_net.surrogate.streaming` runs it fast.
 
 Shape legend: B cells, T recurrent steps, n samples per step, C code length, H hidden units.
 Needs the extra [train]; nothing that only runs networks imports this module.
@@ -58,15 +58,14 @@ class StreamingNet(nn.Module):
         keeps gradients from growing through spikes.
         """
         h_BH = state[0] if state is not None else drive.new_zeros(len(drive), self.gru.hidden_size)
-        bias, gru = self._fold(code), self.gru
+        bias = self._fold(code)
+        gru: list[Tensor] = [*self.gru.parameters()]  # weight_ih, weight_hh, bias_ih, bias_hh
         voltage, answers = truth[:, 0], []
         for t in range(drive.shape[1]):
             if t and resync is not None:
                 voltage = torch.where(resync[:, t, None], truth[:, t], voltage)
             e_BH = self._encode(self._scale(drive[:, t], voltage), bias)
-            h_BH = torch.gru_cell(
-                e_BH, h_BH, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0
-            )
+            h_BH = torch.gru_cell(e_BH, h_BH, *gru)
             answers.append(self._decode(e_BH, h_BH, voltage))
             voltage = answers[-1].detach()
         return torch.stack(answers, dim=1), h_BH[None]
@@ -94,5 +93,5 @@ class StreamingNet(nn.Module):
 
     def _decode(self, encoded: Tensor, state: Tensor, voltage: Tensor) -> Tensor:
         d = nn.functional.silu(self.decode_in(torch.cat([encoded, state], dim=-1)))
-        new = voltage[..., -1:] + self.decode_out(d) / s.VOLTAGE_SCALE
+        new: Tensor = voltage[..., -1:] + self.decode_out(d) / s.VOLTAGE_SCALE
         return new.clamp(s.VOLTAGE_LOW, s.VOLTAGE_HIGH)

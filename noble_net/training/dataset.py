@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-import platformdirs
 
+from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.cells.solver import AllenModel, ExactCell
 from noble_net.errors import OutputError, SolverError
@@ -62,11 +62,7 @@ class Run(NamedTuple):
 def dataset_path(recipe: CoreRecipe, family: Family) -> Path:
     """Where a recipe's dataset lies: the user's cache folder, named by what determines its content."""
     content = recipe.dataset.model_dump_json() + family.hash
-    return (
-        Path(platformdirs.user_cache_dir("noble-net"))
-        / "datasets"
-        / f"{recipe.name}-{zlib.crc32(content.encode()):08x}.h5"
-    )
+    return cache_folder("datasets") / f"{recipe.name}-{zlib.crc32(content.encode()):08x}.h5"
 
 
 def build_dataset(
@@ -106,7 +102,7 @@ def plan_runs(recipe: CoreRecipe, family: Family) -> list[Run]:
     spec = recipe.dataset
 
     def run(part: str, member: str, key: tuple[int, ...], duration: float, dt: float) -> Run:
-        parameters = {name: float(family.table.at[member, name]) for name in family.parameter_names}
+        parameters = {name: float(values[0]) for name, values in family.cells([member]).parameters.items()}
         return Run(part, member, parameters, (spec.seed, *key), duration, dt)
 
     train = family.ids("train")
@@ -176,7 +172,11 @@ def _assemble(path: Path, parts: Path, runs: list[Run], provenance: dict[str, An
                         values = data[source]
                         if name not in group:
                             group.create_dataset(
-                                name, (len(members), len(values)), values.dtype, chunks=(1, len(values)), shuffle=True,
+                                name,
+                                (len(members), len(values)),
+                                values.dtype,
+                                chunks=(1, len(values)),
+                                shuffle=True,
                                 compression="lzf",
                             )
                         group[name][row] = values

@@ -1,4 +1,4 @@
-"""How accurate a core is: free-running on held-out inputs, by regime, seen and unseen members, with the solver's floor."""
+"""How accurate a core is: free-running on held-out inputs, by regime, on seen and unseen members, beside the floor."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from noble_net.errors import CheckpointError
 from noble_net.recipes import CoreRecipe
 from noble_net.spikes import spike_times
 from noble_net.surrogate.core import Core
+from noble_net.training.card import write_card
 from noble_net.training.dataset import VOLTAGE_UNIT, dataset_path
 from noble_net.training.inputs import FLUCTUATING, REGIMES, STEP_ON, STEP_PERIOD
 from noble_net.training.metrics import DISCARD, clipped_error, coincidence, interval_cv, rate_error
@@ -37,35 +38,42 @@ def evaluate_core(
     predictability of features. Raises CheckpointError when the dataset belongs to another family.
     """
     table: Table = {}
-    pooled: dict[str, list[Any]] = {"seen": [], "unseen": [], "floor": []}
+    pooled: dict[str, list[tuple[Float32, Float32]]] = {}
     with h5py.File(dataset_path(recipe, family), "r") as file:
         provenance = json.loads(file.attrs["provenance"])
         if provenance["family_hash"] != family.hash:
-            raise CheckpointError(f"the dataset of {recipe.name} was made from another version of {family.name}")
+            raise CheckpointError(
+                f"the dataset of {recipe.name} was made from another version of {family.name}"
+            )
         for done, regime in enumerate(REGIMES):
             group = file["test"][regime]
             ids = [str(i) for i in group["ids"].asstr()[:]]
-            drive = Drive(("soma",), *(group[k][:][None] for k in ("current", "conductance", "reversal_current")))
+            drive = Drive(
+                ("soma",), *(group[k][:][None] for k in ("current", "conductance", "reversal_current"))
+            )
             truth = group["voltage"][:].astype(np.float32) * np.float32(VOLTAGE_UNIT)
-            floor = group["floor"][:].astype(np.float32) * np.float32(VOLTAGE_UNIT)
             answer = free_run(core, family.cells(ids), drive)
             half = len(ids) // 2
-            pairs = {
-                "seen": (truth[:half], answer[:half]),
-                "unseen": (truth[half:], answer[half:]),
-                "floor": (floor, truth[: len(floor)]),
-            }
+            pairs = {"seen": (truth[:half], answer[:half]), "unseen": (truth[half:], answer[half:])}
+            if "floor" in group:
+                fine = group["floor"][:].astype(np.float32) * np.float32(VOLTAGE_UNIT)
+                pairs["floor"] = (fine, truth[: len(fine)])
             table[regime] = {row: measure(regime, *pair) for row, pair in pairs.items()}
             if regime in FLUCTUATING:
                 for row, pair in pairs.items():
-                    pooled[row].append(pair)
+                    pooled.setdefault(row, []).append(pair)
             if progress:
                 progress(done + 1, len(REGIMES))
     table["fluctuating, all"] = {
         row: measure("fluctuating, all", *(np.concatenate(part) for part in zip(*pairs_, strict=True)))
         for row, pairs_ in pooled.items()
     }
-    return {"core": core.name, "table": table, "dataset": provenance, "feature_r2": FeatureModel.fit(family).r2}
+    return {
+        "core": core.name,
+        "table": table,
+        "dataset": provenance,
+        "feature_r2": FeatureModel.fit(family).r2,
+    }
 
 
 def free_run(core: Core, cells: CellTable, drive: Drive) -> Float32:
@@ -123,8 +131,7 @@ def _step_counts(times: Float64) -> Float64:
     return np.histogram(t[on], edges)[0].astype(np.float64)
 
 
-def write_accuracy(result: dict[str, Any], folder: Path) -> Path:
-    """Write ``accuracy.json`` beside the checkpoint; returns its path."""
-    path = folder / "accuracy.json"
-    path.write_text(json.dumps(result, indent=1, default=float) + "\n")
-    return path
+def write_accuracy(result: dict[str, Any], folder: Path, family: Family, notes: str = "") -> Path:
+    """Write ``accuracy.json`` and ``CARD.md`` beside the checkpoint; returns the card's path."""
+    (folder / "accuracy.json").write_text(json.dumps(result, indent=1, default=float) + "\n")
+    return write_card(folder, family, notes)

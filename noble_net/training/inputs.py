@@ -31,6 +31,9 @@ class Input(NamedTuple):
         return len(self.current)
 
 
+CURRENT_RANGE = (-0.3, 2.0)
+"""Training currents are clipped to this, nA: with 325 MΩ, more inhibition leaves every physiological voltage."""
+
 NEAR_THRESHOLD = -60.0
 """Voltage at which a segment's mean drive is balanced, mV."""
 
@@ -43,7 +46,8 @@ def training_input(generator: Generator, duration: float) -> Input:
         kind = TRAINING_KINDS[generator.choice(len(TRAINING_KINDS), p=_SHARES)]
         samples = round(generator.uniform(200.0, 1500.0) / DT)
         parts.append(kind(generator, samples))
-    return Input(*(np.concatenate(arrays)[:total].astype(np.float32) for arrays in zip(*parts, strict=True)))
+    arrays = [np.concatenate(a)[:total].astype(np.float32) for a in zip(*parts, strict=True)]
+    return Input(arrays[0].clip(*CURRENT_RANGE), arrays[1], arrays[2])
 
 
 def test_input(regime: str, generator: Generator, duration: float) -> Input:
@@ -99,7 +103,9 @@ def _ou_current(g: Generator, n: int) -> Input:
 
 
 def _poisson_current(g: Generator, n: int) -> Input:
-    excitation = shot_noise(g, n, _log_uniform(g, 30, 2000), _log_uniform(g, 0.02, 0.25), g.uniform(1, 6), 0.2)
+    excitation = shot_noise(
+        g, n, _log_uniform(g, 30, 2000), _log_uniform(g, 0.02, 0.25), g.uniform(1, 6), 0.2
+    )
     inhibition = shot_noise(g, n, _log_uniform(g, 30, 2000), _log_uniform(g, 0.02, 0.15), g.uniform(2, 8))
     return _only_current(_centred(g, excitation - inhibition))
 
@@ -232,7 +238,7 @@ def _balanced(g: Generator, ge: Float64, gi: Float64) -> Input:
 def _centred(g: Generator, current: Float64) -> Float64:
     """Shifted to a random mean around threshold, and shrunk if it would leave NEURON's own range."""
     current = current * min(1.0, 0.35 / max(float(current.std()), 1e-9))
-    return np.asarray(current - current.mean() + g.uniform(-0.08, 0.4)).clip(-0.25, 2.0)
+    return np.asarray(current - current.mean() + g.uniform(-0.08, 0.4))
 
 
 def _log_uniform(g: Generator, low: float, high: float) -> float:

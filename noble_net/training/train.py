@@ -11,18 +11,20 @@ from __future__ import annotations
 import json
 import math
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 import numpy as np
-import platformdirs
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.errors import CheckpointError
 from noble_net.recipes import CoreRecipe
@@ -47,6 +49,7 @@ class TrainingData(NamedTuple):
     reversal_current: NDArray[np.float32]
     voltage: NDArray[np.int16]
     code: NDArray[np.float32]
+    family_hash: str
 
     @staticmethod
     def read(path: Path, family: Family) -> TrainingData:
@@ -56,18 +59,16 @@ class TrainingData(NamedTuple):
                 raise CheckpointError(f"{path} was made from another version of family {family.name}")
             group = file["train"]
             ids = [str(i) for i in group["ids"].asstr()[:]]
-            arrays = [group[name][:] for name in ("current", "conductance", "reversal_current", "voltage")]
-        return TrainingData(*arrays, family.codes(ids))
+            drive = [group[name][:] for name in ("current", "conductance", "reversal_current")]
+            voltage = group["voltage"][:]
+        return TrainingData(drive[0], drive[1], drive[2], voltage, family.codes(ids), family.hash)
 
     def chunk(
         self, rows: NDArray[np.int64], starts: NDArray[np.int64], steps: int, n: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs [B, T, 3, n], voltages before [B, T, n] and after [B, T, n] each step, from input sample ``starts``."""
+        """Inputs [B, T, 3, n], voltages before and after each step [B, T, n], from input samples ``starts`` on."""
         inputs = np.stack(
-            [
-                np.stack([a[r, s : s + steps * n] for a in self[:3]])
-                for r, s in zip(rows, starts, strict=True)
-            ]
+            [np.stack([a[r, s : s + steps * n] for a in self[:3]]) for r, s in zip(rows, starts, strict=True)]
         )
         drive = inputs.reshape(len(rows), 3, steps, n).transpose(0, 2, 1, 3)
         volts = np.stack(
@@ -139,8 +140,8 @@ class Trainer:
         self.iteration = 0
         self.seconds = 0.0
         content = json.dumps([recipe.training.model_dump(), recipe.model.model_dump()])
-        folder = Path(platformdirs.user_cache_dir("noble-net")) / "training"
-        self.path = folder / f"{recipe.name}-{abs(hash_text(content)):08x}.safetensors"
+        digest = zlib.crc32((content + data.family_hash).encode())
+        self.path = cache_folder("training") / f"{recipe.name}-{digest:08x}.safetensors"
 
     def step(self) -> float:
         """One iteration; returns the loss."""
@@ -219,8 +220,6 @@ class Trainer:
         """Go on from the last save, if there is one."""
         if not self.path.exists():
             return
-        from safetensors import safe_open
-
         tensors = load_file(self.path, device=str(self.device))
         with safe_open(self.path, "pt") as file:
             about = file.metadata()
@@ -236,10 +235,3 @@ class Trainer:
                 for k, v in tensors.items()
                 if k.startswith(prefix)
             }
-
-
-def hash_text(text: str) -> int:
-    """A stable 32-bit hash of a text."""
-    import zlib
-
-    return zlib.crc32(text.encode())

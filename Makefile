@@ -1,0 +1,49 @@
+# Two commands do everything on a fresh machine with Python >= 3.11: `make run` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+NETWORK ?= networks/quickstart.yaml
+
+.PHONY: run test test-slow lint reference scoreboard benchmarks
+
+run: $(VENV)/.installed
+	$(BIN)/noble-net run $(NETWORK)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict noble_net
+
+# The same small network on NEURON and on the surrogate, and how far apart they are.
+reference: $(VENV)/.installed-test
+	$(BIN)/noble-net run networks/pv-small.yaml --backend neuron --out runs/pv-small-neuron
+	$(BIN)/noble-net run networks/pv-small.yaml --out runs/pv-small-surrogate
+	$(BIN)/noble-net compare runs/pv-small-neuron runs/pv-small-surrogate
+
+scoreboard: $(VENV)/.installed
+	$(BIN)/python benchmarks/scoreboard.py
+
+benchmarks: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/single_cell.py
+	$(BIN)/python benchmarks/network.py
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/scoreboard.py --readme
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+# torch is pinned by the extra [train]; asking for it first keeps pip from considering other builds.
+$(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet --editable '.[reference,train,test]'
+	touch $@ $(VENV)/.installed

@@ -1,0 +1,86 @@
+"""The scoreboard: every target an issue names, with the value last measured.
+
+    python benchmarks/scoreboard.py             print it
+    python benchmarks/scoreboard.py --readme    and write it into README.md, between its markers
+
+Rows live in benchmarks/results/targets.json and are written by `record`, which the benchmarks call.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+RESULTS = Path(__file__).parent / "results"
+TARGETS = RESULTS / "targets.json"
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- scoreboard -->", "<!-- /scoreboard -->"
+_COMPARE = {"≤": operator.le, "≥": operator.ge, "=": operator.eq}
+
+
+class Target(NamedTuple):
+    """A measured target. ``target`` reads like '≥ 0.95'; whether it holds follows from it and ``value``."""
+
+    issue: int
+    name: str
+    target: str
+    value: float
+    unit: str
+    conditions: str
+    command: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value meets the target."""
+        sign, limit = self.target.split()
+        return bool(_COMPARE[sign](self.value, float(limit)))
+
+    def line(self) -> str:
+        """One line for people."""
+        verdict = "holds" if self.holds else "missed"
+        return f"{self.name}: {self.value:.4g} {self.unit} (target {self.target}): {verdict}"
+
+
+def record(rows: Iterable[Target]) -> None:
+    """Put rows on the scoreboard, each in place of the one of the same issue and name."""
+    board = {(row["issue"], row["name"]): row for row in load()}
+    for row in rows:
+        board[row.issue, row.name] = {**row._asdict(), "value": float(f"{row.value:.4g}"), "holds": row.holds}
+    RESULTS.mkdir(exist_ok=True)
+    ordered = sorted(board.values(), key=lambda row: (row["issue"], row["name"]))
+    TARGETS.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load() -> list[dict[str, Any]]:
+    """The rows on disk."""
+    return json.loads(TARGETS.read_text(encoding="utf-8")) if TARGETS.exists() else []
+
+
+def table(rows: Iterable[dict[str, Any]]) -> str:
+    """The scoreboard as a Markdown table."""
+    lines = ["| | target | measured | holds | command |", "|---|---|---|---|---|"]
+    for row in rows:
+        unit = f" {row['unit']}" if row["unit"] else ""
+        lines.append(
+            f"| {row['name']} | {row['target']}{unit} | {row['value']:g}{unit} | {'yes' if row['holds'] else '**no**'} "
+            f"| `{row['command']}` |"
+        )
+    return "\n".join(lines)
+
+
+def write_readme(rows: Iterable[dict[str, Any]]) -> None:
+    """Replace what stands between README's scoreboard markers."""
+    text = README.read_text(encoding="utf-8")
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    README.write_text(f"{head}{BEGIN}\n{table(rows)}\n{END}{tail}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    print(table(load()))
+    if "--readme" in sys.argv[1:]:
+        write_readme(load())

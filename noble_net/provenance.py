@@ -1,0 +1,143 @@
+"""What a run was made of and how it went: summary.json and provenance.json, alike for every backend."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import resource
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from noble_net.config import NetworkSpec
+from noble_net.network.build import Network
+from noble_net.types import DT, Int64
+
+PACKAGES = ("noble-net", "numpy", "scipy", "numba", "h5py", "libsonata", "neuron", "torch")
+
+
+def run_summary(
+    network: Network,
+    *,
+    backend: str,
+    counts: Mapping[str, Int64],
+    outside_share: Mapping[str, float],
+    samples: int,
+    completed: bool,
+    timings: Mapping[str, float],
+) -> dict[str, Any]:
+    """The content of summary.json.
+
+    ``counts``: spikes of every cell after the warm-up, int64 [cells] per population. ``outside_share``: share
+    of cell-samples outside the core's envelope. ``samples``: how far the run came, warm-up included.
+    ``timings`` in seconds: load, build, run, write. Real-time figures count the warm-up as simulated time.
+    """
+    spec = network.spec
+    recorded = min(max(samples * DT - spec.warmup, 0.0), spec.duration)
+    cell_seconds = network.n_cells * samples * DT / 1000.0
+    wall = timings["run"]
+    return {
+        "name": spec.name,
+        "seed": spec.seed,
+        "noise_seed": spec.seed_of_noise,
+        "duration_ms": spec.duration,
+        "warmup_ms": spec.warmup,
+        "backend": backend,
+        "populations": {
+            population.name: {
+                "size": population.size,
+                "core": population.core,
+                "spikes": int(counts[population.name].sum()),
+                "rate_hz": _per(1000.0 * counts[population.name].sum(), population.size * recorded),
+                "silent_cells": int((counts[population.name] == 0).sum()),
+                "outside_share": outside_share[population.name],
+            }
+            for population in network.populations
+        },
+        "synapses": network.n_synapses,
+        "spikes": int(sum(each.sum() for each in counts.values())),
+        "timings_s": {**timings, "report": None},
+        "cells_in_real_time": _per(cell_seconds, wall),
+        "s_per_cell_second": _per(wall, cell_seconds),
+        "peak_memory_mb": peak_memory(),
+        "completed": completed,
+        "simulated_ms": round(recorded, 6),
+    }
+
+
+def run_provenance(
+    spec: NetworkSpec,
+    *,
+    backend: str,
+    cores: Mapping[str, Mapping[str, Any]],
+    families: Mapping[str, str],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The content of provenance.json as known when a run starts; add ``finished`` and ``timings_s`` at its
+    end.
+
+    ``cores``: for each core its name and the hash of its weights; ``families``: each family's hash;
+    ``settings``: what changes speed but no result, such as threads.
+    """
+    source = spec.source
+    return {
+        "backend": backend,
+        "seed": spec.seed,
+        "noise_seed": spec.seed_of_noise,
+        "started": now(),
+        "network": None if source is None else {"file": str(source), "sha256": _file_hash(source)},
+        "cores": {name: dict(core) for name, core in cores.items()},
+        "families": dict(families),
+        "settings": dict(settings),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "machine": {
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+        },
+    }
+
+
+def now() -> str:
+    """The current time, UTC, as text."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def peak_memory() -> float:
+    """Largest resident memory of this process so far, MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def _per(amount: float, divisor: float) -> float:
+    return float(amount / divisor) if divisor > 0 else 0.0
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _file_hash(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:  # it was moved or changed while the run went on
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

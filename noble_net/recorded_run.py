@@ -1,0 +1,214 @@
+"""What a run is on every backend: its network resolved, its phases timed, its blocks recorded and written.
+
+A backend brings an `Engine` (the loop on surrogate cores, or the exact cells in NEURON) and `record_run` does
+the rest, so that runs of different backends leave the same files.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from noble_net.config import NetworkSpec, config_error, load_network, with_overrides
+from noble_net.errors import FamilyError, OutputError
+from noble_net.provenance import now, run_summary
+from noble_net.registry import load_family
+from noble_net.run_directory import RunDirectory, add_report
+from noble_net.types import DT, Float32, Int64, Response
+
+if TYPE_CHECKING:
+    from noble_net.cells.family import Family
+    from noble_net.network.build import Network
+
+Progress = Callable[[float, float], None]
+"""Called some times a second with (simulated, total) in ms, the warm-up included."""
+
+_PROGRESS_INTERVAL = 0.1
+
+
+class Engine(Protocol):
+    """A network in motion. ``position`` is the next sample, counted from the start of the warm-up."""
+
+    network: Network
+    block_samples: int
+    position: int
+
+    def advance(self, samples: int | None = None) -> dict[str, Response]:
+        """Run one block (of ``samples``, if not the usual length); returns every population's response."""
+
+    def voltage(self) -> dict[str, Float32]:
+        """The last voltage of every cell, mV [cells] per population."""
+
+
+class Clock:
+    """Seconds spent in each phase of a run."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = dict.fromkeys(("load", "build", "run", "write"), 0.0)
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] += time.perf_counter() - begin
+
+
+def resolve_network(
+    network: NetworkSpec | Path | str, seed: int | None, duration: float | str | None
+) -> NetworkSpec:
+    """The network, loaded if it is a path, with the seed and duration (ms, or text with a unit) if given."""
+    spec = network if isinstance(network, NetworkSpec) else load_network(network)
+    overrides = {"seed": seed, "duration": duration}
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return with_overrides(spec, given) if given else spec
+
+
+def load_families(spec: NetworkSpec) -> dict[str, Family]:
+    """The families of a network, by the names the file gives them.
+
+    Raises ConfigError at the line of a name that is unknown.
+    """
+    families: dict[str, Family] = {}
+    for name, population in spec.populations.items():
+        if population.family is None:
+            continue
+        try:
+            families.setdefault(population.family, load_family(population.family))
+        except FamilyError as error:
+            raise config_error(spec, ("populations", name, "family"), str(error)) from error
+    return families
+
+
+def record_run(
+    engine: Engine,
+    directory: RunDirectory,
+    clock: Clock,
+    provenance: Mapping[str, Any],
+    *,
+    details: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    report: bool = True,
+) -> None:
+    """Run ``engine`` through the warm-up and duration of its network, and write everything a run leaves.
+
+    ``provenance`` is that of `run_provenance`; ``details`` are further entries of summary.json; ``report``:
+    whether report.html is made. Whatever happens, also on Ctrl-C, files are closed and can be read, and the
+    cause is passed on.
+    """
+    with clock("write"):
+        directory.write_network(engine.network)
+        directory.write_provenance(provenance)
+    run = _Run(engine, directory, clock, provenance, details or {})
+    try:
+        run.to_the_end(progress)
+    except BaseException:  # files are closed whatever happened, also on Ctrl-C; the cause goes on its way
+        with suppress(OutputError):
+            run.close()
+        raise
+    run.close()
+    if report:
+        from noble_net.report.html import write_report
+
+        add_report(directory, run.summary(), write_report)
+
+
+class _Run:
+    """One pass of an engine, with what it records."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        directory: RunDirectory,
+        clock: Clock,
+        provenance: Mapping[str, Any],
+        details: Mapping[str, Any],
+    ) -> None:
+        self.engine, self.directory, self.clock = engine, directory, clock
+        self.provenance, self.details = provenance, details
+        network = engine.network
+        self.total = round((network.spec.warmup + network.spec.duration) / DT)
+        self.outside: dict[str, Int64] = {
+            population.name: np.zeros(population.size, np.int64) for population in network.populations
+        }
+        self.spikes = directory.spike_recorder(network)
+        self.voltage = directory.voltage_recorder(network)
+
+    def to_the_end(self, progress: Progress | None) -> None:
+        """Advance block by block, recording. A last part shorter than the cores' step is run and cut off."""
+        engine, step = self.engine, self.engine.network.step_samples
+        told = 0.0
+        with self.clock("run"):
+            if self.voltage is not None:
+                for name, voltage in engine.voltage().items():
+                    self.voltage.begin(name, voltage)
+            while engine.position < self.total:
+                left = -(-(self.total - engine.position) // step) * step
+                start = engine.position
+                self._record(start, engine.advance(min(engine.block_samples, left)))
+                if progress is not None and time.monotonic() - told > _PROGRESS_INTERVAL:
+                    told = time.monotonic()
+                    progress(min(engine.position, self.total) * DT, self.total * DT)
+        if progress is not None:
+            progress(self.total * DT, self.total * DT)
+
+    def _record(self, start: int, responses: Mapping[str, Response]) -> None:
+        over = self.engine.position > self.total
+        for name, response in responses.items():
+            if over:
+                response = _until(response, self.total - start)
+            self.outside[name] += response.outside
+            if response.event_cell.size:
+                self.spikes.record(name, start, response)
+            if self.voltage is not None:
+                self.voltage.record(name, start, response.voltage)
+        self.spikes.advance(min(self.engine.position, self.total))
+        if self.voltage is not None:
+            self.voltage.advance()
+
+    def close(self) -> None:
+        """Close all files, then write the summary; a file that fails does not keep the others open."""
+        with ExitStack() as stack, self.clock("write"):
+            stack.callback(self._tell)
+            if self.voltage is not None:
+                stack.callback(self.voltage.close)
+            stack.callback(self.spikes.close)
+
+    def _tell(self) -> None:
+        self.directory.write_summary(self.summary())
+        timings = {"finished": now(), "timings_s": self.clock.seconds}
+        self.directory.write_provenance({**self.provenance, **timings})
+
+    def summary(self) -> dict[str, Any]:
+        """The content of summary.json as things stand."""
+        done = min(self.engine.position, self.total)
+        summary = run_summary(
+            self.engine.network,
+            backend=self.provenance["backend"],
+            counts=self.spikes.counts,
+            outside_share={
+                name: float(count.sum()) / max(1, count.size * done) for name, count in self.outside.items()
+            },
+            samples=done,
+            completed=self.engine.position >= self.total,
+            timings=self.clock.seconds,
+        )
+        return {**summary, **self.details}
+
+
+def _until(response: Response, samples: int) -> Response:
+    """The first samples of a response."""
+    early = response.event_sample < samples
+    return Response(
+        voltage=response.voltage[:, :samples],
+        event_cell=response.event_cell[early],
+        event_sample=response.event_sample[early],
+        event_time=response.event_time[early],
+        outside=response.outside,
+    )

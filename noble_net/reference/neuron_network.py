@@ -1,0 +1,105 @@
+"""Simulate a network file in NEURON: the same cells, edges, noise, warm-up and results as on surrogate cores.
+
+>>> from noble_net.reference.neuron_network import simulate_neuron           # doctest: +SKIP
+>>> results = simulate_neuron("networks/pv-small.yaml", out="runs/pv-small-neuron")  # doctest: +SKIP
+
+What differs from a run on surrogate cores is told in `noble_net.reference.neuron_loop`: above all, that there
+a spike leaves up to 0.1 ms later, at the end of the sample in which it was confirmed.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+from noble_net.cells.mechanisms import load_mechanisms
+from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER
+from noble_net.config import INTEGRATE_AND_FIRE, NetworkSpec
+from noble_net.errors import BackendError
+from noble_net.network.build import build_network, check_network
+from noble_net.provenance import run_provenance
+from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
+from noble_net.reference.neuron_cells import steps_per_sample
+from noble_net.reference.neuron_loop import NeuronLoop
+from noble_net.results import Results, load_results
+from noble_net.run_directory import RunDirectory, free_folder
+from noble_net.types import CoreInfo
+
+NEURON = CoreInfo("neuron", ("soma",), 1)
+"""What a network may ask of this backend: input at the soma, delays of one sample and more."""
+
+
+def simulate_neuron(
+    network: NetworkSpec | Path | str,
+    *,
+    out: Path | str | None = None,
+    seed: int | None = None,
+    duration: float | str | None = None,
+    threads: int | None = None,
+    dt: float = REFERENCE_DT,
+    overwrite: bool = False,
+    report: bool = True,
+    progress: Progress | None = None,
+) -> Results:
+    """Run a network of exact cells in NEURON and return its results, which lie in the folder ``out``.
+
+    The network, ``seed``, ``duration`` (ms, or text with a unit), ``overwrite`` and ``report`` are those of
+    `noble_net.simulate`, and so are the files; ``out`` is a new folder in runs/ unless given. The
+    cores the network names are not loaded: its cells run on the parameters they were sampled with. ``dt`` is
+    NEURON's step in ms, which must divide the 0.1 ms sample; a fifth of the usual one shows what the solver
+    itself is worth. ``threads`` is taken so that backends can be exchanged, but NEURON runs serially: expect
+    some tenths of a second per cell and simulated second. Memory does not grow with simulated time.
+
+    Raises ConfigError for a wrong network, BackendError for populations without exact cells,
+    MissingExtraError without NEURON or bmtk, SolverError without a compiler or for a cell whose voltage is
+    not finite, and OutputError when ``out`` is in use or the disk is full. Ctrl-C leaves files that can be
+    read.
+    """
+    clock = Clock()
+    with clock("load"):
+        spec = resolve_network(network, seed, duration)
+        refuse_closed_form(spec)
+        steps_per_sample(dt)
+        cores = {spec.core_of(name): NEURON for name in spec.populations}
+        check_network(spec, cores)
+        families = load_families(spec)
+        load_mechanisms()
+    with RunDirectory(out or free_folder(Path("runs"), spec.name), overwrite=overwrite) as directory:
+        with clock("build"):
+            built = build_network(spec, families, cores)
+            directory.check_space(built)
+            engine = NeuronLoop(built, families, dt)
+        solver = {"dt_ms": dt, "secondorder": SECOND_ORDER, "segments_per_cell": engine.segments}
+        provenance = run_provenance(
+            spec,
+            backend="neuron",
+            cores={},
+            families={name: family.hash for name, family in families.items()},
+            settings={"threads": 1, **solver, "neuron": version("neuron")},
+        )
+        with engine:
+            record_run(
+                engine,
+                directory,
+                clock,
+                provenance,
+                details={"neuron": solver},
+                progress=progress,
+                report=report,
+            )
+    return load_results(directory.path)
+
+
+def refuse_closed_form(spec: NetworkSpec) -> None:
+    """Raise BackendError, naming them, for populations that have no exact cells."""
+    closed = [
+        name
+        for name, population in spec.populations.items()
+        if population.family is None or spec.core_of(name) == INTEGRATE_AND_FIRE
+    ]
+    if closed:
+        raise BackendError(
+            f"{spec.source or spec.name}: populations {', '.join(closed)} run on core {INTEGRATE_AND_FIRE}, "
+            "for which NEURON has no exact cells. Give them a family and another core, or take the surrogate "
+            "backend."
+        )

@@ -1,0 +1,259 @@
+"""The folder of a run: claimed by one run at a time, and everything in it written the same way by every
+backend.
+
+spikes.h5, voltage.h5, nodes.h5, edges.h5, the SONATA configs, network.yaml (as resolved), summary.json,
+provenance.json and report.html. While a run is under way the file ``.running`` marks the folder as its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noble_net.config import NetworkSpec, dump_network
+from noble_net.errors import OutputError
+from noble_net.network.build import Network, PopulationArrays
+from noble_net.network.connect import ProjectionArrays
+from noble_net.output import saving, write_json, write_text
+from noble_net.recording import SpikeRecorder, VoltageRecorder
+from noble_net.sonata import (
+    EdgePopulation,
+    NodePopulation,
+    SpikeWriter,
+    VoltageWriter,
+    write_configs,
+    write_edges,
+    write_nodes,
+)
+from noble_net.types import DT
+
+MARK = ".running"
+FILES = (
+    "spikes.h5",
+    "voltage.h5",
+    "nodes.h5",
+    "edges.h5",
+    "circuit_config.json",
+    "simulation_config.json",
+    "node_sets.json",
+    "node_types.csv",
+    "edge_types.csv",
+    "network.yaml",
+    "summary.json",
+    "provenance.json",
+    "report.html",
+)
+"""What a run writes, and what a new run in the same folder removes first."""
+
+_BYTES_PER_SYNAPSE = 64
+_BYTES_PER_CELL = 400
+_BYTES_PER_CELL_SECOND = 50 * 16
+_SLACK_BYTES = 20_000_000
+
+
+class RunDirectory:
+    """A claimed folder; use as a context manager, which releases it.
+
+    OutputError if another run is writing there, if it holds something else, or if it holds an earlier run
+    and ``overwrite`` is not asked for.
+    """
+
+    def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        self._made = not self.path.exists()
+        with saving(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._claim()
+            try:
+                self._clear(overwrite)
+            except BaseException:
+                self.release()
+                raise
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let other runs have the folder; one that was made for this run and is still empty goes away."""
+        with suppress(OSError):
+            (self.path / MARK).unlink()
+            if self._made:
+                self.path.rmdir()
+
+    def _claim(self) -> None:
+        mark = self.path / MARK
+        if mark.exists() and not _is_running(mark):
+            mark.unlink(missing_ok=True)  # that run was killed
+        try:
+            with mark.open("x") as stream:
+                stream.write(str(os.getpid()))
+        except FileExistsError:
+            raise OutputError(
+                f"{self.path}: another run is writing there. Give another folder; if none is, remove {mark}."
+            ) from None
+
+    def _clear(self, overwrite: bool) -> None:
+        held = {entry.name for entry in self.path.iterdir()} - {MARK}
+        if not held:
+            return
+        if not held & {"summary.json", "nodes.h5"}:
+            raise OutputError(f"{self.path}: is not empty and holds no run. Give a new or an empty folder.")
+        if not overwrite:
+            raise OutputError(
+                f"{self.path}: holds an earlier run. Give another folder, or ask to overwrite it."
+            )
+        for name in FILES:
+            (self.path / name).unlink(missing_ok=True)
+
+    def check_space(self, network: Network) -> None:
+        """OutputError if the disk has no room for what the run is going to write."""
+        needed = expected_bytes(network)
+        with saving(self.path):
+            free = shutil.disk_usage(self.path).free
+        if needed > free:
+            raise OutputError(
+                f"{self.path}: the run needs about {needed / 1e6:,.0f} MB, the disk has {free / 1e6:,.0f} MB "
+                "left. Free some space, give another folder, or record less voltage."
+            )
+
+    def write_network(self, network: Network) -> None:
+        """Write what is known before the run: nodes, edges, configs and the network file as resolved."""
+        spec = network.spec
+        sizes = {population.name: population.size for population in network.populations}
+        write_nodes(self.path / "nodes.h5", [_nodes(population) for population in network.populations])
+        edges = (_edges(network, projection) for projection in network.projections)
+        write_edges(self.path / "edges.h5", edges, sizes)
+        write_configs(
+            self.path,
+            list(sizes),
+            {projection.name: _weight_name(network, projection) for projection in network.projections},
+            duration=spec.duration,
+            dt=DT,
+            seed=spec.seed,
+            spikes=spec.record.spikes,
+            voltage={name: len(cells) for name, cells in recorded_cells(spec).items()} or None,
+            voltage_dt=spec.record.voltage.dt if spec.record.voltage else DT,
+        )
+        write_text(self.path / "network.yaml", dump_network(spec))
+
+    def spike_recorder(self, network: Network) -> SpikeRecorder:
+        """Recorder of all spikes into spikes.h5, or one that only counts where the network says so."""
+        spec = network.spec
+        sizes = {population.name: population.size for population in network.populations}
+        writer = SpikeWriter(self.path / "spikes.h5", list(sizes)) if spec.record.spikes else None
+        return SpikeRecorder(writer, sizes, round(spec.warmup / DT))
+
+    def voltage_recorder(self, network: Network) -> VoltageRecorder | None:
+        """Recorder of the voltage the network asks for into voltage.h5."""
+        spec = network.spec
+        if spec.record.voltage is None:
+            return None
+        every = round(spec.record.voltage.dt / DT)
+        path = self.path / "voltage.h5"
+        writer = VoltageWriter(path, recorded_cells(spec), 0.0, spec.duration, spec.record.voltage.dt)
+        return VoltageRecorder(writer, every, round(spec.warmup / DT))
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write summary.json."""
+        write_json(self.path / "summary.json", summary)
+
+    def write_provenance(self, provenance: Mapping[str, Any]) -> None:
+        """Write provenance.json."""
+        write_json(self.path / "provenance.json", provenance)
+
+
+def add_report(directory: RunDirectory, summary: dict[str, Any], write: Callable[[Path], object]) -> None:
+    """Let ``write`` make the report of a run whose summary is written; the summary notes how long it took."""
+    begin = time.perf_counter()
+    write(directory.path)
+    summary["timings_s"]["report"] = time.perf_counter() - begin
+    directory.write_summary(summary)
+
+
+def recorded_cells(spec: NetworkSpec) -> dict[str, np.ndarray]:
+    """Cells whose voltage is recorded, per population: the first ones."""
+    voltage = spec.record.voltage
+    if voltage is None:
+        return {}
+    return {
+        name: np.arange(each.size if voltage.cells == "all" else min(voltage.cells, each.size))
+        for name, each in spec.populations.items()
+    }
+
+
+def expected_bytes(network: Network) -> int:
+    """A generous estimate of the size of a run's folder."""
+    seconds = network.spec.duration / 1000.0
+    voltage = network.spec.record.voltage
+    cells = sum(len(each) for each in recorded_cells(network.spec).values())
+    frames = 0 if voltage is None else network.spec.duration / voltage.dt
+    per_cell = _BYTES_PER_CELL + _BYTES_PER_CELL_SECOND * seconds * network.spec.record.spikes
+    return round(
+        _SLACK_BYTES
+        + _BYTES_PER_SYNAPSE * network.n_synapses
+        + per_cell * network.n_cells
+        + 4 * cells * frames
+    )
+
+
+def _is_running(mark: Path) -> bool:
+    """Whether the process that wrote the mark is alive."""
+    try:
+        os.kill(int(mark.read_text()), 0)
+    except (ValueError, ProcessLookupError, FileNotFoundError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _nodes(population: PopulationArrays) -> NodePopulation:
+    cells = population.cells
+    return NodePopulation(
+        population.name,
+        population.size,
+        f"noble-net:{Path(population.core).name}",
+        {**cells.parameters, **cells.features},
+        cells.labels,
+    )
+
+
+def _edges(network: Network, projection: ProjectionArrays) -> EdgePopulation:
+    return EdgePopulation(
+        name=projection.name,
+        source=projection.source,
+        target=projection.target_population,
+        source_node_id=projection.source_ids,
+        target_node_id=projection.target,
+        weight=projection.weight,
+        weight_name=_weight_name(network, projection),
+        delay=projection.delay * DT,
+        synapse=projection.synapse,
+    )
+
+
+def _weight_name(network: Network, projection: ProjectionArrays) -> str:
+    return "conductance" if network.synapses[projection.synapse].kind == "conductance" else "syn_weight"
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """The first of parent/name, parent/name-2 … that does not exist."""
+    return next(path for path in _candidates(parent / name) if not path.exists())
+
+
+def _candidates(path: Path) -> Iterator[Path]:
+    yield path
+    number = 2
+    while True:
+        yield path.with_name(f"{path.name}-{number}")
+        number += 1

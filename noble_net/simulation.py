@@ -1,0 +1,137 @@
+"""Simulate a network on surrogate cores: from a network file to a folder of results.
+
+>>> from noble_net import simulate  # doctest: +SKIP
+>>> results = simulate("networks/quickstart.yaml", out="runs/quickstart")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numba
+
+from noble_net.config import NetworkSpec, config_error
+from noble_net.errors import CheckpointError
+from noble_net.loop import Loop, compile_loop
+from noble_net.network.build import build_network, check_network
+from noble_net.network.connect import expected_size
+from noble_net.provenance import run_provenance
+from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
+from noble_net.registry import load_core
+from noble_net.results import Results, load_results
+from noble_net.run_directory import RunDirectory, free_folder
+from noble_net.surrogate.core import Core
+
+if TYPE_CHECKING:
+    from noble_net.cells.family import Family
+
+
+def simulate(
+    network: NetworkSpec | Path | str,
+    *,
+    out: Path | str,
+    seed: int | None = None,
+    duration: float | str | None = None,
+    threads: int | None = None,
+    block_samples: int | None = None,
+    batch: int | None = None,
+    overwrite: bool = False,
+    report: bool = True,
+    progress: Progress | None = None,
+) -> Results:
+    """Run a network and return its results, which lie in the folder ``out``.
+
+    ``seed`` and ``duration`` (ms, or text with a unit) replace the file's. ``threads`` (all, unless given),
+    ``block_samples`` (a multiple of the cores' step, no longer than the shortest delay) and ``batch`` (cells
+    per call of a core) change the speed and never a result. ``overwrite`` allows a folder with an earlier
+    run.
+
+    Raises ConfigError for a wrong network, CheckpointError or FamilyError for a core or family that cannot be
+    trusted, OutputError when ``out`` is in use or the disk is full. Ctrl-C (KeyboardInterrupt, passed on) and
+    a full disk leave files that can be read, with ``completed`` false in summary.json.
+    """
+    clock = Clock()
+    with clock("load"):
+        spec = resolve_network(network, seed, duration)
+        cores, families = load_parts(spec)
+        check_network(spec, {name: core.info for name, core in cores.items()})
+    with RunDirectory(out, overwrite=overwrite) as directory, _threads(threads) as used:
+        with clock("build"):
+            built = build_network(spec, families, {name: core.info for name, core in cores.items()})
+            directory.check_space(built)
+            compile_loop(built, cores)
+            loop = Loop(built, cores, block_samples, batch)
+        settings = {"threads": used, "block_samples": loop.block_samples, "batch": batch}
+        provenance = run_provenance(
+            spec,
+            backend="surrogate",
+            cores={name: {"name": core.name, "hash": core.hash} for name, core in cores.items()},
+            families={name: family.hash for name, family in families.items()},
+            settings=settings,
+        )
+        record_run(loop, directory, clock, provenance, progress=progress, report=report)
+    return load_results(directory.path)
+
+
+def load_parts(spec: NetworkSpec) -> tuple[dict[str, Core], dict[str, Family]]:
+    """The cores and families of a network, by the names the file gives them.
+
+    Raises ConfigError at the line of a name that is unknown, or of a family the core was not trained on.
+    """
+    families = load_families(spec)
+    cores: dict[str, Core] = {}
+    for name, population in spec.populations.items():
+        key = spec.core_of(name)
+        try:
+            core = cores.setdefault(key, load_core(key))
+        except CheckpointError as error:
+            core_path = ("core",) if population.core is None else ("populations", name, "core")
+            raise config_error(spec, core_path, str(error)) from error
+        if population.family is None:
+            continue
+        if core.family_hash not in (None, families[population.family].hash):
+            problem = f"core {core.name} was trained on another family (or another version of it)"
+            remedy = "use the family named on the core's card"
+            raise config_error(spec, ("populations", name, "family"), problem, remedy)
+    return cores, families
+
+
+def describe(spec: NetworkSpec) -> str:
+    """Check a network against its cores and families, and say what would run, without building it."""
+    cores, _ = load_parts(spec)
+    infos = {name: core.info for name, core in cores.items()}
+    check_network(spec, infos)
+    lines = [f"{spec.name}: {spec.duration:g} ms after {spec.warmup:g} ms of warm-up, seed {spec.seed}"]
+    for name, population in spec.populations.items():
+        family = "" if population.family is None else f", family {population.family}"
+        lines.append(f"  {name}: {population.size} cells, core {spec.core_of(name)}{family}")
+    for projection in spec.projections:
+        sizes = [spec.populations[end].size for end in (projection.source, projection.target)]
+        lines.append(
+            f"  {projection.name}: {projection.source} → {projection.target}, {projection.rule.kind}, "
+            f"{expected_size(projection, *sizes):,} synapses"
+        )
+    return "\n".join(lines)
+
+
+def default_run_directory(spec: NetworkSpec) -> Path:
+    """A folder under runs/ that does not exist yet, called like the network."""
+    return free_folder(Path("runs"), spec.name)
+
+
+@contextmanager
+def _threads(wanted: int | None) -> Iterator[int]:
+    """Use so many threads, or as many as there are if that is fewer; restored at the end."""
+    before = numba.get_num_threads()
+    if wanted is not None and wanted < 1:
+        raise ValueError(f"{wanted} threads")
+    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    used = before if wanted is None else min(wanted, most)
+    numba.set_num_threads(used)
+    try:
+        yield used
+    finally:
+        numba.set_num_threads(before)

@@ -1,0 +1,193 @@
+"""The command line: quick help, messages instead of tracebacks, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from noble_net.cli import app, closing_line
+from noble_net.config import json_schema
+
+GOOD = """\
+name: tiny
+duration: 10 ms
+core: integrate-and-fire
+populations:
+  lif: {size: 4}
+synapses:
+  push: {model: exp, decay: 5 ms}
+projections:
+  - {name: all, from: lif, to: lif, rule: all_to_all, synapse: push, weight: 1 pA, delay: 1 ms}
+"""
+
+COMMANDS = ("run", "compare", "report", "family", "dataset", "train", "evaluate", "list", "schema")
+
+
+def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """`noble-net` as a user starts it, warnings included."""
+    return subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:noble_net", "-m", "noble_net", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "80", "NO_COLOR": "1"},
+        check=False,
+    )
+
+
+def test_help_is_quick_and_lists_every_command() -> None:
+    walls = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = command("--help")
+        walls.append(time.perf_counter() - started)
+    assert done.returncode == 0
+    assert all(f"\n  {name}" in done.stdout for name in COMMANDS)
+    assert "..." not in done.stdout.split("Commands:")[1]
+    assert min(walls) < 0.7
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom noble_net.cli import app\n"
+        "try: app(['--help'], prog_name='noble-net')\nexcept SystemExit: pass\n"
+        "print(sorted({'numpy', 'torch', 'numba', 'pandas', 'neuron', 'pint'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    result = CliRunner().invoke(app, [name, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "size: 4",
+            "size: -4",
+            "net.yaml:5: populations.lif.size = -4: should be greater than or equal to 1",
+        ),
+        ("size: 4", "sise: 4", "net.yaml:5: populations.lif.sise = 4: unknown key. did you mean `size`?"),
+        ("10 ms", "10", "net.yaml:2: duration = 10: has no unit. write a time such as `2 ms`"),
+        ("delay: 1 ms", "delay: 1 mV", "net.yaml:9: projections[0].delay = 1 mV: is a voltage"),
+        (
+            "populations:\n  lif: {size: 4}",
+            "populations: {}",
+            "net.yaml:4: populations: there is no population",
+        ),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(tmp_path: Path, old: str, new: str, message: str) -> None:
+    (tmp_path / "net.yaml").write_text(GOOD.replace(old, new))
+    done = command("run", "net.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["net.yaml"]
+
+
+def test_overrides_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "net.yaml").write_text(GOOD)
+    for options in (["--duration", "3"], ["--duration", "-3 s"], ["--seed", "-1"]):
+        result = CliRunner().invoke(app, ["run", str(tmp_path / "net.yaml"), *options])
+        assert result.exit_code == 2
+        assert options[0].strip("-") in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "Missing argument"),
+        (["run", "absent.yaml"], "absent.yaml: there is no such file"),
+        (["run", "no-such-network"], "there is no network 'no-such-network'"),
+        (["run", "x.yaml", "--backend", "abacus"], "abacus"),
+        (["run", "x.yaml", "--threads", "0"], "threads"),
+        (["run", "x.yaml", "--sede", "1"], "--sede"),
+        (["rum"], "No such command"),
+        (["compare", "only-one"], "two runs or more"),
+        (["family", "absent.yaml"], "there is no such file"),
+        (["dataset", "absent.yaml"], "there is no such file"),
+        (["train", "absent.yaml"], "there is no such file"),
+        (["evaluate", "absent.yaml"], "there is no such file"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_wrong_recipe_names_line_and_key(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "name: mine\nfit: a\nmorphology: b\nmembers: 5\nsigma: 0.2\nbound: 2.0\nseed: 1\nkept: []\n"
+    )
+    result = CliRunner().invoke(app, ["family", str(recipe)])
+    assert result.exit_code == 2
+    assert "mine.yaml:8: kept: unknown key" in result.stderr.replace("\n", "")
+    recipe.write_text("name: mine\nfit: a\nmorphology: b\nmembers: 0\nsigma: 0.2\nbound: 2.0\nseed: 1\n")
+    result = CliRunner().invoke(app, ["family", str(recipe)])
+    assert "mine.yaml:4: members = 0: should be greater than 0" in result.stderr.replace("\n", "")
+
+
+def test_ctrl_c_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("noble_net.registry.shipped", interrupted)
+    result = CliRunner().invoke(app, ["list"])
+    assert result.exit_code == 130
+    assert result.stderr.strip() == "interrupted"
+
+
+def test_schema_is_the_networks() -> None:
+    result = CliRunner().invoke(app, ["schema"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == json_schema()
+
+
+def test_list_names_what_ships() -> None:
+    result = CliRunner().invoke(app, ["list"])
+    assert result.exit_code == 0
+    assert "cores: integrate-and-fire" in result.stdout
+    assert "families:" in result.stdout
+    assert "networks:" in result.stdout
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("noble-net 0.")
+
+
+def test_closing_line(tmp_path: Path) -> None:
+    summary = {
+        "name": "quickstart",
+        "simulated_ms": 2000.0,
+        "spikes": 41200,
+        "populations": {"pv": {"rate_hz": 51.5}, "pyr": {"rate_hz": 0.0}},
+        "timings_s": {"run": 8.04},
+        "cells_in_real_time": 99.6,
+    }
+    line = closing_line(summary, tmp_path)
+    assert line == (
+        "quickstart: 41,200 spikes in 2 s (pv 51.5 Hz, pyr 0.0 Hz); ran in 8.0 s, 100 cells in real time; "
+        f"results: {tmp_path}"
+    )
+    (tmp_path / "report.html").touch()
+    assert closing_line(summary, tmp_path).endswith(f"report: {tmp_path / 'report.html'}")

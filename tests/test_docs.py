@@ -1,0 +1,65 @@
+"""README, examples and what they promise."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from noble_net.cli import app
+from noble_net.config import load_network
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_single_cell_example(capsys):
+    runpy.run_path(str(ROOT / "examples/01_single_cell.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and all("I_thr" in line for line in lines)
+
+
+def test_network_example(capsys, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    monkeypatch.setattr(sys, "argv", ["02_network.py", str(out)])
+    runpy.run_path(str(ROOT / "examples/02_network.py"), run_name="__main__")
+    assert "spikes; report:" in capsys.readouterr().out and (out / "report.html").is_file()
+
+
+def test_the_network_in_readme_is_valid(tmp_path):
+    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    file = tmp_path / "readme.yaml"
+    file.write_text(block)
+    assert load_network(file).populations["pv"].size == 100
+
+
+def test_every_command_is_in_readme():
+    result = CliRunner().invoke(app, ["--help"])
+    commands = re.findall(r"^  ([a-z]+) ", result.output, re.MULTILINE)
+    assert len(commands) >= 8
+    for command in commands:
+        assert re.search(rf"\b{command}\b", README), f"README does not mention `noble-net {command}`"
+
+
+def test_the_tree_in_readme_names_what_exists():
+    tree = README.split("## The tree")[1]
+    for name in re.findall(r"\b([a-z_]+\.py)\b", tree):
+        assert (ROOT / "noble_net" / name).is_file(), name
+    for package in (p.name for p in (ROOT / "noble_net").iterdir() if (p / "__init__.py").is_file()):
+        assert f"{package}/" in tree
+
+
+def test_links_in_readme_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
+
+
+def test_readme_shows_the_scoreboard(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    scoreboard = pytest.importorskip("scoreboard")
+    assert scoreboard.table(scoreboard.load()) in README

@@ -1,0 +1,164 @@
+"""From recipe to card at toy size: inputs, dataset (real NEURON), training, resuming, evaluation."""
+
+from __future__ import annotations
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from noble_net.cells.family import Family, read_family
+from noble_net.errors import CheckpointError, ConfigError
+from noble_net.recipes import CoreRecipe
+from noble_net.registry import load_family
+from noble_net.specification import validate_document
+from noble_net.surrogate.streaming import StreamingCore
+from noble_net.training import inputs
+from noble_net.training.dataset import VOLTAGE_UNIT, build_dataset, dataset_path, plan_runs
+from noble_net.training.evaluate import evaluate_core, free_run, write_accuracy
+from noble_net.types import DT, Drive
+from noble_net.yaml_source import Document
+
+RECIPE = {
+    "name": "toy",
+    "family": "toy",
+    "dataset": {
+        "seed": 1,
+        "duration": "600 ms",
+        "test": {"members": 1, "duration": "400 ms", "floor_members": 0},
+    },
+    "model": {"hidden": 16},
+    "training": {
+        "iterations": 6,
+        "batch": 4,
+        "chunk": "50 ms",
+        "chunks": 3,
+        "burn_in": "10 ms",
+        "rollout": [0.5, 0.8],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def recipe() -> CoreRecipe:
+    return validate_document(CoreRecipe, Document(RECIPE))
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory) -> Family:
+    """The shipped family's first five members: four to train on, one held out."""
+    shipped = load_family("allen-pv-peri")
+    csv = tmp_path_factory.mktemp("family") / "toy.csv"
+    shipped.table.iloc[:5].to_csv(csv)
+    csv.with_suffix(".json").write_text(json.dumps(dict(shipped.about)))
+    return read_family(csv)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Datasets and training states of these tests go to a folder of their own."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NOBLE_NET_CACHE", str(folder))
+        yield folder
+
+
+@pytest.mark.parametrize("regime", inputs.REGIMES)
+def test_test_inputs_are_reproducible_and_finite(regime):
+    one, two = (inputs.test_input(regime, np.random.default_rng(3), 2000.0) for _ in range(2))
+    assert one.samples == 20_000 and (one.conductance >= 0).all()
+    for a, b in zip(one, two, strict=True):
+        assert a.dtype == np.float32 and np.isfinite(a).all() and np.array_equal(a, b)
+
+
+def test_training_input_holds_every_kind_of_drive():
+    drive = inputs.training_input(np.random.default_rng(0), 30_000.0)
+    low, high = inputs.CURRENT_RANGE
+    assert drive.samples == 300_000 and drive.current.min() >= low and drive.current.max() <= high
+    assert (drive.conductance > 0).mean() > 0.2 and (drive.conductance == 0).mean() > 0.2
+    silent = (drive.current == 0) & (drive.conductance == 0)
+    assert 0.01 < silent.mean() < 0.4
+
+
+def test_ornstein_uhlenbeck_moments():
+    x = inputs.ornstein_uhlenbeck(np.random.default_rng(0), 2_000_000, 0.2, 0.1, 5.0)
+    lag = round(5.0 / DT)
+    correlation = np.corrcoef(x[:-lag], x[lag:])[0, 1]
+    assert x.mean() == pytest.approx(0.2, abs=0.003) and x.std() == pytest.approx(0.1, rel=0.02)
+    assert correlation == pytest.approx(np.exp(-1), abs=0.02)
+
+
+def test_shot_noise_has_the_peak_and_mean_of_its_synapse():
+    g = np.random.default_rng(0)
+    rate, weight, decay, rise = 500.0, 2.0, 4.0, 0.5
+    x = inputs.shot_noise(g, 1_000_000, rate, weight, decay, rise)
+    peak = rise * decay / (decay - rise) * np.log(decay / rise)
+    area = weight * (decay - rise) / (np.exp(-peak / decay) - np.exp(-peak / rise))
+    assert x.mean() == pytest.approx(rate / 1000.0 * area, rel=0.03)
+
+
+def test_test_inputs_never_share_a_seed_with_training(recipe, family):
+    runs = plan_runs(recipe, family)
+    train = {run.seed for run in runs if run.part == "train"}
+    assert len(train) == 4 and not train & {run.seed for run in runs if run.part != "train"}
+    assert {run.member for run in runs if run.part == "train"} == set(family.ids("train"))
+
+
+def test_recipe_to_card(recipe, family, cache, tmp_path):
+    pytest.importorskip("neuron")
+    pytest.importorskip("torch")
+    from noble_net.training.train import Trainer, TrainingData, train_core
+
+    path = build_dataset(recipe, family, jobs=2)
+    assert path == dataset_path(recipe, family) and cache in path.parents
+    with h5py.File(path) as file:
+        assert file["train/voltage"].shape == (4, 6001) and file["train/current"].shape == (4, 6000)
+        rest = file["test/zero/voltage"][:] * VOLTAGE_UNIT
+        assert np.abs(rest - rest[:, :1]).max() < 0.5 and -100 < rest.mean() < -90
+        provenance = json.loads(file.attrs["provenance"])
+    assert provenance["family_hash"] == family.hash and provenance["versions"]["neuron"]
+    assert build_dataset(recipe, family) == path  # nothing left to do
+
+    # A run cut short and resumed ends where an unbroken one does.
+    data = TrainingData.read(path, family)
+    whole, first = Trainer(recipe, data), Trainer(recipe, data)
+    for _ in range(6):
+        whole.step()
+    for _ in range(4):
+        first.step()
+    first.save()
+    folder = train_core(recipe, family, tmp_path)
+    core = StreamingCore.load(folder)
+    expected = whole.net.state_dict()["decode_out.weight"].numpy()
+    from noble_net.surrogate.checkpoint import load_checkpoint
+
+    np.testing.assert_allclose(load_checkpoint(folder).weights["decode_out.weight"], expected, atol=1e-6)
+
+    card = write_accuracy(evaluate_core(recipe, family, core), folder, family, "A note.").read_text()
+    assert "| ou_current | seen |" in card and "A note." in card and "(never trained)" in card
+
+    cells = family.cells(family.ids()[:2])
+    drive = Drive.zeros(core.zones, 2, 2500)
+    assert free_run(core, cells, drive).shape == (2, 2501)
+
+
+def test_a_dataset_of_another_family_is_refused(recipe, family, cache):
+    pytest.importorskip("torch")
+    from noble_net.training.train import TrainingData
+
+    path = dataset_path(recipe, family)
+    if not path.exists():
+        pytest.skip("needs the dataset of the test before")
+    other = Family(family.name, family.table, family.about, "0" * 64)
+    with pytest.raises(CheckpointError, match="another version"):
+        TrainingData.read(path, other)
+
+
+def test_recipes_name_unknown_keys_and_units():
+    wrong = {**RECIPE, "dataset": {**RECIPE["dataset"], "duraton": "1 s"}}
+    with pytest.raises(ConfigError, match="duration"):
+        validate_document(CoreRecipe, Document(wrong))
+    unitless = {**RECIPE, "dataset": {"seed": 1, "duration": 600}}
+    with pytest.raises(ConfigError, match="ms"):
+        validate_document(CoreRecipe, Document(unitless))
