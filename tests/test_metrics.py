@@ -56,7 +56,8 @@ def test_clipped_measures_ignore_what_lies_above_the_clip():
     spike = v.copy()
     spike[:, 10] = 10.0
     assert clipped_error(v + 0.5, v)[0] == pytest.approx(0.5)
-    assert clipped_error(np.maximum(spike, -50), spike) == (0.0, 1.0)
+    assert clipped_error(np.minimum(spike, -50), spike) == (0.0, 1.0)
+    assert np.isnan(clipped_error(np.full((1, 10), -95.0), np.full((1, 10), -95.0))[1])
 
 
 def test_interval_cv_of_a_clock_and_of_a_poisson_train():

@@ -79,12 +79,17 @@ def rate_error(reference: Float64, model: Float64) -> tuple[float, float]:
 
 
 def clipped_error(reference: Float32, model: Float32) -> tuple[float, float]:
-    """Clipped RMSE (mV) and clipped explained variance of voltages [cells, samples], clipped above at −50 mV."""
+    """Clipped RMSE (mV) and clipped explained variance of voltages [cells, samples], clipped above at −50 mV.
+
+    The explained variance of a constant reference is NaN.
+    """
     a, b = np.minimum(reference, CLIP).astype(np.float64), np.minimum(model, CLIP).astype(np.float64)
     error = b - a
     rmse = float(np.sqrt(np.mean(error**2)))
-    explained = 1.0 - float(np.mean(np.var(error, axis=1))) / max(float(np.mean(np.var(a, axis=1))), 1e-12)
-    return rmse, explained
+    variance = float(np.mean(np.var(a, axis=1)))
+    if variance < 1e-6:
+        return rmse, float("nan")
+    return rmse, 1.0 - float(np.mean(np.var(error, axis=1))) / variance
 
 
 def interval_cv(trains: Sequence[Float64]) -> float:
