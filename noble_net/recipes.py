@@ -78,10 +78,6 @@ class TrainingSpec(_Recipe):
     warmup: int = Field(default=100, gt=0)
     voltage_noise: Millivolts = 2.0
     """Largest standard deviation of the noise on the voltage fed back under teacher forcing, mV."""
-    rollout: tuple[float, ...] = (0.75, 0.9)
-    """Shares of the iterations after which the core trains on its own voltage, over each of `horizons`."""
-    horizons: tuple[Duration, ...] = (25.0, 100.0)
-    """Mean time between resynchronisations to the true voltage in each rollout stage, ms."""
 
 
 class CoreRecipe(_Recipe):

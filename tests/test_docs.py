@@ -49,6 +49,8 @@ def test_the_tree_in_readme_names_what_exists():
     tree = README.split("## The tree")[1]
     for name in re.findall(r"\b([a-z_]+\.py)\b", tree):
         assert (ROOT / "noble_net" / name).is_file(), name
+    for module in (ROOT / "noble_net").glob("[a-z]*.py"):
+        assert module.name in tree, f"README's tree lacks {module.name}"
     for package in (p.name for p in (ROOT / "noble_net").iterdir() if (p / "__init__.py").is_file()):
         assert f"{package}/" in tree
 

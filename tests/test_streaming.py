@@ -79,7 +79,7 @@ def test_agrees_with_the_pytorch_definition(core, weights):
     inputs = np.stack([d.current[0], d.conductance[0], d.reversal_current[0]], axis=1)
     x = torch.from_numpy(inputs.reshape(37, 3, -1, STEP).transpose(0, 2, 1, 3).copy())
     with torch.no_grad():
-        expected, _ = net.roll_out(x, start[:, None], torch.from_numpy(table.code), hidden)
+        expected, _ = net.roll_out(x, start, torch.from_numpy(table.code), hidden)
     np.testing.assert_allclose(response.voltage, expected.reshape(37, -1).numpy(), atol=2e-2)
 
 

@@ -35,7 +35,6 @@ RECIPE = {
         "chunk": "50 ms",
         "chunks": 3,
         "burn_in": "10 ms",
-        "rollout": [0.5, 0.8],
     },
 }
 

@@ -46,28 +46,21 @@ class StreamingNet(nn.Module):
     def roll_out(
         self,
         drive: Tensor,
-        truth: Tensor,
+        voltage: Tensor,
         code: Tensor,
         state: Tensor | None = None,
-        resync: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Free-running pass on the core's own voltage, shapes as in `forward`.
-
-        Step 0 starts from ``truth[:, 0]``; where ``resync`` (bool [B, T]) is set, later steps do too, and without
-        it only ``truth[:, 0]`` is read. The voltage fed back carries no gradient (the recurrent state does), which
-        keeps gradients from growing through spikes.
-        """
+        """Free-running pass on the core's own voltage; ``voltage`` [B, n] are the n samples before the first step,
+        other shapes as in `forward`."""
         h_BH = state[0] if state is not None else drive.new_zeros(len(drive), self.gru.hidden_size)
         bias = self._fold(code)
         gru: list[Tensor] = [*self.gru.parameters()]  # weight_ih, weight_hh, bias_ih, bias_hh
-        voltage, answers = truth[:, 0], []
+        answers = []
         for t in range(drive.shape[1]):
-            if t and resync is not None:
-                voltage = torch.where(resync[:, t, None], truth[:, t], voltage)
             e_BH = self._encode(self._scale(drive[:, t], voltage), bias)
             h_BH = torch.gru_cell(e_BH, h_BH, *gru)
-            answers.append(self._decode(e_BH, h_BH, voltage))
-            voltage = answers[-1].detach()
+            voltage = self._decode(e_BH, h_BH, voltage)
+            answers.append(voltage)
         return torch.stack(answers, dim=1), h_BH[None]
 
     def _fold(self, code: Tensor) -> Tensor:

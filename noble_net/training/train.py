@@ -1,9 +1,9 @@
 """Training the streaming core on a dataset, on CPU or GPU, resumable at any moment.
 
 Streams of members run through their data chunk by chunk, the recurrent state carried over (truncated
-back-propagation through time), so that slow currents are learned without long windows. First under teacher
-forcing: the true voltage of the last step, with noise, is fed back. Then on the core's own voltage, brought back
-to the truth at random, ever more seldom. Everything random depends on (seed, iteration) alone.
+back-propagation through time), so that slow currents are learned without long windows. What is fed back is the
+true voltage of the last step, with noise, never the core's own: a pointwise loss on a free run teaches the core
+not to fire where it cannot know the time of a spike. Everything random depends on (seed, iteration) alone.
 """
 
 from __future__ import annotations
@@ -168,16 +168,9 @@ class Trainer:
 
     def _answer(self, drive: Tensor, before: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(self.spec.seed * 1_000_003 + self.iteration)
-        share = self.iteration / self.spec.iterations
-        stage = sum(share >= begin for begin in self.spec.rollout)
         noisy = before + self._noise(before.shape, generator).to(self.device)
-        if stage == 0:
-            answer, state = self.net(drive, noisy, code, self.state)
-            return answer, state
-        step_ms = self.recipe.model.step_samples * DT
-        chance = step_ms / self.spec.horizons[stage - 1]
-        resync = (torch.rand(drive.shape[:2], generator=generator) < chance).to(self.device)
-        return self.net.roll_out(drive, noisy, code, self.state, resync)
+        answer, state = self.net(drive, noisy, code, self.state)
+        return answer, state
 
     def _noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
         """Per step one offset N(0, σ)·U(0, 1), and 0.3 σ per sample; [B, T, n] mV."""
