@@ -30,6 +30,7 @@ scoreboard: $(VENV)/.installed
 	$(BIN)/python benchmarks/scoreboard.py
 
 benchmarks: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/solver.py
 	$(BIN)/python benchmarks/single_cell.py
 	$(BIN)/python benchmarks/network.py
 	$(BIN)/python benchmarks/startup.py

@@ -69,7 +69,7 @@ class ExactCell:
         self.h.load_file("stdrun.hoc")
         self.h.load_file("import3d.hoc")
         self.model = model
-        self.dt = dt
+        self.dt, self.second_order = dt, SECOND_ORDER
         self.sections: dict[str, list[Any]] = {"soma": [], "dend": [], "apic": [], "axon": []}
         self._import_morphology()
         self._insert_mechanisms()
@@ -127,7 +127,7 @@ class ExactCell:
         h.celsius = self.model.conditions["celsius"]
         h.dt = self.dt
         h.steps_per_ms = 1.0 / self.dt
-        h.secondorder = SECOND_ORDER
+        h.secondorder = self.second_order
         h.finitialize(self.model.conditions["v_init"])
         context = h.ParallelContext()
         context.set_maxstep(10)

@@ -172,21 +172,24 @@ def _micro_batch(
     bias: Float32,
     hidden: Float32,
     history: Float32,
-    encode_in: Float32,
-    encode_out: Float32,
-    encode_out_bias: Float32,
-    gru_in: Float32,
-    gru_in_bias: Float32,
-    gru_state: Float32,
-    gru_state_bias: Float32,
-    decode_in: Float32,
-    decode_in_bias: Float32,
-    decode_out: Float32,
-    decode_out_bias: Float32,
+    weights: tuple[Float32, ...],
     voltage: Float32,
     outside: UInt32,
 ) -> None:
     """Advance cells ``first`` to ``first`` + LANES (or the last one); arguments as in `advance`."""
+    (
+        encode_in,
+        encode_out,
+        encode_out_bias,
+        gru_in,
+        gru_in_bias,
+        gru_state,
+        gru_state_bias,
+        decode_in,
+        decode_in_bias,
+        decode_out,
+        decode_out_bias,
+    ) = weights
     cells, width = hidden.shape
     n = history.shape[1]
     here = min(LANES, cells - first)
@@ -239,17 +242,7 @@ def advance(
     bias: Float32,
     hidden: Float32,
     history: Float32,
-    encode_in: Float32,
-    encode_out: Float32,
-    encode_out_bias: Float32,
-    gru_in: Float32,
-    gru_in_bias: Float32,
-    gru_state: Float32,
-    gru_state_bias: Float32,
-    decode_in: Float32,
-    decode_in_bias: Float32,
-    decode_out: Float32,
-    decode_out_bias: Float32,
+    weights: tuple[Float32, ...],
     voltage: Float32,
     outside: UInt32,
 ) -> None:
@@ -257,29 +250,11 @@ def advance(
 
     ``bias`` [cells, H] is the encoder's bias with each cell's code folded in; ``hidden`` [cells, H] and
     ``history`` [cells, n] (mV) are updated in place; ``voltage`` [cells, samples] and ``outside`` [cells] (added
-    to) are the answer. Weight columns are padded to multiples of 8 and rows to even numbers.
+    to) are the answer. ``weights`` are the layers' matrices and biases in the order they are used, the encoder's
+    first bias left out; columns are padded to multiples of 8 and rows to even numbers.
     """
     for batch in prange((len(hidden) + LANES - 1) // LANES):
-        _micro_batch(
-            batch * LANES,
-            drive,
-            bias,
-            hidden,
-            history,
-            encode_in,
-            encode_out,
-            encode_out_bias,
-            gru_in,
-            gru_in_bias,
-            gru_state,
-            gru_state_bias,
-            decode_in,
-            decode_in_bias,
-            decode_out,
-            decode_out_bias,
-            voltage,
-            outside,
-        )
+        _micro_batch(batch * LANES, drive, bias, hidden, history, weights, voltage, outside)
 
 
 @njit(cache=True, error_model="numpy")

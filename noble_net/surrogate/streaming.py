@@ -100,7 +100,7 @@ class StreamingCore(Core):
         voltage = np.empty((cells, drive.samples), np.float32)
         outside = np.zeros(cells, np.uint32)
         inputs = np.stack([drive.current[0], drive.conductance[0], drive.reversal_current[0]])
-        kernels.advance(inputs, a["bias"], a["hidden"], a["history"], *self._weights, voltage, outside)
+        kernels.advance(inputs, a["bias"], a["hidden"], a["history"], self._weights, voltage, outside)
         cell, sample, time = detect_block(voltage, state.voltage, a["detector"])
         a["voltage"] = voltage[:, -1].copy()
         return Response(voltage, cell, sample, time, outside), state
