@@ -159,7 +159,7 @@ FLUCTUATING = ("ou_current", "ou_current_fast", "poisson_current", "ou_conductan
 UNTRAINED = ("chirp", "ramp")
 """Kinds never trained on (each + OU of σ = 0.1 nA), judged by Γ."""
 MEAN_DRIVEN = ("steps", "mean_driven")
-"""Regimes in which spike times are not a property of the cell: judged by rates and interval statistics."""
+"""Regimes in which one late spike moves all that follow: judged by rates and interval statistics."""
 
 
 def _test_poisson_current(g: Generator, n: int) -> Input:
