@@ -54,9 +54,9 @@ def main() -> None:
     about = (
         f"run phase of pv-small, {TIMED} after 200 ms, alternating, medians of {REPEATS}: serial NEURON "
         f"{times['neuron']:.2f} s, surrogate {times['surrogate']:.3f} s on 2 threads; 2 CPU cores, NEURON 9 at "
-        "dt 0.025 ms, 121 segments a cell; no target set"
+        "dt 0.025 ms, 121 segments a cell; the issue sets no number"
     )
-    rows.append(Target(2, "pv-small: times faster than serial NEURON", "≥ 0", ratio, "×", about, COMMAND))
+    rows.append(Target(2, "pv-small: times faster than serial NEURON", "≥ 1", ratio, "×", about, COMMAND))
     record(rows)
     for target in rows:
         print(target.line())

@@ -24,7 +24,8 @@ REFERENCE_DT = 0.025
 
 SECOND_ORDER = 2
 """NEURON's `secondorder`: Crank–Nicolson. At the same step and cost as the default (implicit Euler) it is far nearer
-to a 0.0025 ms solution of this cell: clipped RMSE 0.05–0.3 against 1.4–1.9 mV, rate bias +1 % against −3 %."""
+to a converged solution of the Allen PV fit (`benchmarks/solver.py`): clipped RMSE 0.05–0.3 against 1.3–1.9 mV,
+rate bias 0 against −1 to −4 %."""
 
 SETTLE = 500.0
 """Zero input before sample 0, ms: every cell starts at its own rest."""
