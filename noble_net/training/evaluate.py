@@ -113,7 +113,9 @@ def measure(regime: str, truth: Float32, answer: Float32) -> dict[str, float]:
         "rate_bias": bias,
         "clipped_rmse": rmse,
         "clipped_ev": explained,
-        "isi_cv": interval_cv(model) if regime != "steps" else float("nan"),  # pauses between steps are no intervals
+        "isi_cv": interval_cv(model)
+        if regime != "steps"
+        else float("nan"),  # pauses between steps are no intervals
         "isi_cv_reference": interval_cv(reference) if regime != "steps" else float("nan"),
         "rate_hz": float(np.mean([len(t) for t in reference])) * 1000.0 / duration,
         "max_voltage_error": float(np.abs(answer - truth).max()) if regime == "zero" else float("nan"),
