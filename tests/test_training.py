@@ -55,12 +55,16 @@ def family(tmp_path_factory) -> Family:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Datasets and training states of these tests go to a folder of their own."""
+def dataset(recipe, family, tmp_path_factory):
+    """The toy recipe's dataset; it and the states of training go to a folder of their own."""
+    pytest.importorskip("neuron")
+    pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NOBLE_NET_CACHE", str(folder))
-        yield folder
+        path = build_dataset(recipe, family, jobs=2)
+        assert folder in path.parents
+        yield path
 
 
 @pytest.mark.parametrize("regime", inputs.REGIMES)
@@ -104,23 +108,22 @@ def test_test_inputs_never_share_a_seed_with_training(recipe, family):
     assert {run.member for run in runs if run.part == "train"} == set(family.ids("train"))
 
 
-def test_recipe_to_card(recipe, family, cache, tmp_path):
-    pytest.importorskip("neuron")
-    pytest.importorskip("torch")
-    from noble_net.training.train import Trainer, TrainingData, train_core
-
-    path = build_dataset(recipe, family, jobs=2)
-    assert path == dataset_path(recipe, family) and cache in path.parents
-    with h5py.File(path) as file:
+def test_dataset(recipe, family, dataset):
+    assert dataset == dataset_path(recipe, family)
+    with h5py.File(dataset) as file:
         assert file["train/voltage"].shape == (4, 6001) and file["train/current"].shape == (4, 6000)
         rest = file["test/zero/voltage"][:] * VOLTAGE_UNIT
         assert np.abs(rest - rest[:, :1]).max() < 0.5 and -100 < rest.mean() < -90
         provenance = json.loads(file.attrs["provenance"])
     assert provenance["family_hash"] == family.hash and provenance["versions"]["neuron"]
-    assert build_dataset(recipe, family) == path  # nothing left to do
+    assert build_dataset(recipe, family) == dataset  # nothing left to do
 
-    # A run cut short and resumed ends where an unbroken one does.
-    data = TrainingData.read(path, family)
+
+def test_training_resumes_where_it_was_cut_and_ends_in_a_card(recipe, family, dataset, tmp_path):
+    from noble_net.surrogate.checkpoint import load_checkpoint
+    from noble_net.training.train import Trainer, TrainingData, train_core
+
+    data = TrainingData.read(dataset, family)
     whole, first = Trainer(recipe, data), Trainer(recipe, data)
     for _ in range(6):
         whole.step()
@@ -130,8 +133,6 @@ def test_recipe_to_card(recipe, family, cache, tmp_path):
     folder = train_core(recipe, family, tmp_path)
     core = StreamingCore.load(folder)
     expected = whole.net.state_dict()["decode_out.weight"].numpy()
-    from noble_net.surrogate.checkpoint import load_checkpoint
-
     np.testing.assert_allclose(load_checkpoint(folder).weights["decode_out.weight"], expected, atol=1e-6)
 
     card = write_accuracy(evaluate_core(recipe, family, core), folder, family, "A note.").read_text()
@@ -142,16 +143,12 @@ def test_recipe_to_card(recipe, family, cache, tmp_path):
     assert free_run(core, cells, drive).shape == (2, 2501)
 
 
-def test_a_dataset_of_another_family_is_refused(recipe, family, cache):
-    pytest.importorskip("torch")
+def test_a_dataset_of_another_family_is_refused(recipe, family, dataset):
     from noble_net.training.train import TrainingData
 
-    path = dataset_path(recipe, family)
-    if not path.exists():
-        pytest.skip("needs the dataset of the test before")
     other = Family(family.name, family.table, family.about, "0" * 64)
     with pytest.raises(CheckpointError, match="another version"):
-        TrainingData.read(path, other)
+        TrainingData.read(dataset, other)
 
 
 def test_recipes_name_unknown_keys_and_units():
