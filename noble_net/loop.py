@@ -18,7 +18,7 @@ import numpy as np
 from noble_net.network import kernels
 from noble_net.network.build import INJECTION_ZONE, Network, PopulationArrays
 from noble_net.network.connect import ProjectionArrays
-from noble_net.network.stimuli import Injection, Poisson, inject, make_stimulus
+from noble_net.network.stimuli import Injection, inject, network_inputs
 from noble_net.network.synapses import SynapseBank
 from noble_net.surrogate.core import Core
 from noble_net.types import CellTable, Drive, Float32, Response, State
@@ -60,22 +60,18 @@ class Loop:
     def _make_inputs(self) -> None:
         """Hang stimuli and synapse banks on the groups, in an order that does not depend on the file's."""
         network, longest = self.network, (self.network.longest_delay, self.network.block_samples)
-        stimuli = [make_stimulus(spec, network.spec) for spec in network.spec.stimuli]
-        stimuli.sort(key=lambda stimulus: stimulus.name)
-        self._poisson = [stimulus for stimulus in stimuli if isinstance(stimulus, Poisson)]
-        needed = {(p.target_population, p.synapse) for p in network.projections if p.size}
-        needed |= {(stimulus.target, stimulus.synapse) for stimulus in self._poisson}
+        injections, self._poisson, needed = network_inputs(network)
         self._banks = {
             (target, synapse): SynapseBank(
                 network.synapses[synapse], network.population(target).size, *longest
             )
-            for target, synapse in sorted(needed)
+            for target, synapse in needed
         }
         for group in self._groups:
             group.injections = [
                 (stimulus, group.ranges[stimulus.target])
-                for stimulus in stimuli
-                if not isinstance(stimulus, Poisson) and stimulus.target in group.ranges
+                for stimulus in injections
+                if stimulus.target in group.ranges
             ]
             group.banks = [
                 (bank, group.ranges[target])

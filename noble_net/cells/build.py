@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from scipy.stats import truncnorm
 from noble_net.cells.features import FEATURES, Rejected, measure
 from noble_net.cells.solver import AllenModel, ExactCell
 from noble_net.errors import SolverError
+from noble_net.processes import in_processes
 from noble_net.recipes import FamilyRecipe
 
 SETTLE = 100.0
@@ -39,13 +39,8 @@ def build_family(recipe: FamilyRecipe, folder: Path, jobs: int, progress: Progre
     slots_path = folder / f"{recipe.name}.slots.jsonl"
     done = _read_slots(slots_path)
     todo = [slot for slot in range(recipe.members) if slot not in done]
-    with (
-        slots_path.open("a") as log,
-        ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool,
-    ):
-        futures = [pool.submit(draw_member, recipe, slot) for slot in todo]
-        for future in as_completed(futures):
-            row = future.result()
+    with slots_path.open("a") as log:
+        for row in in_processes(partial(draw_member, recipe), todo, jobs):
             done[row["slot"]] = row
             log.write(json.dumps(row) + "\n")
             log.flush()

@@ -92,7 +92,6 @@ def _find_library(folder: Path) -> Path | None:
 
 
 def _compile(sources: list[Path], folder: Path) -> None:
-    neuron()
     tool = shutil.which(
         "nrnivmodl", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     )

@@ -133,7 +133,7 @@ class ExactCell:
         context = h.ParallelContext()
         context.set_maxstep(10)
         # A little past the end, so that a record time lost to rounding is still reached. `psolve` steps in
-        # compiled code; `continuerun` would go through the interpreter at every step, at twice the time.
+        # compiled code; `continuerun` would go through the interpreter at every step.
         context.psolve(stop + self.dt)
         voltage = np.array(recorded, dtype=np.float32)
         for vector, _ in vectors:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from noble_net.network import kernels
 from noble_net.network.random import cell_uniforms, normals, quantile, stream_key
 from noble_net.network.synapses import fixed_point
 from noble_net.types import DT, Float32, Float64, Int32
+
+if TYPE_CHECKING:
+    from noble_net.network.build import Network
 
 CHUNK = 32
 """Samples made at a time; a multiple of the four that share one random counter."""
@@ -157,6 +160,26 @@ def make_stimulus(spec: StimulusSpec, network: NetworkSpec) -> Injection | Poiss
     if isinstance(parameters, StepSpec):
         return Step(parameters, name, spec.to, cells, network.seed, network.warmup)
     return Poisson(parameters, name, spec.to, cells, seeds)
+
+
+class NetworkInputs(NamedTuple):
+    """What drives a network, in an order that does not depend on the file's, so that sums do not either."""
+
+    injections: list[Injection]
+    poisson: list[Poisson]
+    synapses: list[tuple[str, str]]
+    """(target population, synapse) of every kind of synapse in use."""
+
+
+def network_inputs(network: Network) -> NetworkInputs:
+    """The stimuli of a built network and the synapses that they or its projections act through."""
+    stimuli = [make_stimulus(spec, network.spec) for spec in network.spec.stimuli]
+    stimuli.sort(key=lambda stimulus: stimulus.name)
+    poisson = [stimulus for stimulus in stimuli if isinstance(stimulus, Poisson)]
+    needed = {(each.target_population, each.synapse) for each in network.projections if each.size}
+    needed |= {(stimulus.target, stimulus.synapse) for stimulus in poisson}
+    injections = [stimulus for stimulus in stimuli if not isinstance(stimulus, Poisson)]
+    return NetworkInputs(injections, poisson, sorted(needed))
 
 
 def stimulus_name(spec: StimulusSpec) -> str:

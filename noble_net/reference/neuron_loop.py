@@ -26,7 +26,7 @@ from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER, SETTLE, ExactCell
 from noble_net.errors import SolverError
 from noble_net.network.build import Network
 from noble_net.network.connect import ProjectionArrays
-from noble_net.network.stimuli import Injection, Poisson, inject, make_stimulus
+from noble_net.network.stimuli import Poisson, inject, network_inputs
 from noble_net.reference.neuron_cells import (
     Probe,
     exact_cells,
@@ -140,17 +140,12 @@ class NeuronLoop:
     def _connect_inputs(self) -> None:
         """Stimuli in the order in which a surrogate run adds them up, and one synapse per cell and type."""
         network = self.network
-        stimuli = [make_stimulus(spec, network.spec) for spec in network.spec.stimuli]
-        stimuli.sort(key=lambda stimulus: stimulus.name)
-        poisson = [stimulus for stimulus in stimuli if isinstance(stimulus, Poisson)]
-        self._injections: list[Injection] = [each for each in stimuli if not isinstance(each, Poisson)]
-        needed = {(each.target_population, each.synapse) for each in network.projections if each.size}
-        needed |= {(stimulus.target, stimulus.synapse) for stimulus in poisson}
+        self._injections, poisson, needed = network_inputs(network)
         self._synapses = {
             (target, synapse): [
                 point_process(self._h, network.synapses[synapse], cell) for cell in self._cells[target]
             ]
-            for target, synapse in sorted(needed)
+            for target, synapse in needed
         }
         self._inputs = [(stimulus, self._afferents(stimulus)) for stimulus in poisson]
 

@@ -24,8 +24,10 @@ class Core(ABC):
     step_samples: int
     hash: str | None = None
     """Hash of the weights; None for a core without weights."""
+    family: str | None = None
+    """Name of the cell family the core was trained on; None for a core that needs no family."""
     family_hash: str | None = None
-    """Hash of the cell family the core was trained on; None for a core that needs no family."""
+    """Hash of that family."""
 
     @property
     def info(self) -> CoreInfo:

@@ -14,9 +14,8 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +25,8 @@ import numpy as np
 from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.cells.solver import AllenModel, ExactCell
-from noble_net.errors import OutputError, SolverError
+from noble_net.errors import CheckpointError, OutputError, SolverError
+from noble_net.processes import in_processes
 from noble_net.recipes import CoreRecipe
 from noble_net.training.inputs import REGIMES, Input, test_input, training_input
 
@@ -81,20 +81,22 @@ def build_dataset(
     todo = [run for run in runs if not (parts / run.file_name).exists()]
     done = len(runs) - len(todo)
     model = (family.about["fit"], family.about["morphology"])
-    with ProcessPoolExecutor(jobs or os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_run_to_file, model, run, parts) for run in todo]
-        try:
-            for future in as_completed(futures):
-                future.result()
-                done += 1
-                if progress:
-                    progress(done, len(runs))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    for _ in in_processes(partial(_run_to_file, model, parts), todo, jobs):
+        done += 1
+        if progress:
+            progress(done, len(runs))
     _assemble(path, parts, runs, _provenance(recipe, family))
     shutil.rmtree(parts)
     return path
+
+
+def open_dataset(path: Path, family: Family) -> h5py.File:
+    """Open a dataset to read. Raises CheckpointError when it was made from another family than ``family``."""
+    file = h5py.File(path, "r")
+    if json.loads(file.attrs["provenance"])["family_hash"] != family.hash:
+        file.close()
+        raise CheckpointError(f"{path} was made from another version of family {family.name}")
+    return file
 
 
 def plan_runs(recipe: CoreRecipe, family: Family) -> list[Run]:
@@ -138,17 +140,17 @@ def solve(model: tuple[str, str], run: Run) -> tuple[Input, np.ndarray[Any, np.d
     raise SolverError(f"{run.member} ({run.part}) went to NaN {_MAX_REDRAWS} times")
 
 
-def _run_to_file(model: tuple[str, str], run: Run, folder: Path) -> None:
+def _run_to_file(model: tuple[str, str], folder: Path, run: Run) -> None:
     drive, voltage = solve(model, run)
     integers = np.clip(np.round(voltage / VOLTAGE_UNIT), -32767, 32767).astype(np.int16)
     target = folder / run.file_name
-    partial = target.with_suffix(f".{os.getpid()}.tmp")
+    unfinished = target.with_suffix(f".{os.getpid()}.tmp")
     try:
-        with partial.open("wb") as file:
+        with unfinished.open("wb") as file:
             np.savez(file, voltage=integers, **drive._asdict())
-        partial.rename(target)
+        unfinished.rename(target)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         raise OutputError(f"{target} cannot be written: {error}; free some space and run again") from error
 
 
@@ -156,8 +158,8 @@ def _assemble(path: Path, parts: Path, runs: list[Run], provenance: dict[str, An
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.part, []).append(run)
-    partial = path.with_suffix(".tmp")
-    with h5py.File(partial, "w") as file:
+    unfinished = path.with_suffix(".tmp")
+    with h5py.File(unfinished, "w") as file:
         file.attrs["provenance"] = json.dumps(provenance)
         for part, members in groups.items():
             if part.endswith(":floor"):
@@ -180,7 +182,7 @@ def _assemble(path: Path, parts: Path, runs: list[Run], provenance: dict[str, An
                                 compression="lzf",
                             )
                         group[name][row] = values
-    partial.rename(path)
+    unfinished.rename(path)
 
 
 def _provenance(recipe: CoreRecipe, family: Family) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,12 +25,11 @@ from torch import Tensor
 
 from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
-from noble_net.errors import CheckpointError
 from noble_net.recipes import CoreRecipe
 from noble_net.surrogate import scaling
 from noble_net.surrogate.checkpoint import save_checkpoint
 from noble_net.surrogate.streaming_torch import StreamingNet
-from noble_net.training.dataset import VOLTAGE_UNIT, dataset_path
+from noble_net.training.dataset import ARRAYS, VOLTAGE_UNIT, dataset_path, open_dataset
 from noble_net.types import DT
 
 SAVE_EVERY = 200
@@ -54,12 +52,10 @@ class TrainingData(NamedTuple):
     @staticmethod
     def read(path: Path, family: Family) -> TrainingData:
         """Read /train of a dataset made from ``family``. Raises CheckpointError when it was made from another."""
-        with h5py.File(path, "r") as file:
-            if json.loads(file.attrs["provenance"])["family_hash"] != family.hash:
-                raise CheckpointError(f"{path} was made from another version of family {family.name}")
+        with open_dataset(path, family) as file:
             group = file["train"]
             ids = [str(i) for i in group["ids"].asstr()[:]]
-            drive = [group[name][:] for name in ("current", "conductance", "reversal_current")]
+            drive = [group[name][:] for name in ARRAYS]
             voltage = group["voltage"][:]
         return TrainingData(drive[0], drive[1], drive[2], voltage, family.codes(ids), family.hash)
 
@@ -169,8 +165,8 @@ class Trainer:
     def _answer(self, drive: Tensor, before: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(self.spec.seed * 1_000_003 + self.iteration)
         noisy = before + self._noise(before.shape, generator).to(self.device)
-        answer, state = self.net(drive, noisy, code, self.state)
-        return answer, state
+        answer: tuple[Tensor, Tensor] = self.net(drive, noisy, code, self.state)
+        return answer
 
     def _noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
         """Per step one offset N(0, σ)·U(0, 1), and 0.3 σ per sample; [B, T, n] mV."""
