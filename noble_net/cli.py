@@ -172,7 +172,7 @@ def family(recipe: RecipeFile, jobs: Jobs = None, out: Into = None) -> None:
 
     folder = _folder(out, recipe, "families")
     with _progress(f"family {wanted.name}") as progress:
-        typer.echo(build_family(wanted, folder, jobs or _cores(), progress))
+        typer.echo(build_family(wanted, folder, jobs, progress))
 
 
 @app.command()
@@ -303,12 +303,6 @@ def _folder(out: Path | None, recipe: Path, kind: str) -> Path:
     with saving(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _cores() -> int:
-    import os
-
-    return os.cpu_count() or 1
 
 
 def _console(*, stderr: bool) -> Any:

@@ -31,8 +31,10 @@ Progress = Callable[[int, int], None]
 _cells: dict[tuple[str, str], ExactCell] = {}
 
 
-def build_family(recipe: FamilyRecipe, folder: Path, jobs: int, progress: Progress | None = None) -> Path:
-    """Make the family of ``recipe`` in ``folder`` on ``jobs`` processes; returns the table's path.
+def build_family(
+    recipe: FamilyRecipe, folder: Path, jobs: int | None = None, progress: Progress | None = None
+) -> Path:
+    """Make the family of ``recipe`` in ``folder`` on ``jobs`` processes (default: all cores); returns the table's path.
 
     Slots already measured are read from ``<name>.slots.jsonl`` in the same folder, which is removed at the end.
     """
