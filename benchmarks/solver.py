@@ -12,7 +12,8 @@ import json
 import numpy as np
 from scoreboard import RESULTS
 
-from noble_net.cells.solver import SECOND_ORDER, AllenModel, ExactCell
+from noble_net.cells.model import CellModel
+from noble_net.cells.solver import SECOND_ORDER, ExactCell
 from noble_net.spikes import spike_times
 from noble_net.training.inputs import test_input
 from noble_net.training.metrics import clipped_error, matches
@@ -33,7 +34,7 @@ NAMES = {0: "implicit Euler", SECOND_ORDER: "Crank–Nicolson"}
 
 def main() -> None:
     """Measure and write results/solver.json."""
-    cell = ExactCell(AllenModel.load("472912177", "Pvalb_470522102"))
+    cell = ExactCell(CellModel.from_fit("472912177", "Pvalb_470522102"))
     rows = []
     for regime in REGIMES:
         drive = test_input(regime, np.random.default_rng(9), DURATION)

@@ -9,7 +9,8 @@ NobleNetError
 ├── BackendError         a backend cannot hold something the network asks for
 └── OutputError          results cannot be written or read
 
-The command line prints any of these on stderr and exits with code 2.
+The command line prints any of these on stderr and exits with code 2. What may be meant, but should be known,
+is a warning: LatentSpaceWarning, cells outside the hull of their family's members.
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ class MissingExtraError(NobleNetError):
 
 class FamilyError(NobleNetError):
     """A cell family cannot be found, read or trusted."""
+
+
+class LatentSpaceWarning(UserWarning):
+    """Cells lie outside the hull of their family's members, where nothing vouches for them."""
 
 
 class CheckpointError(NobleNetError):

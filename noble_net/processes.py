@@ -12,6 +12,11 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
+def cores() -> int:
+    """Processes that keep this machine busy."""
+    return os.cpu_count() or 1
+
+
 def in_processes(
     function: Callable[[Task], Result], tasks: Iterable[Task], jobs: int | None = None
 ) -> Iterator[Result]:
@@ -20,7 +25,7 @@ def in_processes(
     An error, or Ctrl-C, cancels what has not started; what runs is waited for. NEURON holds global state, hence
     processes, and spawned ones, so that none inherits a half-built cell.
     """
-    with ProcessPoolExecutor(jobs or os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs or cores(), mp_context=get_context("spawn")) as pool:
         try:
             for future in as_completed([pool.submit(function, task) for task in tasks]):
                 yield future.result()

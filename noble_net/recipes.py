@@ -1,8 +1,8 @@
-"""Recipes: how families, datasets and cores are made, as frozen specs read from YAML."""
+"""Recipes of streaming cores: how datasets and cores are made, as frozen specs read from YAML."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,21 +14,6 @@ Millivolts = Annotated[float, Quantity("mV", at_least=0.0)]
 
 class _Recipe(Spec):
     """A frozen spec whose unknown keys are refused with the nearest known one."""
-
-
-class FamilyRecipe(_Recipe):
-    """A family around a published perisomatic fit: parameter = published · exp(sigma·z), z a standard normal
-    truncated at ± bound."""
-
-    name: str
-    fit: str
-    morphology: str
-    members: int = Field(gt=0)
-    sigma: float = Field(gt=0, lt=2)
-    bound: float = Field(gt=0, le=5)
-    seed: int = Field(ge=0)
-    keep: tuple[str, ...] = ()
-    """Conductances left at their published value."""
 
 
 class TestSpec(_Recipe):
@@ -83,6 +68,7 @@ class TrainingSpec(_Recipe):
 class CoreRecipe(_Recipe):
     """A core: the family it stands for, the data it is trained on, its shape and its training."""
 
+    kind: Literal["streaming"] = "streaming"
     name: str
     family: str
     dataset: DatasetSpec

@@ -1,4 +1,4 @@
-"""Finding what ships with the package: cores, families and networks, by name or by path.
+"""Finding what ships with the package: cores, families, networks and studies, by name or by path.
 
 Installed, they lie inside the package (``_checkpoints``, ``_families``, ``_networks``); in a checkout, in its
 top-level folders. The packaged place is tried first.
@@ -7,6 +7,7 @@ top-level folders. The packaged place is tried first.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -17,37 +18,67 @@ from noble_net.errors import CheckpointError, FamilyError, NobleNetError
 if TYPE_CHECKING:
     from noble_net.cells.family import Family
     from noble_net.surrogate.core import Core
+    from noble_net.surrogate.step_core import StepCore
 
 INTEGRATE_AND_FIRE = "integrate-and-fire"
+
+_STEPS_ONLY = "noble"
+"""The kind, in core.json, of cores that answer square steps and cannot run a network."""
 
 _PACKAGE = Path(__file__).parent
 _CHECKOUT = _PACKAGE.parent
 
 
 def shipped() -> dict[str, list[str]]:
-    """Names of the cores, families and networks that come with this installation."""
-    cores = {INTEGRATE_AND_FIRE} | {p.parent.name for p in _listing("checkpoints", "*/core.json")}
+    """Names of the cores, families, networks and studies that come with this installation.
+
+    ``cores`` run networks; ``step cores`` answer square steps alone.
+    """
+    kinds = {p.parent.name: _kind(p.parent) for p in _listing("checkpoints", "*/core.json")}
+    steps = {name for name, kind in kinds.items() if kind == _STEPS_ONLY}
     return {
-        "cores": sorted(cores),
-        "families": sorted({p.stem for p in _listing("families", "*.csv")}),
+        "cores": sorted({INTEGRATE_AND_FIRE} | (kinds.keys() - steps)),
+        "step cores": sorted(steps),
+        "families": sorted({p.stem for p in _tables()}),
         "networks": sorted({p.stem for p in _listing("networks", "*.yaml")}),
+        "studies": sorted({p.stem for p in _listing("networks", "studies/*.yaml")}),
     }
 
 
 @cache
 def load_core(name: str) -> Core:
-    """The core of a name (shipped) or of a path (a checkpoint folder). Raises CheckpointError."""
+    """The core of a name (shipped) or of a path (a checkpoint folder). Raises CheckpointError.
+
+    A core that answers square steps alone is refused: it has no state to run a network with.
+    """
     if name == INTEGRATE_AND_FIRE:
         from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
 
         return IntegrateAndFire()
     from noble_net.surrogate.streaming import StreamingCore
 
-    found = [p.parent for p in _listing("checkpoints", "*/core.json") if p.parent.name == name]
-    path = found[0] if found else Path(name)
-    if not (path / "core.json").is_file():
-        raise CheckpointError(_unknown("core", name, shipped()["cores"], "a checkpoint folder"))
+    path = _checkpoint(name)
+    if _kind(path) == _STEPS_ONLY:
+        raise CheckpointError(
+            f"core {name!r} answers square steps alone and cannot run a network: give one of "
+            f"{', '.join(shipped()['cores'])}, or ask for step responses (`noble-net respond`)"
+        )
     return StreamingCore.load(path)
+
+
+@cache
+def load_step_core(name: str, device: str = "cpu") -> StepCore:
+    """What answers square steps for a core's name or path: NOBLE itself, or any other core driven by steps.
+
+    ``device``, 'cpu' or 'cuda', is where NOBLE computes; other cores know CPUs alone. Raises CheckpointError.
+    """
+    if name != INTEGRATE_AND_FIRE and _kind(path := _checkpoint(name)) == _STEPS_ONLY:
+        from noble_net.surrogate.noble import Noble
+
+        return Noble.load(path, device)
+    from noble_net.surrogate.step_streaming import SteppedCore
+
+    return SteppedCore(load_core(name))
 
 
 @cache
@@ -55,7 +86,7 @@ def load_family(name: str) -> Family:
     """The family of a name (shipped) or of a path (its CSV table). Raises FamilyError."""
     from noble_net.cells.family import read_family
 
-    found = [p for p in _listing("families", "*.csv") if p.stem == name]
+    found = [p for p in _tables() if p.stem == name]
     path = found[0] if found else Path(name)
     if path.suffix != ".csv" or not path.is_file():
         raise FamilyError(_unknown("family", name, shipped()["families"], "a family's CSV table"))
@@ -71,6 +102,41 @@ def find_network(name: str) -> Path:
     if not found:
         raise NobleNetError(_unknown("network", name, shipped()["networks"], "a network file"))
     return found[0]
+
+
+def find_study(name: str) -> Path:
+    """The study file of a path, or of a shipped name. Raises NobleNetError."""
+    path = Path(name)
+    if path.exists() or path.suffix in (".yaml", ".yml"):
+        return path
+    found = [p for p in _listing("networks", "studies/*.yaml") if p.stem == name]
+    if not found:
+        raise NobleNetError(_unknown("study", name, shipped()["studies"], "a study file"))
+    return found[0]
+
+
+def _checkpoint(name: str) -> Path:
+    """The folder of a core's checkpoint."""
+    found = [p.parent for p in _listing("checkpoints", "*/core.json") if p.parent.name == name]
+    path = found[0] if found else Path(name)
+    if not (path / "core.json").is_file():
+        known = shipped()
+        names = [*known["cores"], *known["step cores"]]
+        raise CheckpointError(_unknown("core", name, names, "a checkpoint folder"))
+    return path
+
+
+def _kind(checkpoint: Path) -> str:
+    """The kind core.json names; empty where it cannot be read, which whoever loads it explains."""
+    try:
+        return str(json.loads((checkpoint / "core.json").read_text(encoding="utf-8"))["kind"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _tables() -> list[Path]:
+    """The families' tables: those with a description beside them."""
+    return [path for path in _listing("families", "*.csv") if path.with_suffix(".json").is_file()]
 
 
 def _listing(kind: str, pattern: str) -> list[Path]:

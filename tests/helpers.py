@@ -81,5 +81,6 @@ def toy_family(digest: str = "right", held_out: int = 4) -> Family:
     for column in FEATURES:
         table[column] = np.linspace(0.1, 0.3, 12)
     table["role"] = ["train"] * (12 - held_out) + ["held_out"] * held_out
-    about = {"parameters": {"gNa": 1.0, "gK": 1.0}, "sigma": 0.2, "bound": 3.0}
+    coding = {"centre": 1.0, "sd": 0.2, "logarithmic": True}
+    about = {"parameters": {"gNa": coding, "gK": coding}, "bound": 3.0}
     return Family("toy", table, about, digest)

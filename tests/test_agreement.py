@@ -17,12 +17,12 @@ pytest.importorskip("neuron")
 
 @pytest.mark.parametrize("regime", ["ou_current", "poisson_conductance"])
 def test_unseen_cells_on_unseen_input(regime):
-    from noble_net.cells.solver import AllenModel, ExactCell
+    from noble_net.cells.solver import ExactCell
 
     core, family = load_core("pv-stream"), load_family("allen-pv-peri")
     members = family.ids("held_out")[-2:]
     inputs = [make_input(regime, np.random.default_rng([77, i]), 1500.0) for i in range(2)]
-    cell = ExactCell(AllenModel.load(family.about["fit"], family.about["morphology"]))
+    cell = ExactCell(family.model)
     exact = []
     for member, drive in zip(members, inputs, strict=True):
         cell.set_parameters({k: float(v[0]) for k, v in family.cells([member]).parameters.items()})

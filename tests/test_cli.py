@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from noble_net.cli import app, closing_line
+from noble_net.cli import app
+from noble_net.commands.running import closing_line
 from noble_net.config import json_schema
 
 GOOD = """\
@@ -27,7 +28,9 @@ projections:
   - {name: all, from: lif, to: lif, rule: all_to_all, synapse: push, weight: 1 pA, delay: 1 ms}
 """
 
-COMMANDS = ("run", "compare", "report", "family", "dataset", "train", "evaluate", "list", "schema")
+COMMANDS = (
+    "run", "compare", "report", "respond", "study", "family", "dataset", "train", "evaluate", "list", "schema",
+)  # fmt: skip
 
 
 def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -135,14 +138,17 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str], message: str) -> None:
 def test_wrong_recipe_names_line_and_key(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(
-        "name: mine\nfit: a\nmorphology: b\nmembers: 5\nsigma: 0.2\nbound: 2.0\nseed: 1\nkept: []\n"
+        "name: mine\ncell: {fit: a, morphology: b}\ndraw:\n  members: 5\n  sigma: 0.2\n  bound: 2.0\n  seed: 1\n"
+        "  kept: []\n"
     )
     result = CliRunner().invoke(app, ["family", str(recipe)])
     assert result.exit_code == 2
-    assert "mine.yaml:8: kept: unknown key" in result.stderr.replace("\n", "")
-    recipe.write_text("name: mine\nfit: a\nmorphology: b\nmembers: 0\nsigma: 0.2\nbound: 2.0\nseed: 1\n")
+    assert "mine.yaml:8: draw.kept: unknown key" in result.stderr.replace("\n", "")
+    recipe.write_text(
+        "name: mine\ncell: {fit: a, morphology: b}\ndraw: {sigma: 0.2, bound: 2.0, seed: 1,\n  members: 0}\n"
+    )
     result = CliRunner().invoke(app, ["family", str(recipe)])
-    assert "mine.yaml:4: members = 0: should be greater than 0" in result.stderr.replace("\n", "")
+    assert "mine.yaml:4: draw.members = 0: should be greater than 0" in result.stderr.replace("\n", "")
 
 
 def test_ctrl_c_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:

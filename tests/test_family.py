@@ -6,12 +6,16 @@ import json
 
 import numpy as np
 import pytest
-from scipy.optimize import linprog
+from helpers import network_data, toy_family
 
-from noble_net.cells.family import read_family
+from noble_net.cells.family import Family, read_family
 from noble_net.cells.latent import PREDICTED, FeatureModel, medoid, sample_cells
-from noble_net.errors import FamilyError
+from noble_net.cells.latent_space import LatentSpace
+from noble_net.config import network_from
+from noble_net.errors import ConfigError, FamilyError, LatentSpaceWarning
+from noble_net.network.build import build_network
 from noble_net.registry import load_family
+from noble_net.types import CoreInfo
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +46,23 @@ def test_members_differ_and_features_are_finite(family):
     assert (family.table["I_thr"] > 0).all() and (family.table["s_thr"] > 0).all()
 
 
-@pytest.mark.parametrize("source", ["members", "gaussian", "hull"])
+EVERY = {
+    "members": {},
+    "gaussian": {},
+    "kde": {},
+    "hull": {},
+    "circle": {"around": "allen-pv-peri-017", "radius": 0.05},
+    "fixed": {"member": "allen-pv-peri-017"},
+}
+
+
+@pytest.mark.parametrize("source", EVERY)
 def test_a_larger_sample_begins_with_the_smaller(family, source):
-    small = sample_cells(family, 5, source=source, generator_of=keyed)
-    large = sample_cells(family, 9, source=source, generator_of=keyed)
-    assert np.array_equal(small.code, large.code[:5])
-    assert small.labels == large.labels[:5]
+    small = sample_cells(family, 3, source=source, generator_of=keyed, **EVERY[source])
+    large = sample_cells(family, 5, source=source, generator_of=keyed, **EVERY[source])
+    assert large.size == 5 and large.code.dtype == np.float32
+    assert np.array_equal(small.code, large.code[:3])
+    assert small.labels == large.labels[:3]
 
 
 def test_members_repeat_only_when_all_are_used(family):
@@ -62,26 +77,97 @@ def test_gaussian_has_the_family_spread_and_bounds(family):
     np.testing.assert_allclose(code.std(axis=0), family.codes(family.ids()).std(axis=0), atol=0.12)
 
 
-def test_hull_samples_lie_in_the_hull_by_linear_programming(family):
-    members = family.codes(family.ids()).astype(float)
-    for code in sample_cells(family, 5, source="hull", generator_of=keyed).code.astype(float):
-        found = linprog(
-            np.zeros(len(members)), A_eq=np.vstack([members.T, np.ones(len(members))]), b_eq=[*code, 1.0]
-        )
-        slack = linprog(
-            np.r_[np.zeros(len(members)), np.ones(26)],
-            A_eq=np.vstack(
-                [np.c_[members.T, np.eye(13), -np.eye(13)], np.r_[np.ones(len(members)), np.zeros(26)]]
-            ),
-            b_eq=[*code, 1.0],
-        )
-        assert found.success or slack.fun < 1e-5
+def unbounded(family: Family) -> Family:
+    """The same members, as if they had not been drawn from a distribution."""
+
+    class Undrawn(Family):
+        bound = None
+
+    return Undrawn(family.name, family.table, family.about, family.hash)
+
+
+def test_gaussian_of_a_family_that_was_not_drawn_is_fitted_to_its_members(family):
+    code = sample_cells(unbounded(family), 500, source="gaussian", generator_of=keyed).code
+    members = family.codes(family.ids())
+    np.testing.assert_allclose(code.mean(axis=0), members.mean(axis=0), atol=0.15)
+    np.testing.assert_allclose(code.std(axis=0), members.std(axis=0), atol=0.12)
+    assert np.abs(code).max() > family.bound
+
+
+def test_hull_samples_lie_in_the_hull(family):
+    space = LatentSpace.of_code(family, "train")
+    code = sample_cells(family, 5, source="hull", role="train", generator_of=keyed).code
+    assert space.contains(code.astype(np.float64)).all()
+
+
+def test_a_circle_lies_around_its_member_whatever_the_role(family):
+    held = family.ids("held_out")[3]
+    cells = sample_cells(
+        family, 50, source="circle", role="train", around=held, radius=0.02, generator_of=keyed
+    )
+    space = LatentSpace.of_code(family, "train")
+    centre = space.scale(family.codes([held]).astype(np.float64))
+    distance = np.linalg.norm(space.scale(cells.code.astype(np.float64)) - centre, axis=1)
+    assert distance.max() <= 0.06 + 1e-5 and distance.mean() > 0.05
+    assert set(cells.labels) == {"circle"}
+
+
+def test_fixed_cells_are_one_member_with_its_measured_features(family):
+    cells = sample_cells(family, 3, source="fixed", member="allen-pv-peri-017", generator_of=keyed)
+    assert cells.labels == ("allen-pv-peri-017",) * 3
+    assert set(cells.features["I_thr"]) == {family.table.loc["allen-pv-peri-017", "I_thr"]}
+
+
+def test_cells_outside_the_hull_are_drawn_again_warned_of_or_refused():
+    family = toy_family()
+    space = LatentSpace.of_code(family)
+
+    def draw(source: str, outside: str) -> np.ndarray:
+        cells = sample_cells(family, 20, source=source, outside=outside, generator_of=keyed, what="them")
+        return cells.code.astype(np.float64)
+
+    for source in ("gaussian", "kde"):
+        allowed, again = draw(source, "allow"), draw(source, "redraw")
+        inside = space.contains(allowed)
+        assert 0 < inside.sum() < 20 and space.contains(again).all()
+        assert np.array_equal(again[inside], allowed[inside])
+        with pytest.warns(LatentSpaceWarning, match=f"{(~inside).sum()} of 20 cells of them lie outside"):
+            assert np.array_equal(draw(source, "warn"), allowed)
+        with pytest.raises(FamilyError, match="of them lie outside the hull of the 12 members"):
+            draw(source, "fail")
+
+
+def test_a_network_file_says_how_cells_are_drawn():
+    core = {"learned": CoreInfo("learned", ("soma",), 1)}
+
+    def build(**sample: object) -> np.ndarray:
+        population = {"size": 20, "core": "learned", "family": "toy", "sample": sample}
+        data = network_data(populations={"pv": population}, projections=[], stimuli=[], synapses={})
+        cells = build_network(network_from(data), {"toy": toy_family()}, core).population("pv").cells
+        return cells.code
+
+    codes = build(**{"from": "circle", "around": "m3", "radius": 0.01})
+    assert np.abs(codes - toy_family().codes(["m3"])).max() < 0.05
+    assert np.ptp(build(**{"from": "fixed", "member": "m9"}), axis=0).max() == 0
+    with pytest.warns(LatentSpaceWarning, match="cells of population pv lie outside"):
+        build(**{"from": "kde", "outside": "warn"})
+    with pytest.raises(ConfigError, match=r"populations\.pv\.sample.* of population pv lie outside"):
+        build(**{"from": "kde", "outside": "fail"})
+    with pytest.raises(ConfigError, match="toy has no member 'm33': did you mean `m3`"):
+        build(**{"from": "fixed", "member": "m33"})
 
 
 def test_spread_contracts_to_the_medoid(family):
     cells = sample_cells(family, 4, source="gaussian", spread=0.0, generator_of=keyed)
     centre = family.codes([medoid(family, family.ids())])
     assert np.array_equal(cells.code, np.repeat(centre, 4, axis=0))
+
+
+def test_members_that_lack_a_feature_do_not_spoil_the_prediction(family):
+    table = family.table.copy()
+    table.loc[family.ids()[::9], "s_thr"] = np.nan
+    model = FeatureModel.fit(Family(family.name, table, family.about, family.hash))
+    assert model.r2["I_thr"] > 0.95 and np.isfinite(model.coefficients).all()
 
 
 def test_predicted_features(family):
@@ -94,8 +180,13 @@ def test_predicted_features(family):
 
 
 def test_unknown_source_role_or_empty_role(family, tmp_path):
-    with pytest.raises(FamilyError, match="members, gaussian, hull"):
+    with pytest.raises(FamilyError, match="members, gaussian, kde, hull, circle, fixed"):
         sample_cells(family, 1, source="box", generator_of=keyed)
+    for source, missing in (("circle", "member to be around"), ("fixed", "needs a member")):
+        with pytest.raises(FamilyError, match=missing):
+            sample_cells(family, 1, source=source, generator_of=keyed)
+    with pytest.raises(FamilyError, match="radius 0"):
+        sample_cells(family, 1, source="circle", around=family.ids()[0], generator_of=keyed)
     with pytest.raises(FamilyError, match="train, held_out, all"):
         family.ids("test")
 

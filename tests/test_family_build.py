@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from noble_net.cells.features import FEATURES
-from noble_net.recipes import FamilyRecipe
+from noble_net.family_recipes import CellSpec, DrawSpec, FamilyRecipe
 from noble_net.registry import load_family
 from noble_net.specification import validate_document
 from noble_net.yaml_source import load_document
@@ -23,8 +22,9 @@ def test_a_slot_drawn_again_is_the_shipped_member(slot):
     from noble_net.cells.build import draw_member
 
     recipe = validate_document(FamilyRecipe, load_document(RECIPE))
-    row, shipped = draw_member(recipe, slot), load_family(recipe.name).table.iloc[slot]
-    for name, value in {**row["parameters"], **{k: row["features"][k] for k in FEATURES}}.items():
+    family = load_family(recipe.name)
+    row, shipped = draw_member(family.model, recipe.draw, (slot, {})), family.table.iloc[slot]
+    for name, value in {**row["parameters"], **{k: row["features"][k] for k in family.feature_names}}.items():
         assert shipped[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
 
 
@@ -32,14 +32,16 @@ def test_an_interrupted_build_goes_on_from_the_slots_on_disk(tmp_path):
     from noble_net.cells.build import build_family
 
     recipe = FamilyRecipe(
-        name="kept", fit="472912177", morphology="Pvalb_470522102", members=5, sigma=0.25, bound=2.0, seed=1
+        name="kept",
+        cell=CellSpec(fit="472912177", morphology="Pvalb_470522102"),
+        draw=DrawSpec(members=5, sigma=0.25, bound=2.0, seed=1),
     )
     shipped = load_family("allen-pv-peri")
     rows = [
         {
             "slot": slot,
             "parameters": {name: float(shipped.table[name].iloc[slot]) for name in shipped.parameter_names},
-            "features": {name: float(shipped.table[name].iloc[slot]) for name in FEATURES},
+            "features": {name: float(shipped.table[name].iloc[slot]) for name in shipped.feature_names},
             "rejected": {"block": 1} if slot == 2 else {},
         }
         for slot in range(5)
@@ -50,5 +52,5 @@ def test_an_interrupted_build_goes_on_from_the_slots_on_disk(tmp_path):
     )  # the last line was cut short
     csv = build_family(recipe, tmp_path, jobs=1)
     assert list(load_family(str(csv)).table["role"]) == ["train"] * 4 + ["held_out"]
-    assert json.loads(csv.with_suffix(".json").read_text())["redrawn"] == {"nan": 0, "silent": 0, "block": 1}
+    assert json.loads(csv.with_suffix(".json").read_text())["rejected"] == {"nan": 0, "silent": 0, "block": 1}
     assert not (tmp_path / "kept.slots.jsonl").exists()

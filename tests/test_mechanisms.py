@@ -23,7 +23,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder, and a process that has not loaded any mechanism yet."""
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / name))
     monkeypatch.delenv("NOBLE_NET_CACHE", raising=False)
-    monkeypatch.setattr(mechanisms, "_loaded", None)
+    monkeypatch.setattr(mechanisms, "_loaded", {})
     return tmp_path / "noble-net" / "mechanisms"
 
 

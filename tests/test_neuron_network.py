@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 
 from noble_net.cells import mechanisms
+from noble_net.cells.family import Family
 from noble_net.cells.mechanisms import neuron
-from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER, SETTLE, AllenModel, ExactCell
+from noble_net.cells.model import CellModel
+from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER, SETTLE, ExactCell
 from noble_net.config import NetworkSpec, network_from
 from noble_net.errors import BackendError, ConfigError, MissingExtraError, OutputError, SolverError
+from noble_net.family_recipes import CellSpec
 from noble_net.network.build import Network, build_network
 from noble_net.network.stimuli import OrnsteinUhlenbeck, Poisson, Step, make_stimulus
 from noble_net.network.synapses import time_course
-from noble_net.reference import neuron_cells
 from noble_net.reference.neuron_loop import NeuronLoop
 from noble_net.reference.neuron_network import NEURON, simulate_neuron
 from noble_net.registry import load_family
@@ -109,8 +111,7 @@ def record(loop: NeuronLoop, population: str, blocks: list[int]) -> tuple[Float3
 
 def exact_cell(network: Network, name: str, index: int) -> ExactCell:
     """A cell of a population, built by hand."""
-    about = FAMILIES[FAMILY].about
-    cell = ExactCell(AllenModel.load(about["fit"], about["morphology"]))
+    cell = ExactCell(FAMILIES[FAMILY].model)
     parameters = network.population(name).cells.parameters
     cell.set_parameters({key: float(values[index]) for key, values in parameters.items()})
     return cell
@@ -384,7 +385,7 @@ def test_a_folder_in_use_is_refused(finished: tuple[Results, list[tuple[float, f
 
 
 def test_without_neuron_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mechanisms, "_loaded", None)
+    monkeypatch.setattr(mechanisms, "_loaded", {})
     monkeypatch.setitem(sys.modules, "neuron", None)
     with pytest.raises(MissingExtraError, match=r"noble-net\[reference\]"):
         run(tmp_path / "run", recurrent())
@@ -408,16 +409,15 @@ def with_parameter(network: Network, name: str, values: np.ndarray) -> Network:
 def test_populations_at_two_temperatures_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     data = recurrent()
     data["populations"]["cold"] = population(1)
-    loaded: list[AllenModel] = []
+    network, family = build(data), FAMILIES[FAMILY]
+    temperatures = iter((34.0, 33.0))
 
-    def load(fit: str, morphology: str) -> AllenModel:
-        model = AllenModel.load(fit, morphology)
-        loaded.append(replace(model, conditions={**model.conditions, "celsius": 34.0 - len(loaded)}))
-        return loaded[-1]
+    def model(_: Family) -> CellModel:
+        return replace(CellModel.from_spec(CellSpec(**family.about["cell"])), celsius=next(temperatures))
 
-    monkeypatch.setattr(neuron_cells, "AllenModel", type("Models", (), {"load": staticmethod(load)}))
+    monkeypatch.setattr(Family, "model", property(model))
     with pytest.raises(BackendError, match=r"pv 34 °C, cold 33 °C"):
-        NeuronLoop(build(data), FAMILIES)
+        NeuronLoop(network, FAMILIES)
 
 
 def test_a_removed_network_does_not_run_on() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from noble_net.cells.mechanisms import bmtk_folder
-from noble_net.cells.solver import REFERENCE_DT, SETTLE, AllenModel, ExactCell
+from noble_net.cells.model import CellModel
+from noble_net.cells.solver import REFERENCE_DT, SETTLE, ExactCell
 from noble_net.errors import FamilyError, SolverError
 from noble_net.registry import load_family
 from noble_net.spikes import spike_times
@@ -17,13 +18,12 @@ BRIEF = 50.0
 
 
 @pytest.fixture(scope="module")
-def model() -> AllenModel:
-    about = load_family("allen-pv-peri").about
-    return AllenModel.load(about["fit"], about["morphology"])
+def model() -> CellModel:
+    return load_family("allen-pv-peri").model
 
 
 @pytest.fixture(scope="module")
-def shared(model: AllenModel) -> ExactCell:
+def shared(model: CellModel) -> ExactCell:
     return ExactCell(model)
 
 
@@ -88,7 +88,7 @@ def test_conductance_pulls_towards_its_reversal(cell: ExactCell) -> None:
     assert clamped[-1] == pytest.approx(rest - 5.0, abs=0.1)
 
 
-def test_runs_do_not_depend_on_those_before(cell: ExactCell, model: AllenModel) -> None:
+def test_runs_do_not_depend_on_those_before(cell: ExactCell, model: CellModel) -> None:
     current = pulse(0.3, 10, 250)
     first = cell.run(current, settle=BRIEF)
     cell.set_parameters({"gbar_NaV.soma": 0.1})
@@ -100,7 +100,7 @@ def test_runs_do_not_depend_on_those_before(cell: ExactCell, model: AllenModel) 
     np.testing.assert_array_equal(neighbour.run(current, settle=BRIEF), first)
 
 
-def test_a_smaller_step_agrees(cell: ExactCell, model: AllenModel) -> None:
+def test_a_smaller_step_agrees(cell: ExactCell, model: CellModel) -> None:
     current = pulse(0.3, 10, 250)
     fine = ExactCell(model, dt=REFERENCE_DT / 5).run(current, settle=BRIEF)
     voltage = cell.run(current, settle=BRIEF)
@@ -118,9 +118,9 @@ def test_members_fire_above_their_threshold_only(cell: ExactCell) -> None:
     assert spikes(cell.run(pulse(threshold + 0.005, 1000, 5000, 6000), settle=100.0)) >= 1
 
 
-def test_morphology_and_constants(cell: ExactCell, model: AllenModel) -> None:
+def test_morphology_and_constants(cell: ExactCell, model: CellModel) -> None:
     assert cell.segments == 121
-    assert cell.h.celsius == model.conditions["celsius"] == 34.0
+    assert cell.h.celsius == model.celsius == 34.0
     assert [section.L for section in cell.sections["axon"]] == [30.0, 30.0]
     assert SETTLE == 500.0
 
@@ -140,5 +140,5 @@ def test_a_voltage_that_is_not_finite_is_an_error(cell: ExactCell) -> None:
 
 def test_missing_fit_is_named() -> None:
     with pytest.raises(FamilyError, match=r"1_fit\.json is missing: install bmtk"):
-        AllenModel.load("1", "Pvalb_470522102")
+        CellModel.from_fit("1", "Pvalb_470522102")
     assert (bmtk_folder() / "mechanisms" / "modfiles").is_dir()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -46,13 +47,35 @@ SPIKING = (
     "Spikecount",
     "mean_frequency",
     "steady_state_voltage",
+    "AHP1_depth_from_peak",
+    "depol_block",
 )
+
+NOBLE_FEATURES = (
+    "AHP_depth",
+    "AHP_time_from_peak",
+    "AHP1_depth_from_peak",
+    "AP1_peak",
+    "AP1_width",
+    "decay_time_constant_after_stim",
+    "depol_block",
+    "inv_first_ISI",
+    "mean_AP_amplitude",
+    "mean_frequency",
+    "sag_amplitude",
+    "Spikecount",
+    "steady_state_voltage",
+    "steady_state_voltage_stimend",
+    "time_to_first_spike",
+    "voltage_base",
+)
+"""The 16 e-features NOBLE is judged by (eFEL's names; arXiv 2506.04536)."""
 
 FEATURES = (
     "I_thr",
     "s_thr",
     "input_resistance",
-    *PASSIVE[:3],
+    *PASSIVE,
     *SPIKING,
 )
 """Columns of a family table, in this order; units: nA, Hz/nA, MΩ, mV, ms, Hz as eFEL gives them."""
@@ -83,8 +106,15 @@ class Rejected(Exception):
     """A candidate is not a valid member; the argument is the reason: 'silent' or 'block'."""
 
 
-def measure(respond: Response) -> dict[str, float]:
-    """All `FEATURES` of a cell given its exact response to a current.
+class Measured(NamedTuple):
+    """What identifies a cell: all `FEATURES`, and its firing rate (Hz) at every step tried (nA, ascending)."""
+
+    features: dict[str, float]
+    rates: dict[float, float]
+
+
+def measure(respond: Response) -> Measured:
+    """Features and F–I curve of a cell given its exact response to a current.
 
     Raises Rejected('silent') when no step up to 0.5 nA makes it fire, Rejected('block') when it stops firing
     before 70 % of a step of I_thr + 80 pA or fires less at a coarse step ≤ 0.3 nA than at a smaller one.
@@ -97,19 +127,19 @@ def measure(respond: Response) -> dict[str, float]:
         return count > 0
 
     threshold = _threshold(fires)
+    low = [rates[a] for a in SCAN if a in rates and a <= 0.3]
     traces = [respond(step_current(threshold + offset)) for offset in SLOPE_OFFSETS]
     measured = [step_rate(trace) for trace in traces]
+    rates |= {threshold + offset: rate for offset, (_, rate, _) in zip(SLOPE_OFFSETS, measured, strict=True)}
     slope = float(np.polyfit(SLOPE_OFFSETS, [rate for _, rate, _ in measured], 1)[0])
-    low = [rates[a] for a in SCAN if a in rates and a <= 0.3]
     if measured[-1][2] < 0.7 or any(b < 0.5 * a for a, b in pairwise(low)):
         raise Rejected("block")
     passive = respond(step_current(-0.05))
     values = efel_features(passive, -0.05, PASSIVE)
     values |= efel_features(traces[-1], threshold + SLOPE_OFFSETS[-1], SPIKING)
-    steady = values.pop("steady_state_voltage_stimend")
-    values["input_resistance"] = (steady - values["voltage_base"]) / -0.05
+    values["input_resistance"] = (values["steady_state_voltage_stimend"] - values["voltage_base"]) / -0.05
     values |= {"I_thr": threshold, "s_thr": slope}
-    return {name: values[name] for name in FEATURES}
+    return Measured({name: values[name] for name in FEATURES}, dict(sorted(rates.items())))
 
 
 def _threshold(fires: Callable[[float], bool]) -> float:
@@ -132,24 +162,47 @@ def _threshold(fires: Callable[[float], bool]) -> float:
 
 
 def efel_features(voltage: Float32, amplitude: float, names: Sequence[str]) -> dict[str, float]:
-    """eFEL features (mean over occurrences) of one step response; NaN where a feature does not exist."""
+    """eFEL features of one response to `step_current`; NaN where a feature does not exist."""
+    found = response_features(voltage[None], [amplitude], names=names)
+    return {name: float(found[name][0]) for name in names}
+
+
+def response_features(
+    voltage: Float32,
+    amplitudes: Sequence[float],
+    *,
+    onset: float = DELAY,
+    duration: float = DURATION,
+    sampling: float = DT,
+    names: Sequence[str] = NOBLE_FEATURES,
+) -> dict[str, Float64]:
+    """eFEL features (mean over occurrences) of step responses, float64 [responses] each.
+
+    ``voltage``: mV, float [responses, samples], sampled every ``sampling`` ms from t = 0; the step of
+    ``amplitudes[i]`` nA lasts from ``onset`` for ``duration`` ms. NaN where a feature does not exist. A spike is an
+    upward crossing of −40 mV, as everywhere (`noble_net.spikes`). Raises MissingExtraError without eFEL.
+    """
     try:
         import efel
     except ImportError as error:
         raise MissingExtraError("feature extraction (eFEL)", "reference") from error
-    efel.reset()
-    efel.set_setting("Threshold", CROSSING)
-    efel.set_setting("stimulus_current", amplitude)
-    trace = {
-        "T": DT * np.arange(len(voltage)),
-        "V": voltage.astype(np.float64),
-        "stim_start": [DELAY],
-        "stim_end": [DELAY + DURATION],
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found: Mapping[str, Float64 | None] = efel.get_feature_values([trace], list(names))[0]
-    return {name: _mean(found[name]) for name in names}
+    times = sampling * np.arange(voltage.shape[1])
+    rows: list[dict[str, float]] = []
+    for trace, amplitude in zip(voltage, amplitudes, strict=True):
+        efel.reset()  # a setting of eFEL's own invention can be given once only
+        efel.set_setting("Threshold", CROSSING)
+        efel.set_setting("stimulus_current", float(amplitude))
+        one = {
+            "T": times,
+            "V": trace.astype(np.float64),
+            "stim_start": [onset],
+            "stim_end": [onset + duration],
+        }
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found: Mapping[str, Float64 | None] = efel.get_feature_values([one], list(names))[0]
+        rows.append({name: _mean(found[name]) for name in names})
+    return {name: np.array([row[name] for row in rows]) for name in names}
 
 
 def _mean(values: Float64 | None) -> float:

@@ -11,6 +11,7 @@ import hashlib
 import importlib.resources
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,10 +21,29 @@ from pathlib import Path
 from types import ModuleType
 
 from noble_net.cache import cache_folder
-from noble_net.errors import MissingExtraError, SolverError
+from noble_net.errors import FamilyError, MissingExtraError, SolverError
 
 _BIONET = Path("utils/scripts/bionet")
-_loaded: Path | None = None
+_loaded: dict[Path | None, Path] = {}
+_owners: dict[str, Path] = {}
+"""Mechanism of a user's folder → the library it was loaded from; NEURON holds one of a name per process."""
+
+_DECLARED = re.compile(r"^\s*(?:SUFFIX|POINT_PROCESS|ARTIFICIAL_CELL)\s+(\w+)", re.MULTILINE)
+_BUILT_IN = frozenset(
+    {"pas", "hh", "fastpas", "capacitance", "extracellular", "morphology", "k_ion", "na_ion", "ca_ion"}
+    | {
+        "ExpSyn",
+        "Exp2Syn",
+        "AlphaSynapse",
+        "IClamp",
+        "SEClamp",
+        "VClamp",
+        "APCount",
+        "NetStim",
+        "PatternStim",
+    }
+    | {"IntFire1", "IntFire2", "IntFire4", "PointProcessMark"}
+)
 
 
 def bmtk_folder() -> Path:
@@ -44,26 +64,50 @@ def neuron() -> ModuleType:
     return module  # type: ignore[no-any-return]
 
 
-def load_mechanisms() -> Path:
+def load_mechanisms(extra: Path | None = None) -> Path:
     """Compile what is not compiled yet and load it into NEURON, once a process; returns the library.
 
-    Raises SolverError when there is no C++ compiler or a mechanism does not compile.
+    ``extra``: folder of further NMODL files, which are compiled on their own. Raises FamilyError when it has none or
+    defines a mechanism anew, SolverError when there is no C++ compiler or a mechanism does not compile.
     """
-    global _loaded
-    if _loaded is None:
-        library = compiled_library()
+    if extra is not None:
+        extra = extra.resolve()
+        load_mechanisms()
+    if extra not in _loaded:
+        library = compiled_library(extra)
+        if extra is not None:
+            _claim(extra, library)
         if not neuron().load_mechanisms(str(library.parent.parent), warn_if_already_loaded=False):
             raise SolverError(
                 f"NEURON could not load the compiled mechanisms in {library}; delete that folder"
             )
-        _loaded = library
-    return _loaded
+        _loaded[extra] = library
+    return _loaded[extra]
 
 
-def compiled_library() -> Path:
-    """Path of the compiled mechanisms, compiling them first if need be."""
+def _claim(extra: Path, library: Path) -> None:
+    """Refuse a second mechanism of a name in one process: NEURON would end it without a word of Python's."""
+    for path in _extra_sources(extra):
+        for name in declared(path):
+            if _owners.setdefault(name, library) != library:
+                raise FamilyError(
+                    f"{path}: another mechanism {name!r} is loaded already, and NEURON holds one of a name: use the "
+                    "cells in processes of their own, or rename one's SUFFIX"
+                )
+
+
+def declared(nmodl: Path) -> list[str]:
+    """Names of the mechanisms an NMODL file declares."""
+    text = nmodl.read_text(encoding="utf-8", errors="replace")
+    return _DECLARED.findall(
+        re.sub(r"COMMENT.*?ENDCOMMENT|[:?].*?$", "", text, flags=re.DOTALL | re.MULTILINE)
+    )
+
+
+def compiled_library(extra: Path | None = None) -> Path:
+    """Path of the compiled mechanisms (of ``extra``, or else ours and bmtk's), compiling them first if need be."""
     neuron()  # or say that it is missing: its version is part of the folder's name
-    sources = _sources()
+    sources = (extra is not None and _extra_sources(extra)) or _sources()  # a folder of copies adds nothing
     folder = cache_folder("mechanisms") / _hash(sources)
     library = _find_library(folder)
     if library is None:
@@ -78,6 +122,26 @@ def _sources() -> list[Path]:
     own = Path(str(importlib.resources.files("noble_net.cells"))) / "mod"
     allen = bmtk_folder() / "mechanisms" / "modfiles"
     return sorted([*own.glob("*.mod"), *allen.glob("*.mod")], key=lambda path: path.name)
+
+
+def _extra_sources(folder: Path) -> list[Path]:
+    """The NMODL files of a user's folder, less copies of those that come with bmtk; none may take a name of theirs."""
+    found = sorted(folder.glob("*.mod"), key=lambda path: path.name)
+    if not found:
+        raise FamilyError(f"{folder} holds no NMODL files (*.mod)")
+    known = {path.name: path.read_bytes() for path in _sources()}
+    own = [path for path in found if known.get(path.name) != path.read_bytes()]
+    taken = _BUILT_IN | {name for path in _sources() for name in declared(path)}
+    for path in own:
+        names = declared(path)
+        clash = sorted({name for name in names if name in taken})
+        if path.name in known or clash:
+            raise FamilyError(
+                f"{path} differs from the mechanism {', '.join(clash) or path.stem} which comes with NEURON or bmtk: "
+                "rename its file and its SUFFIX"
+            )
+        taken |= set(names)
+    return own
 
 
 def _hash(sources: list[Path]) -> str:

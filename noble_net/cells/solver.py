@@ -1,4 +1,4 @@
-"""One exact cell: a perisomatic Allen model in NEURON, driven by the same samples a surrogate core gets.
+"""One exact cell: a multi-compartment model in NEURON, driven by the same samples a surrogate core gets.
 
 Use `ExactCell` to make data and to check a core. The cell is built once and re-parameterised, since building
 the morphology costs more than a short run. One process holds one NEURON; use processes, not threads.
@@ -6,18 +6,18 @@ the morphology costs more than a short run. One process holds one NEURON; use pr
 
 from __future__ import annotations
 
-import json
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
 
-from noble_net.cells.mechanisms import bmtk_folder, load_mechanisms, neuron
+from noble_net.cells.mechanisms import load_mechanisms, neuron
+from noble_net.cells.model import SECTIONS, CellModel, split_parameter
 from noble_net.errors import FamilyError, SolverError
-from noble_net.types import DT, Float32
+from noble_net.types import DT, Float32, Float64
 
 REFERENCE_DT = 0.025
 """NEURON's fixed step for datasets and references, ms; its own floor is in the cores' cards."""
@@ -27,34 +27,26 @@ SECOND_ORDER = 2
 to a converged solution of the Allen PV fit (`benchmarks/solver.py`): clipped RMSE 0.05–0.3 against 1.3–1.9 mV,
 rate bias 0 against −1 to −4 %."""
 
+STEP_TOLERANCE = 1e-3
+"""Absolute tolerance of the variable step for responses to current steps (`ExactCell.tolerance`)."""
+
+SHORTEST_STEP = 1e-7
+"""Where the variable step gives up, ms: the Allen mechanisms jump at the singular points of their rates, and a voltage
+that lingers at one would otherwise be followed with ever smaller steps."""
+
 SETTLE = 500.0
 """Zero input before sample 0, ms: every cell starts at its own rest."""
 
 
-@dataclass(frozen=True)
-class AllenModel:
-    """An Allen perisomatic fit: where each parameter goes, the fixed constants and the morphology."""
+_cells: dict[int, ExactCell] = {}
 
-    genome: Mapping[str, tuple[str, str, float]]
-    """name → (section type, NEURON range variable, published value)."""
-    passive: Mapping[str, Any]
-    conditions: Mapping[str, Any]
-    morphology: Path
 
-    @staticmethod
-    def load(fit: str, morphology: str) -> AllenModel:
-        """Read ``<fit>_fit.json`` and ``<morphology>_m.swc`` from the installed bmtk."""
-        folder = bmtk_folder()
-        fit_path = folder / "biophysical_neuron_models" / f"{fit}_fit.json"
-        swc = folder / "morphologies" / f"{morphology}_m.swc"
-        for path in (fit_path, swc):
-            if not path.is_file():
-                raise FamilyError(f"{path} is missing: install bmtk 1.2.0, which ships it")
-        data = json.loads(fit_path.read_text())
-        genome = {
-            f"{g['name']}.{g['section']}": (g["section"], g["name"], g["value"]) for g in data["genome"]
-        }
-        return AllenModel(genome, data["passive"][0], data["conditions"][0], swc)
+def exact_cell(model: CellModel) -> ExactCell:
+    """The one cell of a model in this process, built at the first call: to be re-parameterised, not kept."""
+    key = zlib.crc32(repr(model).encode())
+    if key not in _cells:
+        _cells[key] = ExactCell(model)
+    return _cells[key]
 
 
 class _Tree:
@@ -62,16 +54,21 @@ class _Tree:
 
 
 class ExactCell:
-    """A morphology with its mechanisms in NEURON; `set_parameters` turns it into any member of its family."""
+    """A morphology with its mechanisms in NEURON; `set_parameters` turns it into any member of its family.
 
-    def __init__(self, model: AllenModel, dt: float = REFERENCE_DT) -> None:
-        load_mechanisms()
+    ``dt``: the fixed step, ms. ``tolerance``: with a number, NEURON's variable step (CVODE) at that absolute tolerance
+    takes its place: for steps of current faster and nearer to converged (`STEP_TOLERANCE`), for noise far slower.
+    """
+
+    def __init__(self, model: CellModel, dt: float = REFERENCE_DT) -> None:
+        load_mechanisms(model.nmodl)
         self.h = neuron().h
         self.h.load_file("stdrun.hoc")
         self.h.load_file("import3d.hoc")
         self.model = model
         self.dt, self.second_order = dt, SECOND_ORDER
-        self.sections: dict[str, list[Any]] = {"soma": [], "dend": [], "apic": [], "axon": []}
+        self.tolerance: float | None = None
+        self.sections: dict[str, list[Any]] = {name: [] for name in SECTIONS}
         self._import_morphology()
         self._insert_mechanisms()
         self.drive = self.h.NobleDrive(self.soma(0.5))
@@ -88,15 +85,30 @@ class ExactCell:
         return sum(int(s.nseg) for group in self.sections.values() for s in group)
 
     def set_parameters(self, parameters: Mapping[str, float]) -> None:
-        """Set the parameters named, and every other one back to its published value."""
-        unknown = set(parameters) - set(self.model.genome)
+        """Set the parameters named, and every other one back to the model's own value.
+
+        Raises FamilyError for a parameter the model does not have, or that NEURON does not know there.
+        """
+        unknown = set(parameters) - set(self.model.parameters)
         if unknown:
             raise FamilyError(
-                f"the model has no parameter {sorted(unknown)}; it has {sorted(self.model.genome)}"
+                f"the model has no parameter {sorted(unknown)}; it has {sorted(self.model.parameters)}"
             )
-        for name, (where, variable, published) in self.model.genome.items():
-            for section in self.sections[where]:
-                setattr(section, variable, parameters.get(name, published))
+        for name, value in self.model.parameters.items():
+            self._set(name, float(parameters.get(name, value)))
+
+    def _set(self, name: str, value: float) -> None:
+        variable, where = split_parameter(name)
+        sections = (
+            [s for group in self.sections.values() for s in group] if where == "all" else self.sections[where]
+        )
+        try:
+            for section in sections:
+                setattr(section, variable, value)
+        except (AttributeError, LookupError, TypeError) as error:
+            raise FamilyError(
+                f"parameter {name!r} is unknown to NEURON: does a mechanism in {where!r} define it?"
+            ) from error
 
     def run(
         self,
@@ -104,45 +116,77 @@ class ExactCell:
         conductance: NDArray[np.floating] | None = None,
         reversal_current: NDArray[np.floating] | None = None,
         settle: float = SETTLE,
+        *,
+        sampling: float = DT,
     ) -> Float32:
-        """Somatic voltage, float32 [samples + 1] (mV at t = 0, DT, 2·DT …), after ``settle`` ms at rest.
+        """Somatic voltage, mV, float32, at t = 0, ``sampling``, 2·``sampling`` … ms to the end of the input (with the
+        default, [samples + 1]), after ``settle`` ms at rest.
 
         Inputs are float [samples]: injected current (nA), conductance (nS) and Σ g·E (pA), held constant
         over each sample. Raises SolverError when the solver returns a non-finite voltage: the Allen
         mechanisms have singular rates, and some parameter sets run into them.
         """
-        h = self.h
+        inputs = (
+            (self.drive._ref_i0, current),
+            (self.drive._ref_g, conductance),
+            (self.drive._ref_j, reversal_current),
+        )
         vectors = [
-            _play(h, variable, values, settle)
-            for variable, values in (
-                (self.drive._ref_i0, current),
-                (self.drive._ref_g, conductance),
-                (self.drive._ref_j, reversal_current),
-            )
-            if values is not None
+            _play(self.h, variable, values, settle) for variable, values in inputs if values is not None
         ]
-        stop = settle + len(current) * DT
-        times = h.Vector(settle + DT * np.arange(len(current) + 1))
-        recorded = h.Vector().record(self.soma(0.5)._ref_v, times)
-        self.drive.i0, self.drive.g, self.drive.j = 0.0, 0.0, 0.0
-        h.celsius = self.model.conditions["celsius"]
-        h.dt = self.dt
-        h.steps_per_ms = 1.0 / self.dt
-        h.secondorder = self.second_order
-        h.finitialize(self.model.conditions["v_init"])
-        context = h.ParallelContext()
-        context.set_maxstep(10)
-        # A little past the end, so that a record time lost to rounding is still reached. `psolve` steps in
-        # compiled code; `continuerun` would go through the interpreter at every step.
-        context.psolve(stop + self.dt)
+        times = settle + sampling * np.arange(round(len(current) * DT / sampling) + 1, dtype=np.float64)
+        try:
+            voltage = None if self.tolerance is None else self._integrate_variable(times, self.tolerance)
+            return self._integrate_fixed(times) if voltage is None else voltage
+        finally:
+            for vector, _ in vectors:
+                vector.play_remove()
+
+    def _integrate_fixed(self, times: Float64) -> Float32:
+        at = self.h.Vector(times)  # NEURON keeps no reference to it
+        recorded = self.h.Vector().record(self.soma(0.5)._ref_v, at)
+        self._integrate(float(times[-1]), None)
         voltage = np.array(recorded, dtype=np.float32)
-        for vector, _ in vectors:
-            vector.play_remove()
-        if len(voltage) != len(current) + 1:
-            raise SolverError(f"NEURON recorded {len(voltage)} of {len(current) + 1} samples")
+        if len(voltage) != len(times):
+            raise SolverError(f"NEURON recorded {len(voltage)} of {len(times)} samples")
         if not np.isfinite(voltage).all():
             raise SolverError("NEURON returned a voltage that is not finite")
         return voltage
+
+    def _integrate_variable(self, times: Float64, tolerance: float) -> Float32 | None:
+        """The variable step's own points, interpolated at ``times``: far cheaper than to make it stop at each.
+
+        None where it gave up, at a rate's singular point: only the fixed step jumps over it.
+        """
+        recorded = self.h.Vector().record(self.soma(0.5)._ref_v)
+        recorded_at = self.h.Vector().record(self.h._ref_t)
+        self._integrate(float(times[-1]), tolerance)
+        at, values = np.array(recorded_at), np.array(recorded)
+        if not np.isfinite(values).all():
+            raise SolverError("NEURON returned a voltage that is not finite")
+        if at[-1] < times[-1]:
+            return None
+        last = np.append(
+            np.diff(at) > 0, True
+        )  # at a jump of the input a time comes twice, with the same voltage
+        return PchipInterpolator(at[last], values[last])(times).astype(np.float32)
+
+    def _integrate(self, stop: float, tolerance: float | None) -> None:
+        h = self.h
+        self.drive.i0, self.drive.g, self.drive.j = 0.0, 0.0, 0.0
+        h.celsius = self.model.celsius
+        h.dt, h.steps_per_ms, h.secondorder = self.dt, 1.0 / self.dt, self.second_order
+        solver = h.CVode()
+        solver.active(tolerance is not None)
+        if tolerance is not None:
+            solver.atol(tolerance)
+            solver.minstep(SHORTEST_STEP)
+        context = h.ParallelContext()
+        context.set_maxstep(10)
+        h.finitialize(self.model.v_init)
+        # A little past the end, so that a record time lost to rounding is still reached. `psolve` steps in
+        # compiled code; `continuerun` would go through the interpreter at every step.
+        context.psolve(stop + self.dt)
 
     def _import_morphology(self) -> None:
         h = self.h
@@ -151,14 +195,17 @@ class ExactCell:
         reader.input(str(self.model.morphology))
         tree = _Tree()
         h.Import3d_GUI(reader, False).instantiate(tree)
-        for kind in ("soma", "dend", "apic"):
+        for kind in SECTIONS:
             self.sections[kind] = list(getattr(tree, kind, []))
-        for section in getattr(tree, "axon", []):
-            h.delete_section(sec=section)
-        self._stub_axon()
+        if not self.sections["soma"]:
+            raise FamilyError(f"{self.model.morphology} has no soma")
+        if self.model.axon == "stub":
+            for section in self.sections["axon"]:
+                h.delete_section(sec=section)
+            self._stub_axon()
         for group in self.sections.values():
             for section in group:
-                section.nseg = 1 + 2 * int(section.L / 40.0)
+                section.nseg = 1 + 2 * int(section.L / self.model.segment_length)
 
     def _stub_axon(self) -> None:
         """The Allen fits replace the reconstructed axon by two 30 µm pieces of 1 µm diameter."""
@@ -171,27 +218,25 @@ class ExactCell:
         self.sections["axon"] = [first, second]
 
     def _insert_mechanisms(self) -> None:
-        capacitance = {entry["section"]: entry["cm"] for entry in self.model.passive["cm"]}
         for kind, group in self.sections.items():
             for section in group:
-                section.Ra = self.model.passive["ra"]
-                section.cm = capacitance.get(kind, capacitance["dend"])
                 section.insert("pas")
-                for segment in section:
-                    segment.pas.e = self.model.passive["e_pas"]
-        for where, variable, _ in self.model.genome.values():
-            mechanism = variable.split("_", 1)[1]
-            if mechanism != "pas":
-                for section in self.sections[where]:
-                    section.insert(mechanism)
-        for reversal in self.model.conditions["erev"]:
-            for section in self.sections[reversal["section"]]:
-                section.ena, section.ek = reversal["ena"], reversal["ek"]
+                for mechanism in self.model.mechanisms.get(kind, ()):
+                    try:
+                        section.insert(mechanism)
+                    except ValueError as error:
+                        raise FamilyError(
+                            f"NEURON has no mechanism {mechanism!r}: put its NMODL file into the folder `nmodl`"
+                        ) from error
 
 
 def _play(h: Any, target: Any, values: NDArray[np.floating], start: float) -> tuple[Any, Any]:
-    """Play samples into a range variable from ``start`` ms on, each held for DT, zero afterwards."""
-    vector = h.Vector(np.append(np.asarray(values, dtype=np.float64), 0.0))
-    times = h.Vector(start + DT * np.arange(len(values) + 1))
+    """Play samples into a range variable from ``start`` ms on, each held for DT, zero afterwards.
+
+    Only changes are played, since every one restarts the variable step.
+    """
+    held = np.append(np.asarray(values, dtype=np.float64), 0.0)
+    changes = np.flatnonzero(np.diff(held, prepend=np.nan))
+    vector, times = h.Vector(held[changes]), h.Vector(start + DT * changes)
     vector.play(target, times, False)
     return vector, times

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from noble_net.cells.family import Family
 from noble_net.cells.mechanisms import neuron
-from noble_net.cells.solver import AllenModel, ExactCell
+from noble_net.cells.model import CellModel
+from noble_net.cells.solver import ExactCell
 from noble_net.config import SynapseSpec
 from noble_net.errors import BackendError
 from noble_net.network.build import Network, PopulationArrays
@@ -28,22 +29,21 @@ def steps_per_sample(dt: float) -> int:
     return steps
 
 
-def load_models(network: Network, families: Mapping[str, Family]) -> dict[str, AllenModel]:
+def load_models(network: Network, families: Mapping[str, Family]) -> dict[str, CellModel]:
     """The exact model of each population's family. Raises BackendError where there is none."""
-    models: dict[str, AllenModel] = {}
+    models: dict[str, CellModel] = {}
     for population in network.populations:
         if population.family is None:
             raise BackendError(f"population {population.name} has no family: NEURON has no exact cell for it")
-        about = families[population.family].about
-        models[population.name] = AllenModel.load(about["fit"], about["morphology"])
-    temperatures = {name: model.conditions["celsius"] for name, model in models.items()}
+        models[population.name] = families[population.family].model
+    temperatures = {name: model.celsius for name, model in models.items()}
     if len(set(temperatures.values())) > 1:
         listed = ", ".join(f"{name} {celsius:g} °C" for name, celsius in temperatures.items())
         raise BackendError(f"NEURON holds one temperature, and the fits of the populations differ: {listed}")
     return models
 
 
-def exact_cells(population: PopulationArrays, model: AllenModel, dt: float) -> list[ExactCell]:
+def exact_cells(population: PopulationArrays, model: CellModel, dt: float) -> list[ExactCell]:
     """The cells of a population, each with its own parameters."""
     cells = []
     for index in range(population.size):

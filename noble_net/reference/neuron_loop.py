@@ -63,7 +63,7 @@ class NeuronLoop:
             population.name: exact_cells(population, models[population.name], dt)
             for population in network.populations
         }
-        self._set_globals(next(iter(models.values())).conditions["celsius"])
+        self._set_globals(next(iter(models.values())).celsius)
         self._ranges = {
             each.name: slice(each.offset, each.offset + each.size) for each in network.populations
         }
@@ -182,7 +182,7 @@ class NeuronLoop:
         for cell in self._all_cells():
             for section in (each for group in cell.sections.values() for each in group):
                 for segment in section.allseg():
-                    segment.v = cell.model.conditions["v_init"]
+                    segment.v = cell.model.v_init
         for connection in self._connections:
             connection.active(False)
         self._h.finitialize()

@@ -16,17 +16,12 @@ from safetensors.numpy import load_file, save_file
 from noble_net.errors import CheckpointError
 
 VERSION = 1
+_COMMON = {"name", "kind", "version", "family", "family_hash", "weights_sha256"}
 _REQUIRED = {
-    "name",
-    "kind",
-    "version",
-    "family",
-    "family_hash",
-    "code",
-    "zones",
-    "step_samples",
-    "weights_sha256",
+    "streaming": {"code", "zones", "step_samples"},
+    "noble": {"features", "sampling", "samples", "protocol", "model"},
 }
+"""Keys of core.json besides the common ones, by kind of core."""
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -57,7 +52,9 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         about = json.loads(description.read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{description} cannot be read: {error}") from error
-    missing = _REQUIRED - set(about)
+    if not isinstance(about, dict) or about.get("kind", "streaming") not in _REQUIRED:
+        raise CheckpointError(f"{description} describes none of the kinds {', '.join(sorted(_REQUIRED))}")
+    missing = (_COMMON | _REQUIRED[about.get("kind", "streaming")]) - set(about)
     if missing:
         raise CheckpointError(f"{description} lacks {sorted(missing)}")
     if about["version"] != VERSION:

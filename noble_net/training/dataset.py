@@ -24,7 +24,8 @@ import numpy as np
 
 from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
-from noble_net.cells.solver import AllenModel, ExactCell
+from noble_net.cells.model import CellModel
+from noble_net.cells.solver import exact_cell
 from noble_net.errors import CheckpointError, OutputError, SolverError
 from noble_net.processes import in_processes
 from noble_net.recipes import CoreRecipe
@@ -38,8 +39,6 @@ FLOOR_FACTOR = 5
 _MAX_REDRAWS = 20
 
 Progress = Callable[[int, int], None]
-
-_cells: dict[tuple[str, str], ExactCell] = {}
 
 
 class Run(NamedTuple):
@@ -80,8 +79,7 @@ def build_dataset(
     runs = plan_runs(recipe, family)
     todo = [run for run in runs if not (parts / run.file_name).exists()]
     done = len(runs) - len(todo)
-    model = (family.about["fit"], family.about["morphology"])
-    for _ in in_processes(partial(_run_to_file, model, parts), todo, jobs):
+    for _ in in_processes(partial(_run_to_file, family.model, parts), todo, jobs):
         done += 1
         if progress:
             progress(done, len(runs))
@@ -119,11 +117,9 @@ def plan_runs(recipe: CoreRecipe, family: Family) -> list[Run]:
     return runs
 
 
-def solve(model: tuple[str, str], run: Run) -> tuple[Input, np.ndarray[Any, np.dtype[np.float32]]]:
+def solve(model: CellModel, run: Run) -> tuple[Input, np.ndarray[Any, np.dtype[np.float32]]]:
     """Input and exact voltage of one run; a training input the solver fails on is redrawn."""
-    if model not in _cells:
-        _cells[model] = ExactCell(AllenModel.load(*model))
-    cell = _cells[model]
+    cell = exact_cell(model)
     cell.dt = run.dt
     cell.set_parameters(run.parameters)
     for attempt in range(_MAX_REDRAWS):
@@ -140,7 +136,7 @@ def solve(model: tuple[str, str], run: Run) -> tuple[Input, np.ndarray[Any, np.d
     raise SolverError(f"{run.member} ({run.part}) went to NaN {_MAX_REDRAWS} times")
 
 
-def _run_to_file(model: tuple[str, str], folder: Path, run: Run) -> None:
+def _run_to_file(model: CellModel, folder: Path, run: Run) -> None:
     drive, voltage = solve(model, run)
     integers = np.clip(np.round(voltage / VOLTAGE_UNIT), -32767, 32767).astype(np.int16)
     target = folder / run.file_name

@@ -1,0 +1,120 @@
+"""`noble-net family`, `dataset`, `train` and `evaluate`: from cells to cores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from noble_net.commands.shared import Into, Jobs, RecipeFile, folder_of, progress, read_recipe
+
+if TYPE_CHECKING:
+    from noble_net.cells.family import Family
+    from noble_net.noble_recipes import NobleRecipe
+    from noble_net.recipes import CoreRecipe
+
+
+def family(recipe: RecipeFile, jobs: Jobs = None, out: Into = None) -> None:
+    """Make a cell family.
+
+    Draws, evolves or reads members, solves them in NEURON and measures their features. Goes on where it was
+    interrupted. A card with figures goes beside the table.
+    """
+    from noble_net.family_recipes import FamilyRecipe
+
+    wanted = read_recipe(recipe, FamilyRecipe)
+    from noble_net.cells.build import archive_path, build_family
+    from noble_net.cells.evolve import history_path
+    from noble_net.cells.family import read_family
+    from noble_net.json_lines import read_rows
+    from noble_net.report.family_page import write_family_card
+
+    folder = folder_of(out, recipe, "families")
+    with progress(f"family {wanted.name}") as update:
+        table = build_family(wanted, folder, jobs, update)
+    history = read_rows(history_path(archive_path(wanted))) if wanted.evolve else None
+    typer.echo(table)
+    typer.echo(write_family_card(read_family(table), folder, history, wanted.notes))
+
+
+def dataset(recipe: RecipeFile, jobs: Jobs = None) -> None:
+    """Make the dataset of a core.
+
+    Runs the members of its family in NEURON. Goes on where it was interrupted.
+    """
+    wanted, cells = core_recipe(recipe)
+    with progress(f"dataset of {wanted.name}") as update:
+        if wanted.kind == "noble":
+            from noble_net.training.noble_data import build_noble_dataset
+
+            typer.echo(build_noble_dataset(wanted, cells, jobs, update))
+        else:
+            from noble_net.training.dataset import build_dataset
+
+            typer.echo(build_dataset(wanted, cells, jobs, update))
+
+
+def train(
+    recipe: RecipeFile,
+    out: Into = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop after so long, to go on later (NOBLE cores).")
+    ] = None,
+) -> None:
+    """Train a core on its dataset.
+
+    Goes on where it was interrupted.
+    """
+    wanted, cells = core_recipe(recipe)
+    folder = folder_of(out, recipe, "checkpoints")
+    with progress(f"training {wanted.name}") as update:
+        if wanted.kind == "noble":
+            from noble_net.training.noble_train import train_noble
+
+            deadline = None if minutes is None else 60.0 * minutes
+            typer.echo(train_noble(wanted, cells, folder, update, deadline))
+        elif minutes is not None:
+            raise typer.BadParameter(
+                "a streaming core trains to its end: leave it out", param_hint="--minutes"
+            )
+        else:
+            from noble_net.training.train import train_core
+
+            typer.echo(train_core(wanted, cells, folder, update))
+
+
+def evaluate(recipe: RecipeFile, out: Into = None) -> None:
+    """Measure a trained core against NEURON.
+
+    The inputs are the dataset's held-out ones; the tables go beside the checkpoint.
+    """
+    wanted, cells = core_recipe(recipe)
+    from noble_net.registry import load_core, load_step_core
+
+    folder = folder_of(out, recipe, "checkpoints") / wanted.name
+    with progress(f"evaluating {wanted.name}") as update:
+        if wanted.kind == "noble":
+            from noble_net.training.noble_evaluate import evaluate_noble, write_noble_accuracy
+
+            found = evaluate_noble(wanted, cells, load_step_core(str(folder)), update)
+            typer.echo(write_noble_accuracy(found, folder, cells, wanted.notes))
+        else:
+            from noble_net.training.evaluate import evaluate_core, write_accuracy
+
+            measured = evaluate_core(wanted, cells, load_core(str(folder)), update)
+            typer.echo(write_accuracy(measured, folder, cells, wanted.notes))
+
+
+def core_recipe(path: Path) -> tuple[CoreRecipe | NobleRecipe, Family]:
+    """A core's recipe, of either kind, and its family. Raises ConfigError, FamilyError."""
+    from noble_net.noble_recipes import NobleRecipe
+    from noble_net.recipes import CoreRecipe
+    from noble_net.registry import load_family
+    from noble_net.specification import validate_document
+    from noble_net.yaml_source import load_document
+
+    document = load_document(path)
+    noble = isinstance(document.data, dict) and document.data.get("kind") == "noble"
+    recipe = validate_document(NobleRecipe, document) if noble else validate_document(CoreRecipe, document)
+    return recipe, load_family(recipe.family)
