@@ -64,15 +64,52 @@ def _reference(value: str, info: ValidationInfo) -> str:
 Reference = Annotated[str, Field(strict=True, max_length=4096), AfterValidator(_reference)]
 
 
+Member = Annotated[str, Field(strict=True, min_length=1, max_length=256)]
+_ANY_SOURCE = ("role", "spread")
+SOURCES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "members": ((), _ANY_SOURCE),
+    "gaussian": ((), (*_ANY_SOURCE, "outside")),
+    "kde": ((), (*_ANY_SOURCE, "outside")),
+    "hull": ((), _ANY_SOURCE),
+    "circle": (("around", "radius"), (*_ANY_SOURCE, "outside")),
+    "fixed": (("member",), ()),
+}
+"""For each source of cells its obligatory keys, and the others it takes."""
+
+
 class SampleSpec(Spec):
     """How the cells of a population are drawn from their family."""
 
-    source: Annotated[Literal["members", "gaussian", "hull"], _FROM] = "members"
-    """Whole members; the family's own Gaussian; convex combinations of members."""
+    source: Annotated[Literal["members", "gaussian", "kde", "hull", "circle", "fixed"], _FROM] = "members"
+    """Whole members; the family's own Gaussian; the members' kernel density; uniform in their hull; uniform in
+    a small ball around one; one member throughout."""
     role: Literal["all", "train", "held_out"] = "all"
     """Which members to draw from: all, those the core was trained on, or those it never saw."""
     spread: Fraction = 1.0
     """Heterogeneity: 1 is the family's, 0 makes every cell the medoid member."""
+    outside: Literal["allow", "redraw", "warn", "fail"] = "allow"
+    """What to do about cells outside the members' hull: gaussian, kde and circle can give some."""
+    around: Member | None = None
+    """The member at the circle's centre, of any role."""
+    radius: Annotated[float, Field(strict=True, gt=0.0, le=1.0)] | None = None
+    """Of the circle, as a share of the members' range."""
+    member: Member | None = None
+    """The member that every cell of `fixed` is."""
+
+    @model_validator(mode="after")
+    def _keys_of_the_source(self) -> SampleSpec:
+        needed, optional = SOURCES[self.source]
+        for key in needed:
+            if getattr(self, key) is None:
+                raise fault(f"`{self.source}` needs `{key}`", f"add `{key}: …`", ("from",))
+        for key, field in SampleSpec.model_fields.items():
+            # A default may be written out: a network written by `dump_network` does so.
+            if key not in ("source", *needed, *optional) and getattr(self, key) != field.default:
+                takers = [source for source, keys in SOURCES.items() if key in (*keys[0], *keys[1])]
+                raise fault(
+                    f"`{self.source}` takes no `{key}`", f"remove it; for {', '.join(takers)}", (key,)
+                )
+        return self
 
 
 class IntegrateAndFireSpec(Spec):

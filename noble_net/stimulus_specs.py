@@ -9,13 +9,13 @@ from pydantic.json_schema import WithJsonSchema
 
 from noble_net.distribution import Distributed, Distribution
 from noble_net.specification import Quantity, Spec, fault, from_file, quantity_schema, read_quantity
-from noble_net.specs import NAME, Count, Duration, Instant, Name, TimeConstant, Voltage, Weight
+from noble_net.specs import NAME, Count, Duration, Flag, Instant, Name, TimeConstant, Voltage, Weight
 from noble_net.units import format_quantity
 
 
 class OrnsteinUhlenbeckSpec(Spec):
-    """Coloured Gaussian noise, independent for every cell: a current, or (with `reversal`) a conductance cut
-    off at 0."""
+    """Coloured Gaussian noise, independent for every cell unless `shared`: a current, or (with `reversal`) a
+    conductance cut off at 0."""
 
     reversal: Voltage | None = None
     """Reversal potential; makes it a conductance."""
@@ -25,6 +25,8 @@ class OrnsteinUhlenbeckSpec(Spec):
     """Standard deviation, in the unit of `mean`."""
     tau: TimeConstant
     """Correlation time."""
+    shared: Flag = False
+    """Whether all cells of the population get the same noise, a common input, instead of their own."""
 
     @property
     def unit(self) -> str:

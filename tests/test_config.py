@@ -170,6 +170,35 @@ BAD = [
     ("from: gaussian", "from: gausian", 8, "populations.pv.sample.from = gausian", "'gaussian'"),
     ("from: gaussian", "source: gaussian", 8, "populations.pv.sample.source", "unknown key"),
     ("spread: 0.5", "spread: 1.5", 8, "populations.pv.sample.spread = 1.5", "less than or equal to 1"),
+    (
+        "from: gaussian",
+        "from: circle, radius: 0.1",
+        8,
+        "sample.from = circle",
+        "needs `around`. add `around: …`",
+    ),
+    ("from: gaussian", "from: circle, around: a", 8, "sample.from = circle", "`circle` needs `radius`"),
+    ("from: gaussian", "from: circle, around: a, radius: 0", 8, "sample.radius = 0", "greater than 0"),
+    (
+        "from: gaussian",
+        "from: circle, around: a, radius: 2",
+        8,
+        "sample.radius = 2",
+        "less than or equal to 1",
+    ),
+    ("from: gaussian", "from: circle, around: 7, radius: 0.1", 8, "sample.around = 7", "text is wanted"),
+    (
+        "from: gaussian",
+        "from: kde, radius: 0.1",
+        8,
+        "sample.radius = 0.1",
+        "takes no `radius`. remove it; for circle",
+    ),
+    ("from: gaussian", "from: hull, outside: warn", 8, "sample.outside = warn", "for gaussian, kde, circle"),
+    ("from: gaussian", "from: kde, outside: warm", 8, "sample.outside = warm", "'warn'"),
+    ("from: gaussian", "from: fixed", 8, "sample.from = fixed", "`fixed` needs `member`"),
+    ("from: gaussian", "from: fixed, member: a", 8, "sample.spread = 0.5", "`fixed` takes no `spread`"),
+    ("{role: held_out}", "{role: held_out, member: a}", 9, "sample.member = a", "takes no `member`"),
     ("pv: {family: allen-pv-peri, ", "pv: {", 8, "populations.pv", "has no family"),
     ("pv: {family: allen-pv-peri, ", "pv: {famly: x, ", 8, "populations.pv.famly", "`family`"),
     ("  pv: {", "  p v: {", 8, "populations.p v", "pattern"),
@@ -375,10 +404,26 @@ def distributions(unit: str) -> st.SearchStrategy[Any]:
     return st.builds(shape, kinds, times, times, st.booleans())
 
 
+samples = st.one_of(
+    st.fixed_dictionaries({"spread": st.floats(0, 1)}),
+    st.fixed_dictionaries({"from": st.sampled_from(["members", "hull"]), "role": st.just("train")}),
+    st.fixed_dictionaries(
+        {
+            "from": st.sampled_from(["gaussian", "kde"]),
+            "outside": st.sampled_from(["allow", "redraw", "warn", "fail"]),
+        }
+    ),
+    st.fixed_dictionaries(
+        {"from": st.just("circle"), "around": names, "radius": st.floats(1e-3, 1), "spread": st.floats(0, 1)}
+    ),
+    st.fixed_dictionaries({"from": st.just("fixed"), "member": names}),
+)
+
+
 @st.composite
 def networks(draw: st.DrawFn) -> dict[str, Any]:
     populations = {
-        name: {"size": 9, "family": "f", "sample": {"spread": draw(st.floats(0, 1))}}
+        name: {"size": 9, "family": "f", "sample": draw(samples)}
         for name in draw(st.lists(names, min_size=1, max_size=3, unique=True))
     }
     lif = {key: draw(distributions(unit)) for key, unit in (("capacitance", "pF"), ("refractory", "ms"))}

@@ -1,12 +1,15 @@
 """Sampling cells from a family's latent space.
 
-The code of a family is its standardised log-conductances, so that a sampled code *is* a set of parameters:
-every sampled cell can also be solved exactly. Three ways to sample:
+The code of a family is its standardised parameters (most by their logarithm), so that a sampled code *is* a set
+of parameters: every sampled cell can also be solved exactly. Ways to sample (see `LatentSpace` for the geometry):
 
 - ``members``: members of a role, without repeating one until all have been used;
-- ``gaussian``: the family's own distribution, a Gaussian in the code truncated at its bound;
-- ``hull``: a random convex combination (flat Dirichlet weights) of n + 1 random members, n the number of
-  code dimensions. Inside the members' convex hull by construction, but denser towards its middle than uniform.
+- ``gaussian``: the distribution the family was drawn from, a Gaussian in the code truncated at its bound; for a
+  family that was not drawn from one, the Gaussian with the mean and covariance of the members;
+- ``kde``: the kernel density of the members;
+- ``hull``: uniform in the convex hull of the members;
+- ``circle``: uniform in a small ball around one member;
+- ``fixed``: one member, as often as there are cells.
 
 ``spread`` contracts every sample towards the medoid member (0: all cells are the medoid; 1: as sampled).
 I_thr and s_thr of a member are its measured ones; for other cells they are predicted (`FeatureModel`).
@@ -16,12 +19,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy.stats import truncnorm
 
 from noble_net.cells.family import Family
+from noble_net.cells.latent_space import LatentSpace, Outside
 from noble_net.errors import FamilyError
+from noble_net.specification import nearest
 from noble_net.types import CellTable, Float32, Float64
 
 PREDICTED = ("I_thr", "s_thr", "input_resistance", "voltage_base")
@@ -31,6 +37,9 @@ Generators = Callable[[int], np.random.Generator]
 """Local cell id → its own random generator, so that a cell never depends on the others."""
 
 
+SOURCES = ("members", "gaussian", "kde", "hull", "circle", "fixed")
+
+
 def sample_cells(
     family: Family,
     size: int,
@@ -38,35 +47,59 @@ def sample_cells(
     source: str,
     role: str = "all",
     spread: float = 1.0,
+    outside: Outside | Literal["redraw"] = "allow",
+    around: str | None = None,
+    radius: float | None = None,
+    member: str | None = None,
     generator_of: Generators,
+    what: str = "",
 ) -> CellTable:
     """Draw ``size`` cells. Cell i depends on ``generator_of(i)`` alone (members: also on ``generator_of(-1)``, which
     shuffles the members' order), so a larger population begins with the cells of a smaller one.
 
-    Raises FamilyError for an unknown source or a role without members.
+    ``outside`` says what to do about cells outside the hull of the role's members, which `gaussian`, `kde` and
+    `circle` can give: nothing, draw them again, warn (LatentSpaceWarning) or fail. ``around`` (any member's id) and
+    ``radius`` (a share of the members' range) belong to `circle`, ``member`` to `fixed`. ``what`` names the cells
+    in messages (default: the family).
+
+    Raises FamilyError for an unknown source or member, a role without members, and as ``outside`` asks.
     """
-    ids = family.ids(role)
-    if not ids:
-        raise FamilyError(f"family {family.name} has no members of role {role!r}")
+    if source not in SOURCES:
+        raise FamilyError(f"source {source!r} is none of {', '.join(SOURCES)}")
+    if source == "fixed":
+        return family.cells([_known(family, member, "fixed needs a member")] * size)
+    space = LatentSpace.of_code(family, role)
     if source == "members":
-        order = generator_of(-1).permutation(len(ids))
-        cells = family.cells([ids[order[i % len(ids)]] for i in range(size)])
-        return cells if spread == 1.0 else _contracted(family, cells.code, spread, "members")
+        order = generator_of(-1).permutation(len(space.labels))
+        cells = family.cells([space.labels[order[i % len(order)]] for i in range(size)])
+        if spread == 1.0:
+            return cells
+        return from_codes(family, _contracted(family, cells.code, spread), source)
+    redraw = outside == "redraw"
     if source == "gaussian":
-        code = np.stack([_gaussian(family, generator_of(i)) for i in range(size)])
+        codes = [_gaussian(space, family.bound, generator_of(i), redraw) for i in range(size)]
+    elif source == "kde":
+        codes = [space.kde(generator_of(i), inside=redraw) for i in range(size)]
     elif source == "hull":
-        members = family.codes(ids)
-        code = np.stack([_in_hull(members, generator_of(i)) for i in range(size)])
+        codes = [space.uniform(generator_of(i)) for i in range(size)]
     else:
-        raise FamilyError(f"source {source!r} is none of members, gaussian, hull")
-    return _contracted(family, code, spread, source)
+        centre = family.codes([_known(family, around, "circle needs a member to be around")])[0]
+        share = 0.0 if radius is None else radius
+        codes = [
+            space.circle(generator_of(i), centre.astype(np.float64), share, inside=redraw)
+            for i in range(size)
+        ]
+    code = _contracted(family, np.concatenate(codes).astype(np.float32), spread)
+    if outside != "redraw":
+        space.check(code.astype(np.float64), outside, what or f"family {family.name}")
+    return from_codes(family, code, source)
 
 
 def medoid(family: Family, ids: Sequence[str]) -> str:
-    """The member with the smallest summed distance to the others, in the code."""
+    """The member with the smallest summed distance to the others, in the code: standard deviations throughout,
+    so not scaled."""
     codes = family.codes(ids).astype(np.float64)
-    distance = np.sqrt(((codes[:, None] - codes[None]) ** 2).sum(axis=2)).sum(axis=1)
-    return ids[int(np.argmin(distance))]
+    return LatentSpace(family.parameter_names, codes, tuple(ids)).medoid(scaled=False)
 
 
 def from_codes(family: Family, code: Float32, label: str) -> CellTable:
@@ -94,9 +127,9 @@ class FeatureModel:
     @staticmethod
     def fit(family: Family, ridge: float = 1.0) -> FeatureModel:
         """Fit on the family's members, leaving out members that lack a feature."""
-        codes = family.codes(family.ids()).astype(np.float64)
-        design = _quadratic(codes)
-        target = family.table[list(PREDICTED)].to_numpy(np.float64)
+        measured = family.table[list(PREDICTED)].dropna()
+        design = _quadratic(family.codes([str(i) for i in measured.index]).astype(np.float64))
+        target = measured.to_numpy(np.float64)
         folds = np.arange(len(target)) % 5
         held = np.empty_like(target)
         for k in range(5):
@@ -112,22 +145,34 @@ class FeatureModel:
         return {name: values[:, j] for j, name in enumerate(PREDICTED)}
 
 
-def _contracted(family: Family, code: Float32, spread: float, label: str) -> CellTable:
-    if spread != 1.0:
-        centre = family.codes([medoid(family, family.ids())])
-        code = (centre + spread * (code - centre)).astype(np.float32)
-    return from_codes(family, code, label)
+def _contracted(family: Family, code: Float32, spread: float) -> Float32:
+    if spread == 1.0:
+        return code
+    centre = family.codes([medoid(family, family.ids())])
+    return (centre + spread * (code - centre)).astype(np.float32)
 
 
-def _gaussian(family: Family, generator: np.random.Generator) -> Float32:
-    uniform = generator.random(len(family.parameter_names))
-    return np.asarray(truncnorm.ppf(uniform, -family.bound, family.bound), np.float32)
+def _gaussian(
+    space: LatentSpace, bound: float | None, generator: np.random.Generator, redraw: bool
+) -> Float64:
+    """One code, float64 [1, parameters], of the distribution that made the family, or of the fitted Gaussian."""
+    if bound is None:
+        return space.gaussian(generator, inside=redraw)
+
+    def draw() -> Float64:
+        uniform = generator.random(len(space.names))
+        return np.asarray(truncnorm.ppf(uniform, -bound, bound), np.float64)
+
+    return space.drawn(draw, "the family's Gaussian", inside=redraw)
 
 
-def _in_hull(members: Float32, generator: np.random.Generator) -> Float32:
-    corners = generator.choice(len(members), size=min(members.shape[1] + 1, len(members)), replace=False)
-    weights = generator.dirichlet(np.ones(len(corners)))
-    return np.asarray(weights @ members[corners], np.float32)
+def _known(family: Family, member: str | None, needed: str) -> str:
+    if member is None:
+        raise FamilyError(needed)
+    ids = family.ids()
+    if member not in ids:
+        raise FamilyError(f"family {family.name} has no member {member!r}: {nearest(member, ids)}")
+    return member
 
 
 def _quadratic(code: Float64) -> Float64:

@@ -146,6 +146,11 @@ def _sample(
             source=sample.source,
             role=sample.role,
             spread=sample.spread,
+            outside=sample.outside,
+            around=sample.around,
+            radius=sample.radius,
+            member=sample.member,
+            what=f"population {name}",
             generator_of=partial(generator, spec.seed, "latent", name),
         )
     except FamilyError as error:

@@ -37,10 +37,11 @@ class Seeds(NamedTuple):
 
 
 class OrnsteinUhlenbeck:
-    """Exponentially correlated Gaussian noise, stationary from the first sample, independent per cell.
+    """Exponentially correlated Gaussian noise, stationary from the first sample, independent per cell or shared.
 
     x(t + dt) = μ + (x(t) − μ)·e^(−dt/τ) + σ·√(1 − e^(−2dt/τ))·ξ, the exact discretisation. An injected
-    current in nA, or with ``reversal`` (mV) a conductance in nS whose negative values are set to zero.
+    current in nA, or with ``reversal`` (mV) a conductance in nS whose negative values are set to zero. Shared
+    noise is one ξ for all cells, each around its own μ; it depends on (seed, name) and not on how many they are.
     """
 
     def __init__(self, spec: OrnsteinUhlenbeckSpec, name: str, target: str, cells: int, seeds: Seeds) -> None:
@@ -48,8 +49,11 @@ class OrnsteinUhlenbeck:
         self._key = stream_key(seeds.noise, "noise", name)
         self._mean = _per_cell(spec.mean, cells, seeds.network, f"{name}/mean")
         self._sigma, self._decay = spec.sigma, math.exp(-DT / spec.tau)
-        self._deviation: Float64 = np.zeros(cells, np.float64)
-        self._chunk: Float32 = np.empty((cells, CHUNK), np.float32)
+        rows = 1 if spec.shared else cells
+        self._centre = np.zeros(1) if spec.shared else self._mean
+        self._deviation: Float64 = np.zeros(rows, np.float64)
+        self._noise: Float32 = np.empty((rows, CHUNK), np.float32)
+        self._chunk = np.empty((cells, CHUNK), np.float32) if spec.shared else self._noise
         self._index = -1
 
     def values(self, start: int, samples: int) -> Float32:
@@ -67,11 +71,13 @@ class OrnsteinUhlenbeck:
             self._index = -1
         while self._index < index:
             self._index += 1
-            noise = normals(self._key, len(self._mean), self._index * CHUNK, CHUNK)
+            noise = normals(self._key, len(self._deviation), self._index * CHUNK, CHUNK)
             first = self._index == 0
             kernels.ornstein_uhlenbeck(
-                noise, self._deviation, self._sigma, self._decay, first, self._mean, self._chunk
+                noise, self._deviation, self._sigma, self._decay, first, self._centre, self._noise
             )
+            if self._chunk is not self._noise:
+                np.add(self._mean[:, None], self._noise, out=self._chunk, casting="same_kind")
             if self.reversal is not None:
                 np.maximum(self._chunk, 0.0, out=self._chunk)
 
@@ -160,6 +166,22 @@ def make_stimulus(spec: StimulusSpec, network: NetworkSpec) -> Injection | Poiss
     if isinstance(parameters, StepSpec):
         return Step(parameters, name, spec.to, cells, network.seed, network.warmup)
     return Poisson(parameters, name, spec.to, cells, seeds)
+
+
+def shared_signal(network: NetworkSpec, name: str) -> Float64:
+    """What a shared stimulus adds to its mean, in every cell alike, float64 [samples] over the recorded time.
+
+    In nA or nS, one value per 0.1 ms from the end of the warm-up on. A function of (noise seed, name, warm-up,
+    duration) and the stimulus's own sigma and tau: no run is needed to get it back. A conductance is told before
+    it is cut off at 0. Raises ValueError when the network has no shared stimulus of that name.
+    """
+    parameters = {spec.name: spec.ornstein_uhlenbeck for spec in network.stimuli}.get(name)
+    if parameters is None or not parameters.shared:
+        raise ValueError(f"network {network.name} has no shared stimulus {name!r}")
+    alone = parameters.model_copy(update={"mean": Distribution(a=0.0, unit="nA"), "reversal": None})
+    source = OrnsteinUhlenbeck(alone, name, "", 1, Seeds(network.seed, network.seed_of_noise))
+    warmup, samples = round(network.warmup / DT), round(network.duration / DT)
+    return source.values(0, warmup + samples)[0, warmup:].astype(np.float64)
 
 
 class NetworkInputs(NamedTuple):
