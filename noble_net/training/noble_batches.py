@@ -1,0 +1,64 @@
+"""The traces of a NOBLE recipe in the memory of the machine that trains."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noble_net.cells.family import Family
+from noble_net.errors import FamilyError
+from noble_net.noble_recipes import NobleRecipe
+from noble_net.surrogate.embedding import Ranges
+from noble_net.surrogate.noble import feature_matrix
+from noble_net.training.noble_data import VOLTAGE_UNIT, noble_dataset_path, read_part
+from noble_net.training.noble_plan import members_of, select_members
+
+VOLTS = VOLTAGE_UNIT / 1000.0
+"""Volts per integer of `NobleData.voltage`."""
+
+
+class NobleData(NamedTuple):
+    """Traces on the training device, and which of them are trained and validated on."""
+
+    voltage: Tensor
+    """int16 [traces, stored samples], in units of `VOLTAGE_UNIT`."""
+    features: Tensor
+    amplitude: Tensor
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+
+    @staticmethod
+    def read(recipe: NobleRecipe, family: Family, device: str | torch.device = "cpu") -> NobleData:
+        """Read a recipe's traces from its dataset. Raises CheckpointError when that was made from another family,
+        FamilyError when members lack an embedded feature or fewer than two traces are left."""
+        part = "hyperpolarising" if recipe.fine_tune else "train"
+        ids, traces = read_part(noble_dataset_path(recipe, family), family, part)
+        wanted = set(select_members(recipe.dataset, family, recipe.training.members))
+        rows = np.flatnonzero([ids[m] in wanted for m in traces.member])[: recipe.training.traces]
+        held = max(1, round(recipe.training.validation * len(rows)))
+        if len(rows) - held < 1:
+            raise FamilyError(f"recipe {recipe.name} leaves {len(rows)} traces: too few to train on")
+        features = feature_matrix(family.cells(ids), recipe.model.features)[traces.member[rows]]
+        order = np.arange(len(rows), dtype=np.int64)
+        return NobleData(
+            torch.from_numpy(traces.voltage[rows]).to(device),
+            torch.from_numpy(features).to(device),
+            torch.from_numpy(traces.amplitude[rows].astype(np.float32)).to(device),
+            order[:-held],
+            order[-held:],
+        )
+
+
+def feature_ranges(recipe: NobleRecipe, family: Family) -> Ranges:
+    """Smallest and largest value of each embedded feature over the family (its hall of fame), all roles: the same for
+    any choice of training members. Raises FamilyError where a member lacks one."""
+    cells = family.cells(members_of(recipe.dataset, family, "all"))
+    matrix = feature_matrix(cells, recipe.model.features)
+    return {
+        name: (float(column.min()), float(column.max()))
+        for name, column in zip(recipe.model.features, matrix.T, strict=True)
+    }

@@ -1,0 +1,273 @@
+"""Training NOBLE on a dataset of step responses, on CPU or GPU, resumable at any moment.
+
+A recipe with ``fine_tune`` goes on from a trained core, on hyperpolarising steps and with the sag in its loss.
+Everything random depends on (seed, epoch) alone, so a run cut into pieces ends in the same weights as one in one go.
+Shape legend: B traces of a batch, N samples of the window.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noble_net.cells.family import Family
+from noble_net.errors import CheckpointError
+from noble_net.noble_recipes import NobleRecipe
+from noble_net.surrogate.checkpoint import load_checkpoint, save_checkpoint
+from noble_net.surrogate.embedding import Ranges, Window
+from noble_net.surrogate.noble_torch import NobleNet, load_weights, parameter_count, weights_of
+from noble_net.surrogate.step_core import NOBLE_PROTOCOL
+from noble_net.training.noble_batches import VOLTS, NobleData, feature_ranges
+from noble_net.training.noble_losses import relative_error, sag_error
+from noble_net.training.noble_state import restore_state, save_state, state_prefix
+
+SAVE_EVERY = 60.0
+"""Seconds between saves within an epoch."""
+PROGRESS_EVERY = 20
+"""Iterations between calls of ``progress``: on a GPU each one waits for the loss."""
+
+Progress = Callable[[int, int, float], None]
+"""(iteration, iterations, mean loss of the epoch so far)."""
+
+
+def train_noble(
+    recipe: NobleRecipe,
+    family: Family,
+    folder: Path,
+    progress: Progress | None = None,
+    deadline: float | None = None,
+) -> Path:
+    """Train (or go on training) and write the checkpoint into ``folder``/<name>; returns that folder.
+
+    ``deadline``: seconds after which the state is saved and the checkpoint written as far as it is; calling again goes
+    on from there, on any machine that has the state's files. The checkpoint holds the weights of the epoch that did
+    best on the validation traces; its core.json says whether training is finished. Beside it, ``log.jsonl``
+    has a line per epoch.
+    """
+    stop = math.inf if deadline is None else time.monotonic() + deadline
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    trainer = Trainer(recipe, family, NobleData.read(recipe, family, device))
+    target = folder / recipe.name
+    if not trainer.restore() and recipe.fine_tune:
+        trainer.start_from(folder / recipe.fine_tune.base)
+    saved = time.monotonic()
+    while trainer.iteration < trainer.iterations and time.monotonic() < stop:
+        ended = trainer.step()
+        if ended:
+            _log(target, ended)
+        if ended or time.monotonic() - saved > SAVE_EVERY:
+            trainer.save()
+            saved = time.monotonic()
+        if progress and (ended or trainer.iteration % PROGRESS_EVERY == 0):
+            progress(trainer.iteration, trainer.iterations, trainer.recent_loss)
+    trainer.save()
+    return write_noble(trainer, family, target)
+
+
+class Trainer:
+    """A training run: network, optimiser, learning-rate schedule; `step` does one iteration."""
+
+    def __init__(self, recipe: NobleRecipe, family: Family, data: NobleData) -> None:
+        self.recipe, self.spec, self.data = recipe, recipe.training, data
+        self.device = data.voltage.device
+        self.ranges = feature_ranges(recipe, family)
+        torch.manual_seed(self.spec.seed)
+        window = Window(recipe.samples, recipe.model.padded, recipe.sampling)
+        self.net = NobleNet(self.ranges, window, recipe.model).to(self.device)
+        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=self.spec.learning_rate)
+        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.optimiser, factor=self.spec.factor, patience=self.spec.patience
+        )
+        self.best = weights_of(self.net)
+        self.best_error = math.inf
+        self.iteration, self.seconds = 0, 0.0
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.per_epoch = math.ceil(len(data.train) / self.spec.batch)
+        self.iterations = self.spec.epochs * self.per_epoch
+        self.prefix = state_prefix(recipe, family)
+        self._counted_from = time.monotonic()
+        self._rows = self._offsets = np.empty(0, np.int64)
+        self._drawn_for = -1
+
+    @property
+    def recent_loss(self) -> float:
+        """Mean loss over the present epoch, or the one just ended."""
+        done = self.iteration % self.per_epoch or self.per_epoch
+        return float(self.loss_sum) / done if self.iteration else math.nan
+
+    def step(self) -> dict[str, float] | None:
+        """One iteration; at the end of an epoch also validation and schedule. Returns the epoch's log entry then."""
+        epoch, position = divmod(self.iteration, self.per_epoch)
+        if position == 0:
+            self.loss_sum.zero_()
+        rows, offsets = self._batch(epoch, position)
+        answer, truth, onset = self._answer(rows, offsets)
+        loss = relative_error(answer, truth, self.spec.power).mean()
+        if self.recipe.fine_tune:
+            tune = self.recipe.fine_tune
+            window = self.net.embedding.window
+            sag = sag_error(answer, truth, onset, window.sampling, window.duration, tune.temperature)
+            loss = loss + tune.weight * sag
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.loss_sum += loss.detach()
+        self.iteration += 1
+        return self._end_epoch() if position == self.per_epoch - 1 else None
+
+    def _batch(self, epoch: int, position: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of a batch, and the stored sample at which each one's window starts."""
+        if self._drawn_for != epoch:
+            generator = np.random.default_rng([self.spec.seed, epoch])
+            count = len(self.data.train)
+            self._rows = self.data.train[generator.permutation(count)]
+            self._offsets = generator.integers(0, self._last_offset + 1, count)
+            self._drawn_for = epoch
+        part = slice(position * self.spec.batch, (position + 1) * self.spec.batch)
+        return self._rows[part], self._offsets[part]
+
+    @property
+    def _last_offset(self) -> int:
+        """Latest start of a window: as long as the lead, or what the stored samples leave room for."""
+        span = (self.recipe.samples - 1) * self.recipe.model.decimate
+        spec = self.recipe.dataset
+        return min(round(spec.lead / spec.sampling), self.data.voltage.shape[1] - 1 - span)
+
+    def _answer(self, rows: NDArray[np.int64], offsets: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+        """Answer and truth, volts [B, N], and onsets [B] ms of windows starting at ``offsets`` of traces ``rows``."""
+        spec, stride = self.recipe.dataset, self.recipe.model.decimate
+        row, offset = torch.from_numpy(rows).to(self.device), torch.from_numpy(offsets).to(self.device)
+        columns = offset[:, None] + stride * torch.arange(self.recipe.samples, device=self.device)
+        truth = self.data.voltage[row[:, None], columns].float() * VOLTS
+        onset = spec.lead - offset.double() * spec.sampling
+        half = self.spec.precision == "bfloat16" and self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            answer = self.net(self.data.features[row], self.data.amplitude[row], onset)
+        return answer.float(), truth, onset
+
+    def _end_epoch(self) -> dict[str, float]:
+        error = self.validate()
+        self.schedule.step(error)
+        if error < self.best_error:
+            self.best_error, self.best = error, weights_of(self.net)
+        return {
+            "iteration": self.iteration,
+            "epoch": self.iteration // self.per_epoch,
+            "learning_rate": float(self.optimiser.param_groups[0]["lr"]),
+            ("loss" if self.recipe.fine_tune else f"train_rel_l{self.spec.power}"): self.recent_loss,
+            "validation_rel_l2": error,
+            "seconds": round(self.count_seconds(), 1),
+        }
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Mean relative L2 error of the validation traces, in the evaluation window."""
+        offset = self.recipe.dataset.evaluation_offset
+        total = 0.0
+        for rows in _slices(self.data.validation, self.spec.batch):
+            answer, truth, _ = self._answer(rows, np.full(len(rows), offset, np.int64))
+            total += float(relative_error(answer, truth, 2).double().sum())
+        return total / len(self.data.validation)
+
+    def count_seconds(self) -> float:
+        """Wall-clock time trained so far, over all pieces."""
+        now = time.monotonic()
+        self.seconds += now - self._counted_from
+        self._counted_from = now
+        return self.seconds
+
+    def start_from(self, folder: Path) -> None:
+        """Take the weights of a trained core. Raises CheckpointError when it is another network."""
+        checkpoint = load_checkpoint(folder)
+        description = describe(self.recipe, self.ranges)
+        for key in ("features", "sampling", "model"):
+            if checkpoint.about.get(key) != json.loads(json.dumps(description[key])):
+                raise CheckpointError(f"{folder} has other {key} than recipe {self.recipe.name}")
+        load_weights(self.net, checkpoint.weights)
+        self.best = weights_of(self.net)
+
+    def save(self) -> None:
+        """Write the state, replacing the last one at once."""
+        self.count_seconds()
+        about = {
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "loss_sum": float(self.loss_sum),
+            "best_error": self.best_error,
+            "schedule": {k: v for k, v in self.schedule.state_dict().items() if k in _SCHEDULE},
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+        }
+        save_state(self.prefix, self.iteration, about, self.net, self.optimiser, self.best)
+
+    def restore(self) -> bool:
+        """Go on from the last save, if there is one; whether there was."""
+        found = restore_state(self.prefix, self.net, self.optimiser)
+        if found is None:
+            return False
+        about, self.best = found
+        self.iteration, self.seconds = int(about["iteration"]), float(about["seconds"])
+        self.best_error = float(about["best_error"])
+        self.loss_sum.fill_(about["loss_sum"])
+        self.schedule.load_state_dict(about["schedule"])
+        self.optimiser.param_groups[0]["lr"] = about["learning_rate"]
+        return True
+
+
+_SCHEDULE = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch", "_last_lr")
+
+
+def describe(recipe: NobleRecipe, ranges: Ranges) -> dict[str, Any]:
+    """The part of core.json that says what the network is."""
+    return {
+        "features": {name: list(limits) for name, limits in ranges.items()},
+        "sampling": recipe.sampling,
+        "samples": recipe.samples,
+        "protocol": NOBLE_PROTOCOL._asdict(),
+        "model": recipe.model.model_dump(mode="json"),
+    }
+
+
+def write_noble(trainer: Trainer, family: Family, target: Path) -> Path:
+    """Write the trainer's best weights as a checkpoint into ``target``; returns it."""
+    recipe = trainer.recipe
+    about = {
+        "name": recipe.name,
+        "kind": "noble",
+        "family": family.name,
+        "family_hash": family.hash,
+        **describe(recipe, trainer.ranges),
+        "parameters": parameter_count(trainer.net),
+        "training": {
+            "finished": trainer.iteration == trainer.iterations,
+            "iterations": trainer.iteration,
+            "epochs": trainer.iteration / trainer.per_epoch,
+            "traces": len(trainer.data.train),
+            "validation_rel_l2": None if math.isinf(trainer.best_error) else trainer.best_error,
+            "hours": round(trainer.seconds / 3600, 3),
+            "device": trainer.device.type,
+            "threads": torch.get_num_threads(),
+            "recipe": recipe.model_dump(mode="json"),
+        },
+    }
+    save_checkpoint(target, about, trainer.best)
+    return target
+
+
+def _log(folder: Path, entry: dict[str, float]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+
+
+def _slices(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
