@@ -33,6 +33,8 @@ benchmarks: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/solver.py
 	$(BIN)/python benchmarks/single_cell.py
 	$(BIN)/python benchmarks/network.py
+	$(BIN)/python benchmarks/families.py
+	$(BIN)/python benchmarks/respond.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/scoreboard.py --readme
 
