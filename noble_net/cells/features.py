@@ -80,6 +80,9 @@ FEATURES = (
 )
 """Columns of a family table, in this order; units: nA, Hz/nA, MΩ, mV, ms, Hz as eFEL gives them."""
 
+PLATEAU = 20.0
+"""How far above rest the voltage may be after a step, mV: a persistent current can hold a cell up for good."""
+
 Response = Callable[[Float64], Float32]
 """Injected current, nA, float [samples] → voltage, float [samples + 1]."""
 
@@ -117,7 +120,8 @@ def measure(respond: Response) -> Measured:
     """Features and F–I curve of a cell given its exact response to a current.
 
     Raises Rejected('silent') when no step up to 0.5 nA makes it fire, Rejected('block') when it stops firing
-    before 70 % of a step of I_thr + 80 pA or fires less at a coarse step ≤ 0.3 nA than at a smaller one.
+    before 70 % of a step of I_thr + 80 pA, fires less at a coarse step ≤ 0.3 nA than at a smaller one, or stays
+    depolarised when the step is over.
     """
     rates: dict[float, float] = {}
 
@@ -139,6 +143,8 @@ def measure(respond: Response) -> Measured:
     values |= efel_features(traces[-1], threshold + SLOPE_OFFSETS[-1], SPIKING)
     values["input_resistance"] = (values["steady_state_voltage_stimend"] - values["voltage_base"]) / -0.05
     values |= {"I_thr": threshold, "s_thr": slope}
+    if values["steady_state_voltage"] > values["voltage_base"] + PLATEAU:
+        raise Rejected("block")
     return Measured({name: values[name] for name in FEATURES}, dict(sorted(rates.items())))
 
 
