@@ -1,17 +1,18 @@
 """Step responses of 515 ms per second: a core one at a time and at its best batch, beside serial NEURON.
 
-    python benchmarks/respond.py            every shipped core with a family; rows for the scoreboard
-    python benchmarks/respond.py --smoke    a toy run that records nothing
+    python benchmarks/respond.py [CORE ...]       default: every shipped core with a family; scoreboard rows
+    python benchmarks/respond.py --device cuda    the NOBLE cores on a GPU, which the rows name
+    python benchmarks/respond.py --smoke          a toy run that records nothing
 
-One run on one machine, alternating, medians. NEURON solves the 515 ms alone (no settling); a core pays for everything
-it does, settling included. Needs [reference], and [train] for NOBLE cores.
+CORE: a shipped name or a checkpoint's folder. One run on one machine, alternating, medians. NEURON solves the 515 ms
+alone (no settling); a core pays for everything it does, settling included. Needs [reference], and [train] for NOBLE.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
-import sys
 import time
 from typing import NamedTuple
 
@@ -36,25 +37,39 @@ class Size(NamedTuple):
 
 
 FULL = Size(5, 4, (1, 8, 32, 64, 128, 256, 512))
+ON_GPU = Size(5, 4, (1, 8, 64, 256, 1024, 2048))
 SMOKE = Size(1, 1, (1, 8))
 
 
 def main() -> None:
     """Measure every core and record."""
-    smoke = "--smoke" in sys.argv[1:]
-    size = SMOKE if smoke else FULL
-    names = [*shipped()["cores"], *shipped()["step cores"]]
-    cores = [core for core in (load_step_core(name) for name in names) if core.family]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("cores", nargs="*")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--smoke", action="store_true")
+    asked = parser.parse_args()
+    on_cpu = asked.device == "cpu"
+    size = SMOKE if asked.smoke else FULL if on_cpu else ON_GPU
+    known = shipped()
+    names = asked.cores or [*(known["cores"] if on_cpu else ()), *known["step cores"]]
+    cores = [core for core in (load_step_core(name, asked.device) for name in names) if core.family]
     for core in cores:
-        rows = measure(core, size)
+        rows = measure(core, size, "" if on_cpu else card())
         for target in rows:
             print(f"{target.line()}\n    {target.conditions}", flush=True)
-        if not smoke:
+        if not asked.smoke:
             record(rows)
 
 
-def measure(core: StepCore, size: Size) -> list[Target]:
-    """Ratios of one core to NEURON, at batch 1 and at the best batch."""
+def card() -> str:
+    """The GPU's name."""
+    import torch
+
+    return str(torch.cuda.get_device_name())
+
+
+def measure(core: StepCore, size: Size, gpu: str = "") -> list[Target]:
+    """Ratios of one core to NEURON, at batch 1 and at the best batch; ``gpu``: the card it runs on, if any."""
     exact = ExactSteps(load_family(core.family), settle=0.0)
     times: dict[int, list[float]] = {batch: [] for batch in (0, *size.batches)}  # 0: NEURON
     for batch in size.batches:
@@ -66,12 +81,13 @@ def measure(core: StepCore, size: Size) -> list[Target]:
     per_trace = {batch: statistics.median(values) for batch, values in times.items()}
     best = min(size.batches, key=lambda batch: per_trace[batch])
     speed = ", ".join(f"{batch}: {1.0 / per_trace[batch]:.1f}" for batch in size.batches)
+    machine = f"{f'{gpu}, ' if gpu else ''}{os.cpu_count()} CPU cores"
     conditions = (
-        f"traces of {core.protocol.total:g} ms at 0.2 nA, {os.cpu_count()} CPU cores, NUMBA_NUM_THREADS="
+        f"traces of {core.protocol.total:g} ms at 0.2 nA, {machine}, NUMBA_NUM_THREADS="
         f"{os.environ.get('NUMBA_NUM_THREADS', 'all')}; alternating, medians of {size.repeats}; serial NEURON "
         f"(dt 0.025 ms, Crank–Nicolson, no settling) {per_trace[0]:.3f} s a trace; traces/s by batch: {speed}"
     )
-    label = f"respond, {core.name}: times faster than serial NEURON"
+    label = f"respond, {core.name}{f' on {gpu}' if gpu else ''}: times faster than serial NEURON"
     return [
         Target(ISSUE, f"{label}, {text}", "≥ 1", per_trace[0] / per_trace[batch], "×", conditions, COMMAND)
         for text, batch in (("batch 1", 1), ("best batch", best))

@@ -1,0 +1,162 @@
+"""What NOBLE's accuracy hangs on: embedded features, number of members trained on, fine-tuning on the sag.
+
+    python benchmarks/noble_variants.py            every variant that is not in the results yet
+    python benchmarks/noble_variants.py --print    the tables
+
+Variants of the recipe noble-small on its dataset, equal but for what the table says, and smaller: a share of the traces
+and of the epochs. Goes on where it was interrupted: within a variant from the state of its training, and results
+that are there stay. Tables: benchmarks/results/noble_variants.json, in the order of the paper (arXiv 2506.04536).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import numpy as np
+from noble import errors, read_recipe
+from scoreboard import RESULTS, Target, record
+
+from noble_net.cache import cache_folder
+from noble_net.cells.family import Family
+from noble_net.cells.features import NOBLE_FEATURES
+from noble_net.noble_recipes import NobleRecipe
+from noble_net.registry import load_family, load_step_core
+from noble_net.training.noble_data import build_noble_dataset
+from noble_net.training.noble_evaluate import evaluate_noble
+from noble_net.training.noble_plan import members_of
+from noble_net.training.noble_train import train_noble
+
+COMMAND = "python benchmarks/noble_variants.py"
+RESULT = RESULTS / "noble_variants.json"
+TRACES, EPOCHS = 8000, 12
+"""Of every variant: an epoch of 8,000 traces takes about two minutes on 2 cores."""
+MEMBERS = (20, 30, 40, 50)
+PAPER_V: dict[str, float] = {
+    "none": 12.1,
+    "s_thr": 2.83,
+    "I_thr": 2.73,
+    "both": 1.92,
+    "both + AHP_depth": 2.16,
+}
+"""The paper's ablation, relative L2 error of the voltage of members trained on, %."""
+SHOWN = ("V", "Spikecount", "AP1_width", "mean_AP_amplitude", "steady_state_voltage")
+
+
+def main() -> None:
+    """Train and measure what is missing."""
+    base = read_recipe("noble-small")
+    family = load_family(base.family)
+    if "--print" not in sys.argv[1:]:
+        build_noble_dataset(base, family)
+        for table, variants in plan(base, family).items():
+            for label, recipe in variants.items():
+                if label not in results().get(table, {}):
+                    keep(table, label, measure(recipe, family))
+        record(targets())
+    print(as_markdown())
+
+
+def plan(base: NobleRecipe, family: Family) -> dict[str, dict[str, NobleRecipe]]:
+    """Table → label → recipe."""
+    small: dict[str, Any] = {"traces": TRACES, "epochs": EPOCHS}
+    embedded: dict[str, tuple[str, ...]] = {
+        "none": (),
+        "s_thr": ("s_thr",),
+        "I_thr": ("I_thr",),
+        "both": ("I_thr", "s_thr"),
+        "both + AHP_depth": ("I_thr", "s_thr", "AHP_depth"),
+        "all": usable(base, family),
+    }
+    embedding = {
+        label: base.variant(f"noble-embedding-{n}", model={"features": names}, training=small)
+        for n, (label, names) in enumerate(embedded.items())
+    }
+    members = {str(n): base.variant(f"noble-members-{n}", training={**small, "members": n}) for n in MEMBERS}
+    return {"embedding": embedding, "members": members}
+
+
+def usable(base: NobleRecipe, family: Family) -> tuple[str, ...]:
+    """I_thr, s_thr and every e-feature that all members have and that differs between them."""
+    table = family.table.loc[members_of(base.dataset, family, "all")]
+    names = [name for name in NOBLE_FEATURES if name in table]
+    values = table[names].to_numpy(np.float64)
+    told_apart = np.isfinite(values).all(axis=0) & (np.ptp(values, axis=0) > 0)
+    return ("I_thr", "s_thr", *(name for name, good in zip(names, told_apart, strict=True) if good))
+
+
+def measure(recipe: NobleRecipe, family: Family) -> dict[str, Any]:
+    """Train a variant in the cache folder and evaluate it."""
+    folder = cache_folder("noble-variants")
+    print(f"training {recipe.name}", flush=True)
+    train_noble(recipe, family, folder, progress=_progress)
+    found = evaluate_noble(recipe, family, load_step_core(str(folder / recipe.name)))
+    about = json.loads((folder / recipe.name / "core.json").read_text())
+    return {
+        "features": list(recipe.model.features),
+        "parameters": about["parameters"],
+        "hours": about["training"]["hours"],
+        "device": about["training"]["device"],
+        "traces": about["training"]["traces"],
+        "epochs": recipe.training.epochs,
+        "rows": {row: {**errors(t), "missed": t["missed"]} for row, t in found["table"].items()},
+        "fi": {
+            row: {k: fi[k] for k in ("median", "largest", "deviating")} for row, fi in found["fi"].items()
+        },
+    }
+
+
+def results() -> dict[str, Any]:
+    """What is measured so far."""
+    found: dict[str, Any] = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
+    return found
+
+
+def keep(table: str, label: str, row: dict[str, Any]) -> None:
+    """Add one variant to the results."""
+    found = results()
+    found.setdefault(table, {})[label] = row
+    RESULT.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def targets() -> list[Target]:
+    """Rows of the scoreboard: does embedding what the paper embeds pay, as it does there?"""
+    found = results().get("embedding", {})
+    if not {"none", "both"} <= set(found):
+        return []
+    ratio = found["both"]["rows"]["ID"]["V"] / found["none"]["rows"]["ID"]["V"]
+    conditions = (
+        f"voltage rel-L2 of members trained on, both features ÷ none, {found['both']['traces']} traces × "
+        f"{found['both']['epochs']} epochs; the paper: {PAPER_V['both'] / PAPER_V['none']:.2f}"
+    )
+    return [
+        Target(3, "noble, embedding ablation: error with both ÷ none", "≤ 1", ratio, "", conditions, COMMAND)
+    ]
+
+
+def as_markdown() -> str:
+    """The tables, %."""
+    lines: list[str] = []
+    for table, variants in results().items():
+        lines += [
+            "",
+            f"### {table}",
+            "",
+            "| | " + " | ".join(f"{row} {n}" for row in ("ID", "OOD") for n in SHOWN) + " | paper, ID V |",
+        ]
+        lines.append("|---" * (2 * len(SHOWN) + 2) + "|")
+        for label, each in variants.items():
+            cells = [f"{100 * each['rows'][row][n]:.2f}" for row in ("ID", "OOD") for n in SHOWN]
+            paper = PAPER_V.get(label) if table == "embedding" else None
+            lines.append(f"| {label} | {' | '.join(cells)} | {paper or '—'} |")
+    return "\n".join(lines)
+
+
+def _progress(done: int, total: int, loss: float) -> None:
+    if done % 100 == 0:
+        print(f"  {done} of {total}: {loss:.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
