@@ -15,7 +15,7 @@ from noble_net.cells.model import CellModel
 from noble_net.cells.select import candidates
 from noble_net.cells.targets import SPREAD, WORST, Targets, from_responses, mean_z, read_targets
 from noble_net.errors import FamilyError, SolverError
-from noble_net.family_recipes import CellSpec, EvolveSpec, FamilyRecipe, TargetSpec
+from noble_net.specs.families import CellSpec, EvolveSpec, FamilyRecipe, TargetSpec
 
 STEPS = (-0.05, 0.1, 0.2)
 CENTRE = {"g_pas.soma": 1e-4, "gbar_NaV.soma": 0.05, "gbar_Kd.soma": 0.002, "e_pas.all": -80.0}

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from noble_net.distribution import Distribution
 from noble_net.network import kernels
 from noble_net.network.random import cell_uniforms, generator, normals, quantile, stream_key
+from noble_net.specs.distribution import Distribution
 
 
 @pytest.mark.parametrize(

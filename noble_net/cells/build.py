@@ -30,9 +30,9 @@ from noble_net.cells.select import Candidate, candidates
 from noble_net.cells.solver import STEP_TOLERANCE, exact_cell
 from noble_net.cells.targets import Targets, read_targets
 from noble_net.errors import FamilyError, SolverError
-from noble_net.family_recipes import DrawSpec, FamilyRecipe, names_a_file
 from noble_net.json_lines import read_rows
 from noble_net.processes import cores, in_processes
+from noble_net.specs.families import DrawSpec, FamilyRecipe, names_a_file
 
 SETTLE = 100.0
 """Zero input before a step protocol, ms: the published fit starts within 0.3 mV of rest."""

@@ -25,8 +25,8 @@ from noble_net.cells.model import CellModel
 from noble_net.cells.solver import STEP_TOLERANCE, exact_cell
 from noble_net.cells.targets import WORST, Targets, features_of, mean_z, step_response
 from noble_net.errors import FamilyError, MissingExtraError, SolverError
-from noble_net.family_recipes import EvolveSpec, FamilyRecipe
 from noble_net.json_lines import read_rows
+from noble_net.specs.families import EvolveSpec, FamilyRecipe
 from noble_net.types import Float64
 
 PASSIVE = ("g_pas", "e_pas", "cm", "Ra", "gbar_Ih")

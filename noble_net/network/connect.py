@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from noble_net.config import ProjectionSpec, RuleSpec
-from noble_net.distribution import Distribution
 from noble_net.network import kernels
 from noble_net.network.random import quantile, stream_key
+from noble_net.specs.distribution import Distribution
 from noble_net.types import DT, Float32, Float64, Int32, Int64
 
 

@@ -14,8 +14,8 @@ from hashlib import blake2b
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from noble_net.distribution import Distribution
 from noble_net.network import kernels
+from noble_net.specs.distribution import Distribution
 from noble_net.types import Float64, Int64
 
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from noble_net.config import NetworkSpec, OrnsteinUhlenbeckSpec, PoissonSpec, StepSpec, StimulusSpec
-from noble_net.distribution import Distribution
 from noble_net.network import kernels
 from noble_net.network.random import cell_uniforms, normals, quantile, stream_key
 from noble_net.network.synapses import fixed_point
+from noble_net.specs.distribution import Distribution
 from noble_net.types import DT, Float32, Float64, Int32
 
 if TYPE_CHECKING:
