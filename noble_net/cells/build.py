@@ -21,11 +21,13 @@ import numpy as np
 from scipy.stats import truncnorm
 
 from noble_net.cache import cache_folder
-from noble_net.cells.evolve import Space, evolve, read_archive
+from noble_net.cells.archive import read_archive
+from noble_net.cells.evolve import evolve
 from noble_net.cells.family_files import Row, coding_of, targets_as_json, targets_of, write_family
 from noble_net.cells.features import Rejected, measure
 from noble_net.cells.model import CellModel
 from noble_net.cells.parameter_sets import read_parameter_sets
+from noble_net.cells.parameter_space import Space
 from noble_net.cells.select import Candidate, candidates
 from noble_net.cells.solver import STEP_TOLERANCE, exact_cell
 from noble_net.cells.targets import Targets, read_targets
