@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,66 +14,12 @@ from numpy.typing import NDArray
 
 from noble_net.errors import OutputError
 from noble_net.output import saving, unwritable
+from noble_net.sonata.journal import JournaledFile, recover
 
 _MAGIC = np.uint32(0x0A7A)
 _VERSION = np.array([0, 1], np.uint32)
 
 TEXT = h5py.string_dtype("utf-8")
-
-
-class GuardedFile(io.RawIOBase):
-    """A file that takes every write; the first refused one is kept in ``refusal`` and the rest dropped.
-
-    HDF5 cannot close a file whose disk is full: it raises again on every attempt and may end the process with
-    a segmentation fault. Behind this class it never learns of it, and the disk keeps the last state flushed
-    whole.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._file = open(path, "w+b", buffering=0)  # noqa: SIM115 - closed by close()
-        self.refusal: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        """Write all of ``data``, or nothing after a refusal; its length either way."""
-        view = memoryview(data).cast("B")
-        size = len(view)
-        try:
-            while view and self.refusal is None:
-                view = view[self._file.write(view) :]
-        except OSError as error:
-            self.refusal = error
-        return size
-
-    def truncate(self, size: int | None = None) -> int:
-        """Set the file's length, unless a write was refused before."""
-        end = self._file.tell() if size is None else size
-        try:
-            if self.refusal is None:
-                self._file.truncate(end)
-        except OSError as error:
-            self.refusal = error
-        return end
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill ``buffer`` from the current position; zeros where a refused write is missing."""
-        count = self._file.readinto(buffer)
-        if count < len(buffer):
-            memoryview(buffer)[count:] = bytes(len(buffer) - count)
-        return len(buffer)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to ``offset``."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Current position."""
-        return self._file.tell()
-
-    def close(self) -> None:
-        """Close the file on disk."""
-        self._file.close()
-        super().close()
 
 
 class Closing(ABC):
@@ -100,16 +45,20 @@ class Closing(ABC):
 class H5Output(Closing):
     """An HDF5 file being written, with SONATA's root attributes, that reports a full disk as OutputError.
 
-    Use ``file`` (an h5py.File) and call `check` after writing; `close` never leaves the file open.
+    Use ``file`` (an h5py.File) and call `check` after writing; `close` never leaves the file open. A process killed at
+    any moment leaves what was last flushed (`JournaledFile`). ``append`` goes on with a file that exists.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, append: bool = False) -> None:
         self.path = Path(path)
         with saving(self.path):
-            self._guard = GuardedFile(self.path)
-        self.file = h5py.File(self._guard, "w")
-        self.file.attrs["magic"] = _MAGIC
-        self.file.attrs["version"] = _VERSION
+            if append:
+                recover(self.path)
+            self._guard = JournaledFile(self.path, append=append)
+        self.file = h5py.File(self._guard, "r+" if append else "w")
+        if not append:
+            self.file.attrs["magic"] = _MAGIC
+            self.file.attrs["version"] = _VERSION
 
     def check(self) -> None:
         """Raise OutputError if the disk refused anything so far."""
@@ -119,6 +68,7 @@ class H5Output(Closing):
     def flush(self) -> None:
         """Bring everything to disk, so that a killed run leaves a readable file."""
         self.file.flush()
+        self._guard.commit()
         self.check()
 
     def close(self) -> None:
@@ -127,6 +77,7 @@ class H5Output(Closing):
             return
         try:
             self.file.close()
+            self._guard.commit()
         finally:
             self._guard.close()
         self.check()
