@@ -13,12 +13,12 @@ from typing import Any
 
 from scoreboard import Target, record
 
-from noble_net.noble_recipes import NobleRecipe
 from noble_net.registry import load_family, load_step_core, shipped
-from noble_net.specification import validate_document
+from noble_net.specs.noble import NobleRecipe
+from noble_net.specs.specification import validate_document
+from noble_net.specs.yaml_source import load_document
 from noble_net.training.noble_data import build_noble_dataset
 from noble_net.training.noble_evaluate import DEVIATES, PAPER, evaluate_noble, write_noble_accuracy
-from noble_net.yaml_source import load_document
 
 ROOT = Path(__file__).parent.parent
 COMMAND = "python benchmarks/noble.py"

@@ -26,11 +26,11 @@ from scoreboard import RESULTS, Target, record
 from noble_net.cells.family import Family
 from noble_net.cells.features import NOBLE_FEATURES
 from noble_net.cells.latent_space import LatentSpace
-from noble_net.noble_recipes import NobleDatasetSpec, NobleRecipe
 from noble_net.processes import in_processes
 from noble_net.reference.exact_steps import load_exact_steps
 from noble_net.registry import load_family, load_step_core, shipped
-from noble_net.responses import Responses, measure, respond
+from noble_net.responses.respond import Responses, measure, respond
+from noble_net.specs.noble import NobleDatasetSpec, NobleRecipe
 from noble_net.surrogate.step_core import StepCore
 from noble_net.training.noble_data import Traces, build_noble_dataset, noble_dataset_path, read_part
 from noble_net.training.noble_evaluate import true_voltage

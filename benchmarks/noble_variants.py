@@ -21,8 +21,8 @@ from scoreboard import RESULTS, Target, record
 from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.cells.features import NOBLE_FEATURES
-from noble_net.noble_recipes import NobleRecipe
 from noble_net.registry import load_family, load_step_core
+from noble_net.specs.noble import NobleRecipe
 from noble_net.training.noble_data import build_noble_dataset
 from noble_net.training.noble_evaluate import evaluate_noble
 from noble_net.training.noble_plan import members_of

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from scoreboard import Target, record
 
-from noble_net.recipes import CoreRecipe
 from noble_net.registry import load_core, load_family
-from noble_net.specification import validate_document
+from noble_net.specs.cores import CoreRecipe
+from noble_net.specs.specification import validate_document
+from noble_net.specs.yaml_source import load_document
 from noble_net.training.dataset import build_dataset
 from noble_net.training.evaluate import evaluate_core, write_accuracy
-from noble_net.yaml_source import load_document
 
 ROOT = Path(__file__).parent.parent
 COMMAND = "python benchmarks/single_cell.py"

@@ -14,24 +14,13 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
-from noble_net.distribution import Distribution
 from noble_net.errors import ConfigError
-from noble_net.specification import Quantity, Spec, config_error_of, fault, nearest, validate_document
-from noble_net.specs import (
-    INTEGRATE_AND_FIRE,
-    Count,
-    Duration,
-    Instant,
-    Name,
-    PopulationSpec,
-    ProjectionSpec,
-    Reference,
-    RuleSpec,
-    SampleSpec,
-    SynapseSpec,
-    integrate_and_fire_parameters,
-)
-from noble_net.stimulus_specs import (
+from noble_net.specs.basics import INTEGRATE_AND_FIRE, Count, Duration, Instant, Name, Reference
+from noble_net.specs.distribution import Distribution
+from noble_net.specs.populations import PopulationSpec, SampleSpec, integrate_and_fire_parameters
+from noble_net.specs.projections import ProjectionSpec, RuleSpec
+from noble_net.specs.specification import Quantity, Spec, config_error_of, fault, nearest, validate_document
+from noble_net.specs.stimuli import (
     OrnsteinUhlenbeckSpec,
     PoissonSpec,
     RecordSpec,
@@ -39,8 +28,9 @@ from noble_net.stimulus_specs import (
     StimulusSpec,
     VoltageSpec,
 )
+from noble_net.specs.synapses import SynapseSpec
+from noble_net.specs.yaml_source import Document, Location, load_document
 from noble_net.types import DT
-from noble_net.yaml_source import Document, Location, load_document
 
 __all__ = [
     "INTEGRATE_AND_FIRE",

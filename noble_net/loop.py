@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from noble_net.network import kernels
+from noble_net.network import synapse_kernels
 from noble_net.network.build import INJECTION_ZONE, Network, PopulationArrays
 from noble_net.network.connect import ProjectionArrays
 from noble_net.network.stimuli import Injection, inject, network_inputs
@@ -184,7 +184,9 @@ class _Route:
         """Put the spikes of the block that began at ``start`` under way."""
         response = self.group.response
         if response.event_cell.size:
-            kernels.deliver(response.event_cell, response.event_sample, self.first_cell, start, *self._arrays)
+            synapse_kernels.deliver(
+                response.event_cell, response.event_sample, self.first_cell, start, *self._arrays
+            )
 
     @cached_property
     def _arrays(self) -> tuple[np.ndarray, ...]:

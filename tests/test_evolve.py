@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from noble_net.cells import evolve as evolution
-from noble_net.cells.evolve import Archive, Space, evolve, history_path, read_archive, solve_individual
+from noble_net.cells import archive
+from noble_net.cells.archive import Archive, read_archive, solve_individual
+from noble_net.cells.evolve import evolve, history_path
 from noble_net.cells.model import CellModel
+from noble_net.cells.parameter_space import Space
 from noble_net.cells.select import candidates
 from noble_net.cells.targets import SPREAD, WORST, Targets, from_responses, mean_z, read_targets
 from noble_net.errors import FamilyError, SolverError
-from noble_net.family_recipes import CellSpec, EvolveSpec, FamilyRecipe, TargetSpec
+from noble_net.specs.families import CellSpec, EvolveSpec, FamilyRecipe, TargetSpec
 
 STEPS = (-0.05, 0.1, 0.2)
 CENTRE = {"g_pas.soma": 1e-4, "gbar_NaV.soma": 0.05, "gbar_Kd.soma": 0.002, "e_pas.all": -80.0}
@@ -69,7 +71,7 @@ def solved(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, float]]:
         asked.append(parameters)
         return {step: values for step, values in responses(parameters).items() if step in steps}
 
-    monkeypatch.setattr(evolution, "solve_individual", solve)
+    monkeypatch.setattr(archive, "solve_individual", solve)
     return asked
 
 
@@ -213,7 +215,7 @@ class Cell:
 def test_hopeless_individuals_are_left_early(model, monkeypatch, rest, fails, asked):
     pytest.importorskip("efel")
     cell = Cell(rest, fails)
-    monkeypatch.setattr(evolution, "exact_cell", lambda _: cell)
+    monkeypatch.setattr(archive, "exact_cell", lambda _: cell)
     found = solve_individual(model, STEPS, UNDRAWN, CENTRE)
     assert cell.asked == asked
     assert (len([f for f in found.values() if f]) == 3) == (asked == 3)

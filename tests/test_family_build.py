@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from noble_net.family_recipes import CellSpec, DrawSpec, FamilyRecipe
 from noble_net.registry import load_family
-from noble_net.specification import validate_document
-from noble_net.yaml_source import load_document
+from noble_net.specs.families import CellSpec, DrawSpec, FamilyRecipe
+from noble_net.specs.specification import validate_document
+from noble_net.specs.yaml_source import load_document
 
 pytest.importorskip("neuron")
 RECIPE = Path(__file__).parent.parent / "surrogate/recipes/allen-pv-peri.family.yaml"

@@ -18,7 +18,6 @@ from noble_net.cells.model import CellModel
 from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER, SETTLE, ExactCell
 from noble_net.config import NetworkSpec, network_from
 from noble_net.errors import BackendError, ConfigError, MissingExtraError, OutputError, SolverError
-from noble_net.family_recipes import CellSpec
 from noble_net.network.build import Network, build_network
 from noble_net.network.stimuli import OrnsteinUhlenbeck, Poisson, Step, make_stimulus
 from noble_net.network.synapses import time_course
@@ -26,6 +25,7 @@ from noble_net.reference.neuron_loop import NeuronLoop
 from noble_net.reference.neuron_network import NEURON, simulate_neuron
 from noble_net.registry import load_family
 from noble_net.results import Results, load_results
+from noble_net.specs.families import CellSpec
 from noble_net.spikes import spike_times
 from noble_net.types import DT, CellTable, CoreInfo, Float32, Response
 

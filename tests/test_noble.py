@@ -17,8 +17,9 @@ pytest.importorskip("neuralop")
 from noble_net.cells.family import Family
 from noble_net.cells.features import FEATURES
 from noble_net.errors import CheckpointError, ConfigError, FamilyError, SolverError
-from noble_net.noble_recipes import AmplitudeSpec, NobleModelSpec, NobleRecipe
-from noble_net.specification import validate_document
+from noble_net.specs.noble import AmplitudeSpec, NobleModelSpec, NobleRecipe
+from noble_net.specs.specification import validate_document
+from noble_net.specs.yaml_source import Document, load_document
 from noble_net.surrogate.checkpoint import load_checkpoint, save_checkpoint
 from noble_net.surrogate.embedding import Embedding, Window
 from noble_net.surrogate.noble import Noble
@@ -31,7 +32,6 @@ from noble_net.training.noble_evaluate import evaluate_noble, true_voltage, writ
 from noble_net.training.noble_losses import relative_error, sag_amplitude, sag_error
 from noble_net.training.noble_plan import amplitude_range, dataset_ids, plan_traces, select_members
 from noble_net.training.noble_train import Trainer, train_noble
-from noble_net.yaml_source import Document, load_document
 
 RANGES = {"s_thr": (200.0, 500.0), "I_thr": (0.1, 0.3)}
 PAPER = Window(8583, 8640, 0.06)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from noble_net.distribution import Distribution
-from noble_net.network import kernels
+from noble_net.network import random_kernels
 from noble_net.network.random import cell_uniforms, generator, normals, quantile, stream_key
+from noble_net.specs.distribution import Distribution
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from noble_net.network.random import cell_uniforms, generator, normals, quantile
     ],
 )
 def test_philox_gives_the_known_answers_of_random123(counter: list[int], key: int, words: list[int]) -> None:
-    found = kernels.philox_words(np.array(counter, np.int64), np.uint64(key))
+    found = random_kernels.philox_words(np.array(counter, np.int64), np.uint64(key))
     assert found.tolist() == words
 
 
@@ -67,8 +67,8 @@ def test_noise_is_standard_normal_and_white() -> None:
 
 def test_uniforms_of_rows_do_not_depend_on_other_rows() -> None:
     key = stream_key(1, "weight", "p")
-    long = kernels.row_uniforms(key, np.array([0, 5, 9]))
-    short = kernels.row_uniforms(key, np.array([0, 2, 6]))
+    long = random_kernels.row_uniforms(key, np.array([0, 5, 9]))
+    short = random_kernels.row_uniforms(key, np.array([0, 2, 6]))
     assert np.array_equal(long[:2], short[:2])
     assert np.array_equal(long[5:], short[2:])
     many = cell_uniforms(1, "parameters", "pv", 20_000)

@@ -14,7 +14,6 @@ import pytest
 from helpers import toy_family
 from typer.testing import CliRunner
 
-from noble_net import responses
 from noble_net.cli import app
 from noble_net.errors import (
     BackendError,
@@ -26,8 +25,9 @@ from noble_net.errors import (
 )
 from noble_net.reference.exact_steps import ExactSteps
 from noble_net.registry import load_core, load_family, load_step_core
-from noble_net.responses import Request, measure, respond, save_responses
-from noble_net.step_requests import choose_cells, default_cells, parse_amplitudes
+from noble_net.responses import respond as responses
+from noble_net.responses.requests import choose_cells, default_cells, parse_amplitudes
+from noble_net.responses.respond import Request, measure, respond, save_responses
 from noble_net.surrogate.core import Core
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL, StepCore
 from noble_net.surrogate.step_streaming import SteppedCore

@@ -19,12 +19,12 @@ from noble_net.errors import ConfigError, FamilyError, NobleNetError, OutputErro
 from noble_net.network.stimuli import OrnsteinUhlenbeck, make_stimulus, shared_signal
 from noble_net.registry import find_network, find_study, load_family, shipped
 from noble_net.results import load_results
+from noble_net.specs.studies import load_study, study_from
 from noble_net.study import population
 from noble_net.study.information import information_rate, synchrony
 from noble_net.study.overrides import as_data, replace
 from noble_net.study.population import MEASURES, plan
 from noble_net.study.run import run_study
-from noble_net.study_specs import load_study, study_from
 
 NETWORK = """\
 name: tiny

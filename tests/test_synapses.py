@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noble_net.config import SynapseSpec
-from noble_net.network import kernels
+from noble_net.network import synapse_kernels
 from noble_net.network.synapses import SynapseBank, fixed_point, synapse_constants, time_course
 from noble_net.types import DT, Float32
 
@@ -87,7 +87,7 @@ def test_silent_synapses_end_at_exactly_zero() -> None:
 
 def test_weights_are_exact_in_fixed_point_and_bad_specs_refused() -> None:
     weight = np.array([0.1, -33.3, 2e-3], np.float32).astype(np.float64)
-    assert np.array_equal(fixed_point(weight) / kernels.FIXED_POINT, weight)
+    assert np.array_equal(fixed_point(weight) / synapse_kernels.FIXED_POINT, weight)
     for spec in (
         SynapseSpec.model_construct(model="exp2", kind="current", decay=1.0, rise=None),
         SynapseSpec.model_construct(model="exp", kind="conductance", decay=1.0, reversal=None),
@@ -154,6 +154,6 @@ def run_ring(
         now = [(cell, sample - start) for cell, sample in spikes if start <= sample < start + length]
         cell = np.array([event[0] for event in now], np.int32)
         sample = np.array([event[1] for event in now], np.int32)
-        kernels.deliver(cell, sample, 0, start, indptr, target, weight, delay, bank.ring)
+        synapse_kernels.deliver(cell, sample, 0, start, indptr, target, weight, delay, bank.ring)
         start += length
     return np.concatenate(found, axis=1)

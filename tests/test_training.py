@@ -10,15 +10,15 @@ import pytest
 
 from noble_net.cells.family import Family, read_family
 from noble_net.errors import CheckpointError, ConfigError
-from noble_net.recipes import CoreRecipe
 from noble_net.registry import load_family
-from noble_net.specification import validate_document
+from noble_net.specs.cores import CoreRecipe
+from noble_net.specs.specification import validate_document
+from noble_net.specs.yaml_source import Document
 from noble_net.surrogate.streaming import StreamingCore
 from noble_net.training import inputs
 from noble_net.training.dataset import VOLTAGE_UNIT, build_dataset, dataset_path, plan_runs
 from noble_net.training.evaluate import evaluate_core, free_run, write_accuracy
 from noble_net.types import DT, Drive
-from noble_net.yaml_source import Document
 
 RECIPE = {
     "name": "toy",

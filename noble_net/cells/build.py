@@ -21,18 +21,20 @@ import numpy as np
 from scipy.stats import truncnorm
 
 from noble_net.cache import cache_folder
-from noble_net.cells.evolve import Space, evolve, read_archive
+from noble_net.cells.archive import read_archive
+from noble_net.cells.evolve import evolve
 from noble_net.cells.family_files import Row, coding_of, targets_as_json, targets_of, write_family
 from noble_net.cells.features import Rejected, measure
 from noble_net.cells.model import CellModel
 from noble_net.cells.parameter_sets import read_parameter_sets
+from noble_net.cells.parameter_space import Space
 from noble_net.cells.select import Candidate, candidates
 from noble_net.cells.solver import STEP_TOLERANCE, exact_cell
 from noble_net.cells.targets import Targets, read_targets
 from noble_net.errors import FamilyError, SolverError
-from noble_net.family_recipes import DrawSpec, FamilyRecipe, names_a_file
 from noble_net.json_lines import read_rows
 from noble_net.processes import cores, in_processes
+from noble_net.specs.families import DrawSpec, FamilyRecipe, names_a_file
 
 SETTLE = 100.0
 """Zero input before a step protocol, ms: the published fit starts within 0.3 mV of rest."""

@@ -13,20 +13,19 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from noble_net.cells.archive import Archive
 from noble_net.cells.model import CellModel
-from noble_net.cells.solver import STEP_TOLERANCE, exact_cell
-from noble_net.cells.targets import WORST, Targets, features_of, mean_z, step_response
-from noble_net.errors import FamilyError, MissingExtraError, SolverError
-from noble_net.family_recipes import EvolveSpec, FamilyRecipe
-from noble_net.json_lines import read_rows
+from noble_net.cells.parameter_space import Space
+from noble_net.cells.targets import WORST, Targets, mean_z
+from noble_net.errors import MissingExtraError
+from noble_net.specs.families import EvolveSpec, FamilyRecipe
 from noble_net.types import Float64
 
 PASSIVE = ("g_pas", "e_pas", "cm", "Ra", "gbar_Ih")
@@ -35,150 +34,10 @@ PASSIVE = ("g_pas", "e_pas", "cm", "Ra", "gbar_Ih")
 NARROW = 1.25
 """Bounds of the passive parameters in the second stage: the first one's best, divided and multiplied by this."""
 
-HOPELESS = 6.0
-"""An individual whose mean z-score at the hyperpolarising steps is above this is not solved at the others."""
-
 SCATTER = 0.4
 """Standard deviation of the first population's log-parameters around the cell's own values."""
 
-Responses = Mapping[float, Mapping[str, float]]
 Progress = Callable[[int, int], None]
-
-
-class Space(NamedTuple):
-    """The parameters that vary: names, bounds, whether a coordinate is the logarithm, and the cell's own values."""
-
-    names: tuple[str, ...]
-    low: Float64
-    high: Float64
-    logarithmic: np.ndarray[Any, np.dtype[np.bool_]]
-    centre: Float64
-
-    @staticmethod
-    def of(model: CellModel, spec: EvolveSpec) -> Space:
-        """The space of a recipe. Raises FamilyError for bounds of a parameter the cell lacks, or without extent."""
-        names = spec.vary or tuple(
-            n for n in model.parameters if n.startswith(("gbar_", "g_pas")) or n in spec.bounds
-        )
-        unknown = sorted({*names, *spec.bounds} - set(model.parameters))
-        if unknown:
-            raise FamilyError(f"the cell has no parameter {unknown}; it has {sorted(model.parameters)}")
-        centre = np.array([model.parameters[n] for n in names])
-        bounds = np.array(
-            [
-                spec.bounds.get(n, (model.parameters[n] / spec.range, model.parameters[n] * spec.range))
-                for n in names
-            ]
-        )
-        for name, (low, high) in zip(names, bounds, strict=True):
-            if not low < high:
-                raise FamilyError(
-                    f"parameter {name} has no extent ({low:g} to {high:g}): give it bounds, or leave it out of `vary`"
-                )
-        positive = bounds[:, 0] > 0
-        return Space(names, bounds[:, 0], bounds[:, 1], positive, np.clip(centre, bounds[:, 0], bounds[:, 1]))
-
-    def coordinates(self, values: Float64) -> Float64:
-        """Parameter values [..., n] → coordinates in [0, 1], logarithmic where the bounds are positive."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            logs = np.log(values / self.low) / np.log(self.high / self.low)
-        return np.asarray(np.where(self.logarithmic, logs, (values - self.low) / (self.high - self.low)))
-
-    def values(self, coordinates: Float64) -> dict[str, float]:
-        """Coordinates [n] → parameter → value, rounded to nine digits so that it survives text."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            logs = self.low * np.exp(coordinates * np.log(self.high / self.low))
-        linear = self.low + coordinates * (self.high - self.low)
-        found = np.where(self.logarithmic, logs, linear)
-        return {name: float(f"{value:.9g}") for name, value in zip(self.names, found, strict=True)}
-
-
-def solve_individual(
-    model: CellModel, steps: Sequence[float], undrawn: Targets, parameters: Mapping[str, float]
-) -> dict[float, dict[str, float]]:
-    """Features of one individual at ``steps``, the cheap ones first; nothing more once it is hopeless or fails.
-
-    Order: hyperpolarising steps, then the middle one (is there a spike?), then the rest.
-    """
-    cell = exact_cell(model)
-    cell.tolerance = STEP_TOLERANCE
-    cell.set_parameters(parameters)
-    found: dict[float, dict[str, float]] = {}
-
-    def solve(amplitude: float) -> bool:
-        try:
-            found[amplitude] = features_of(step_response(cell, amplitude), amplitude)
-        except SolverError:
-            found[amplitude] = {}
-        return bool(found[amplitude])
-
-    passive = [a for a in steps if a < 0]
-    solved = [solve(a) for a in passive]
-    if not all(solved):
-        return found
-    hyperpolarised = undrawn.below(0.0)
-    if hyperpolarised.at and mean_z(hyperpolarised.z_scores(found)) > HOPELESS:
-        return found
-    active = [a for a in steps if a >= 0]
-    for amplitude in sorted(active, key=lambda a: abs(a - float(np.median(active)))) if active else ():
-        if not solve(amplitude):
-            break
-    return found
-
-
-class Archive:
-    """Every individual solved, in memory and in ``<name>.archive.jsonl``; solving goes through it."""
-
-    def __init__(self, path: Path, model: CellModel, undrawn: Targets, pool: ProcessPoolExecutor) -> None:
-        self.path, self.model, self.undrawn, self.pool = path, model, undrawn, pool
-        self.rows: dict[tuple[float, ...], dict[str, Any]] = {}
-        self.solved = 0
-        for row in read_archive(path):
-            self.rows[tuple(row["parameters"].values())] = row
-
-    def responses(
-        self, individuals: Sequence[Mapping[str, float]], steps: Sequence[float], origin: Mapping[str, Any]
-    ) -> list[Responses]:
-        """Features of individuals at ``steps``; what is not known is solved, on all processes, and written down."""
-        keys = [tuple(p.values()) for p in individuals]
-        missing = {
-            key: p
-            for key, p in zip(keys, individuals, strict=True)
-            if not set(steps) <= set(self.rows.get(key, {"asked": ()})["asked"])
-        }
-        solve = partial(solve_individual, self.model, tuple(steps), self.undrawn)
-        with self.path.open("a") as log:
-            for (key, parameters), found in zip(
-                missing.items(), self.pool.map(solve, missing.values()), strict=True
-            ):
-                row = {
-                    **origin,
-                    "parameters": dict(parameters),
-                    "asked": list(steps),
-                    "features": _rounded(found),
-                }
-                self.rows[key] = (
-                    row  # what is used is what is written, so that a resumed run takes the same way
-                )
-                log.write(json.dumps(row) + "\n")
-                log.flush()
-        self.solved += len(missing)
-        return [self.rows[key]["features"] for key in keys]
-
-
-def _rounded(found: Responses) -> dict[float, dict[str, float]]:
-    """Features as the archive keeps them: six digits, without the missing ones."""
-    return {
-        step: {name: float(f"{value:.6g}") for name, value in values.items() if np.isfinite(value)}
-        for step, values in found.items()
-    }
-
-
-def read_archive(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of an archive, features by amplitude."""
-    for row in read_rows(path):
-        row["features"] = {float(step): values for step, values in row["features"].items()}
-        yield row
 
 
 def evolve(
@@ -321,9 +180,8 @@ class _Stage:
         def one(individual: Sequence[float]) -> list[float]:
             return evaluate_all(None, [individual])[0]
 
-        evaluator.init_simulator_and_evaluate_with_lists = (
-            one  # BluePyOpt asks for it; `map_function` serves instead
-        )
+        # BluePyOpt asks for it; `map_function` serves instead.
+        evaluator.init_simulator_and_evaluate_with_lists = one
 
         def evaluate_all(_: object, individuals: Sequence[Sequence[float]]) -> list[list[float]]:
             full = np.tile(base, (len(individuals), 1))

@@ -39,7 +39,7 @@ class Family:
 
     ``table``: DataFrame indexed by member id with columns ``role``, one per parameter and one per feature; evolved
     families also have ``hall_of_fame`` (0 or 1), ``z_score``, ``seed`` and ``target``.
-    ``about``: the JSON file: ``cell`` (a `noble_net.family_recipes.CellSpec`), ``parameters`` (name → ``centre``,
+    ``about``: the JSON file: ``cell`` (a `noble_net.specs.families.CellSpec`), ``parameters`` (name → ``centre``,
     ``sd`` and ``logarithmic``: how the code is standardised) and ``bound`` (a drawn family's truncation, else null).
     ``folder``: where paths in ``cell`` start.
     """
@@ -71,7 +71,7 @@ class Family:
     def model(self) -> CellModel:
         """The cell in NEURON whose parameters the members are. Raises FamilyError when its files are missing."""
         from noble_net.cells.model import CellModel
-        from noble_net.family_recipes import CellSpec
+        from noble_net.specs.families import CellSpec
 
         return CellModel.from_spec(CellSpec.model_validate(self.about["cell"]), self.folder)
 

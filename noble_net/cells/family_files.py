@@ -16,7 +16,7 @@ from noble_net.cells.features import FEATURES
 from noble_net.cells.select import Candidate, with_hall_of_fame
 from noble_net.cells.targets import Targets
 from noble_net.errors import FamilyError
-from noble_net.family_recipes import FamilyRecipe, names_a_file
+from noble_net.specs.families import FamilyRecipe, names_a_file
 
 Row = dict[str, Any]
 """A slot's parameters, features, rates, and what was rejected before it."""

@@ -27,7 +27,7 @@ from scipy.stats import truncnorm
 from noble_net.cells.family import Family
 from noble_net.cells.latent_space import LatentSpace, Outside
 from noble_net.errors import FamilyError
-from noble_net.specification import nearest
+from noble_net.specs.specification import nearest
 from noble_net.types import CellTable, Float32, Float64
 
 PREDICTED = ("I_thr", "s_thr", "input_resistance", "voltage_base")

@@ -24,7 +24,7 @@ from scipy.optimize import linprog
 from noble_net.cells.family import Family
 from noble_net.cells.hull_kernels import walk
 from noble_net.errors import FamilyError, LatentSpaceWarning
-from noble_net.specification import nearest
+from noble_net.specs.specification import nearest
 from noble_net.types import Float64, Int64
 
 LOWEST, HIGHEST = 0.5, 3.5

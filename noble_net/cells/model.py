@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from noble_net.cells.mechanisms import bmtk_folder
 from noble_net.errors import FamilyError
-from noble_net.family_recipes import SECTIONS as SECTIONS
-from noble_net.family_recipes import CellSpec, names_a_file
+from noble_net.specs.families import SECTIONS as SECTIONS
+from noble_net.specs.families import CellSpec, names_a_file
 
 Axon = Literal["stub", "drawn"]
 """'stub': two pieces of 30 µm × 1 µm in place of the reconstructed axon, as in the Allen fits; 'drawn': the SWC's."""

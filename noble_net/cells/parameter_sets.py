@@ -11,7 +11,7 @@ import pandas as pd
 
 from noble_net.cells.model import CellModel
 from noble_net.errors import FamilyError
-from noble_net.family_recipes import SECTIONS, TableSpec
+from noble_net.specs.families import SECTIONS, TableSpec
 
 
 def read_parameter_sets(spec: TableSpec, model: CellModel) -> list[dict[str, float]]:

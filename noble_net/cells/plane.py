@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from noble_net.cells.latent import from_codes
 from noble_net.errors import FamilyError
-from noble_net.specification import nearest
+from noble_net.specs.specification import nearest
 from noble_net.types import CellTable, Float64
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from noble_net.cells.evolve import Space, drawn_target
+from noble_net.cells.evolve import drawn_target
+from noble_net.cells.parameter_space import Space
 from noble_net.cells.targets import Targets, mean_z
-from noble_net.family_recipes import EvolveSpec
+from noble_net.specs.families import EvolveSpec
 from noble_net.types import Float64
 
 

@@ -16,8 +16,8 @@ from noble_net.cells.features import NOBLE_FEATURES, response_features
 from noble_net.cells.model import CellModel
 from noble_net.cells.solver import STEP_TOLERANCE, ExactCell
 from noble_net.errors import FamilyError
-from noble_net.family_recipes import FamilyRecipe, TargetSpec
-from noble_net.specification import read_quantity
+from noble_net.specs.families import FamilyRecipe, TargetSpec
+from noble_net.specs.specification import read_quantity
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 from noble_net.types import DT, Float32, Float64
 

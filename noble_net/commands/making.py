@@ -11,8 +11,8 @@ from noble_net.commands.shared import Into, Jobs, RecipeFile, folder_of, progres
 
 if TYPE_CHECKING:
     from noble_net.cells.family import Family
-    from noble_net.noble_recipes import NobleRecipe
-    from noble_net.recipes import CoreRecipe
+    from noble_net.specs.cores import CoreRecipe
+    from noble_net.specs.noble import NobleRecipe
 
 
 def family(recipe: RecipeFile, jobs: Jobs = None, out: Into = None) -> None:
@@ -21,7 +21,7 @@ def family(recipe: RecipeFile, jobs: Jobs = None, out: Into = None) -> None:
     Draws, evolves or reads members, solves them in NEURON and measures their features. Goes on where it was
     interrupted. A card with figures goes beside the table.
     """
-    from noble_net.family_recipes import FamilyRecipe
+    from noble_net.specs.families import FamilyRecipe
 
     wanted = read_recipe(recipe, FamilyRecipe)
     from noble_net.cells.build import archive_path, build_family
@@ -108,11 +108,11 @@ def evaluate(recipe: RecipeFile, out: Into = None) -> None:
 
 def core_recipe(path: Path) -> tuple[CoreRecipe | NobleRecipe, Family]:
     """A core's recipe, of either kind, and its family. Raises ConfigError, FamilyError."""
-    from noble_net.noble_recipes import NobleRecipe
-    from noble_net.recipes import CoreRecipe
     from noble_net.registry import load_family
-    from noble_net.specification import validate_document
-    from noble_net.yaml_source import load_document
+    from noble_net.specs.cores import CoreRecipe
+    from noble_net.specs.noble import NobleRecipe
+    from noble_net.specs.specification import validate_document
+    from noble_net.specs.yaml_source import load_document
 
     document = load_document(path)
     noble = isinstance(document.data, dict) and document.data.get("kind") == "noble"

@@ -73,9 +73,9 @@ def respond(
     """
     from noble_net.processes import cores
     from noble_net.report.responses_page import write_responses_report
-    from noble_net.responses import WITHOUT_EFEL, Request, describe_request, save_responses
+    from noble_net.responses.requests import parse_amplitudes
+    from noble_net.responses.respond import WITHOUT_EFEL, Request, describe_request, save_responses
     from noble_net.run_directory import free_folder
-    from noble_net.step_requests import parse_amplitudes
 
     steps = parse_amplitudes(amplitudes)
     load, table = _what_answers(core, family, cells, seed, backend, device)
@@ -105,7 +105,7 @@ def _what_answers(
     """What makes the thing that answers, in this or another process, and the cells asked for."""
     from noble_net.errors import NobleNetError
     from noble_net.registry import load_family, load_step_core
-    from noble_net.step_requests import choose_cells, default_cells
+    from noble_net.responses.requests import choose_cells, default_cells
 
     if backend == "neuron":
         from noble_net.reference.exact_steps import load_exact_steps

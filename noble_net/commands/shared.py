@@ -24,8 +24,8 @@ Into = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder 
 
 def read_recipe(path: Path, model: type[AnyRecipe]) -> AnyRecipe:
     """The recipe in a file. Raises ConfigError."""
-    from noble_net.specification import validate_document
-    from noble_net.yaml_source import load_document
+    from noble_net.specs.specification import validate_document
+    from noble_net.specs.yaml_source import load_document
 
     return validate_document(model, load_document(path))
 

@@ -28,8 +28,8 @@ def study(
     on where it was interrupted.
     """
     from noble_net.registry import find_study
+    from noble_net.specs.studies import load_study
     from noble_net.study.run import run_study
-    from noble_net.study_specs import load_study
 
     spec = load_study(find_study(file))
     folder = out or Path("runs") / spec.name

@@ -19,7 +19,7 @@ from noble_net.config import INTEGRATE_AND_FIRE, NetworkSpec, PopulationSpec, Sy
 from noble_net.errors import FamilyError
 from noble_net.network.connect import ProjectionArrays, connect
 from noble_net.network.random import cell_uniforms, generator, quantile
-from noble_net.specification import nearest
+from noble_net.specs.specification import nearest
 from noble_net.types import DT, CellTable, CoreInfo
 
 INJECTION_ZONE = "soma"

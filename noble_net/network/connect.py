@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from noble_net.config import ProjectionSpec, RuleSpec
-from noble_net.distribution import Distribution
-from noble_net.network import kernels
+from noble_net.network import random_kernels, wiring_kernels
 from noble_net.network.random import quantile, stream_key
+from noble_net.specs.distribution import Distribution
 from noble_net.types import DT, Float32, Float64, Int32, Int64
 
 
@@ -57,13 +57,13 @@ def connect(spec: ProjectionSpec, sources: int, targets: int, seed: int) -> Proj
     """Draw a projection between populations of the given sizes. Delays are rounded to whole samples."""
     within = spec.source == spec.target
     indptr, source = draw_pairs(spec.rule, sources, targets, stream_key(seed, "connect", spec.name), within)
-    rows, order = kernels.by_source(indptr, source, sources)
+    rows, order = wiring_kernels.by_source(indptr, source, sources)
     target = np.repeat(np.arange(targets, dtype=np.int32), np.diff(indptr))[order]
 
     def per_synapse(purpose: str, distribution: Distribution) -> Float64:
         if distribution.kind == "constant":
             return np.full(source.size, distribution.a)
-        uniform = kernels.row_uniforms(stream_key(seed, purpose, spec.name), indptr)
+        uniform = random_kernels.row_uniforms(stream_key(seed, purpose, spec.name), indptr)
         return quantile(distribution, uniform)[order]
 
     return ProjectionArrays(
@@ -89,7 +89,7 @@ def draw_pairs(
     candidates = sources - 1 if leave_out_self else sources
     indptr, source = _DRAW[rule.kind](rule, candidates, targets, key)
     if leave_out_self and rule.kind != "one_to_one":
-        kernels.skip_self(indptr, source)
+        wiring_kernels.skip_self(indptr, source)
     return indptr, source
 
 
@@ -111,15 +111,15 @@ def _bernoulli(rule: RuleSpec, candidates: int, targets: int, key: np.uint64) ->
     if p == 1.0:
         return _full(candidates, targets)
     log_miss = float(np.log1p(-p))
-    indptr = kernels.bernoulli_counts(key, targets, candidates, log_miss)
-    return indptr, kernels.bernoulli_fill(key, indptr, candidates, log_miss)
+    indptr = wiring_kernels.bernoulli_counts(key, targets, candidates, log_miss)
+    return indptr, wiring_kernels.bernoulli_fill(key, indptr, candidates, log_miss)
 
 
 def _fixed_indegree(rule: RuleSpec, candidates: int, targets: int, key: np.uint64) -> tuple[Int64, Int32]:
     degree = int(_given(rule.indegree))
     if degree > (0 if candidates < 1 else degree if rule.multapses else candidates):
         raise ValueError(f"an in-degree of {degree} with {candidates} candidates")
-    source = kernels.indegree_fill(key, targets, candidates, degree, rule.multapses)
+    source = wiring_kernels.indegree_fill(key, targets, candidates, degree, rule.multapses)
     return np.arange(targets + 1, dtype=np.int64) * degree, source
 
 

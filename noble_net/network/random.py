@@ -14,8 +14,8 @@ from hashlib import blake2b
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from noble_net.distribution import Distribution
-from noble_net.network import kernels
+from noble_net.network import random_kernels
+from noble_net.specs.distribution import Distribution
 from noble_net.types import Float64, Int64
 
 
@@ -37,7 +37,7 @@ def generator(seed: int, purpose: str, name: str, local_id: int) -> np.random.Ge
 def cell_uniforms(seed: int, purpose: str, name: str, cells: int) -> Float64:
     """One uniform in (0, 1) per cell, float64 [cells]."""
     rows: Int64 = np.arange(cells + 1, dtype=np.int64)
-    return kernels.row_uniforms(stream_key(seed, purpose, name), rows)
+    return random_kernels.row_uniforms(stream_key(seed, purpose, name), rows)
 
 
 def normals(key: np.uint64, cells: int, start: int, samples: int) -> Float64:
@@ -47,7 +47,7 @@ def normals(key: np.uint64, cells: int, start: int, samples: int) -> Float64:
     """
     before, after = start % 4, -(start + samples) % 4
     out = np.empty((cells, before + samples + after), np.float64)
-    kernels.normal_block(key, start - before, out)
+    random_kernels.normal_block(key, start - before, out)
     return out[:, before : before + samples]
 
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from noble_net.config import NetworkSpec, OrnsteinUhlenbeckSpec, PoissonSpec, StepSpec, StimulusSpec
-from noble_net.distribution import Distribution
-from noble_net.network import kernels
+from noble_net.network import stimulus_kernels
 from noble_net.network.random import cell_uniforms, normals, quantile, stream_key
 from noble_net.network.synapses import fixed_point
+from noble_net.specs.distribution import Distribution
 from noble_net.types import DT, Float32, Float64, Int32
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class OrnsteinUhlenbeck:
             self._index += 1
             noise = normals(self._key, len(self._deviation), self._index * CHUNK, CHUNK)
             first = self._index == 0
-            kernels.ornstein_uhlenbeck(
+            stimulus_kernels.ornstein_uhlenbeck(
                 noise, self._deviation, self._sigma, self._decay, first, self._centre, self._noise
             )
             if self._chunk is not self._noise:
@@ -129,7 +129,7 @@ class Poisson:
         """The same in consecutive stretches: views of a buffer, each valid until the next is asked for."""
         for index, part in _chunks(start, samples):
             if index != self._index:
-                kernels.poisson_counts(self._key, self._expected, index * CHUNK, self._chunk)
+                stimulus_kernels.poisson_counts(self._key, self._expected, index * CHUNK, self._chunk)
                 self._index = index
             yield self._chunk[:, part]
 

@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from noble_net.config import SynapseSpec
-from noble_net.network import kernels
+from noble_net.network import stimulus_kernels, synapse_kernels
 from noble_net.types import DT, Float32, Float64, Int32, Int64
 
 
@@ -28,7 +28,7 @@ def time_course(rise: float, decay: float) -> tuple[float, float, float]:
 
 
 def synapse_constants(spec: SynapseSpec) -> Float64:
-    """The eight constants of ``kernels.synapse_block`` for one synapse type."""
+    """The eight constants of ``synapse_kernels.synapse_block`` for one synapse type."""
     if spec.model == "exp2":
         rise, decay, factor = time_course(_need(spec.rise), spec.decay)
         gains = (factor, factor)
@@ -67,7 +67,7 @@ class SynapseBank:
 
         Blocks must follow each other without gap or overlap.
         """
-        kernels.synapse_block(
+        synapse_kernels.synapse_block(
             self.ring, self.decaying, self.rising, self.constants, start, conductance, reversal_current
         )
 
@@ -76,9 +76,9 @@ class SynapseBank:
 
         ``counts`` int32 [cells, samples]; ``weight`` int64 [cells], fixed point.
         """
-        kernels.add_counts(counts, weight, start, self.ring)
+        stimulus_kernels.add_counts(counts, weight, start, self.ring)
 
 
 def fixed_point(weight: Float64) -> Int64:
     """Float32 weights (nS or pA) in the ring buffer's fixed point: exact above 0.002, to 2⁻³² below."""
-    return (weight.astype(np.float32).astype(np.float64) * kernels.FIXED_POINT).astype(np.int64)
+    return (weight.astype(np.float32).astype(np.float64) * synapse_kernels.FIXED_POINT).astype(np.int64)

@@ -22,7 +22,7 @@ from noble_net.output import reading, saving, write_text
 from noble_net.report import family_figures as figures
 from noble_net.report.family_statistics import MAIN_FEATURES, NEARLY_EQUAL, UNITS, distances, known_features
 from noble_net.report.plots import style
-from noble_net.specification import read_quantity
+from noble_net.specs.specification import read_quantity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

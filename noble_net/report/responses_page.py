@@ -12,7 +12,7 @@ import numpy as np
 from noble_net.output import write_text
 from noble_net.report import plots
 from noble_net.report.html import Figure, render
-from noble_net.response_files import ResponseFolder
+from noble_net.responses.files import ResponseFolder
 from noble_net.surrogate.step_core import StepCore
 from noble_net.types import CellTable, Float64
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from noble_net.config import NetworkSpec, network_from
 from noble_net.errors import ConfigError
-from noble_net.specification import nearest
-from noble_net.study_specs import StudySpec
+from noble_net.specs.specification import nearest
+from noble_net.specs.studies import StudySpec
 
 Path = tuple[str | int, ...]
 
@@ -71,7 +71,7 @@ def overridden(
 
 def _culprit(data: Mapping[str, Any], overrides: Mapping[str, Any], key: str) -> str | None:
     """The override that a fault at ``key`` (such as ``stimuli[0].step.stop``) belongs to."""
-    from noble_net.yaml_source import key_text
+    from noble_net.specs.yaml_source import key_text
 
     for path in overrides:
         own = key_text(_steps(data, path))

@@ -22,10 +22,10 @@ from noble_net.processes import in_processes
 from noble_net.registry import find_network
 from noble_net.report.statistics import RATE_BIN, PopulationStatistics, mean
 from noble_net.results import Results, load_results
-from noble_net.specification import nearest
+from noble_net.specs.specification import nearest
+from noble_net.specs.studies import PopulationStudySpec, StudySpec
 from noble_net.study.information import Information, information_rate, synchrony
 from noble_net.study.overrides import as_data, overridden, replace
-from noble_net.study_specs import PopulationStudySpec, StudySpec
 from noble_net.types import DT, Float64
 
 if TYPE_CHECKING:

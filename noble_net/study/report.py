@@ -12,9 +12,9 @@ from noble_net.output import write_text
 from noble_net.report import plots
 from noble_net.report.html import Figure, render
 from noble_net.report.responses_page import LABELS
+from noble_net.specs.studies import StudySpec
 from noble_net.study import map_figures, population_figures
 from noble_net.study.single_cell import Map
-from noble_net.study_specs import StudySpec
 from noble_net.types import Float64
 
 if TYPE_CHECKING:

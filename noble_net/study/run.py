@@ -7,7 +7,7 @@ from pathlib import Path
 
 from noble_net.errors import OutputError
 from noble_net.output import saving, write_text
-from noble_net.study_specs import StudySpec, load_study
+from noble_net.specs.studies import StudySpec, load_study
 
 Progress = Callable[[float, float], None]
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from noble_net.cells.plane import Plane
 from noble_net.errors import CheckpointError, ConfigError, FamilyError
 from noble_net.registry import load_family, load_step_core
-from noble_net.response_files import ResponseFolder
-from noble_net.responses import RATE, WITHOUT_EFEL, Request, measured_features, save_responses
-from noble_net.step_requests import SAMPLED, choose_cells
-from noble_net.study_specs import GridSpec, SingleCellSpec, StudySpec
+from noble_net.responses.files import ResponseFolder
+from noble_net.responses.requests import SAMPLED, choose_cells
+from noble_net.responses.respond import RATE, WITHOUT_EFEL, Request, measured_features, save_responses
+from noble_net.specs.studies import GridSpec, SingleCellSpec, StudySpec
 from noble_net.surrogate.step_core import StepCore
 from noble_net.types import CellTable, Float64
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from noble_net.specs import INTEGRATE_AND_FIRE, integrate_and_fire_parameters
+from noble_net.specs.basics import INTEGRATE_AND_FIRE
+from noble_net.specs.populations import integrate_and_fire_parameters
 from noble_net.surrogate.core import Core
 from noble_net.surrogate.kernels_if import integrate_and_fire
 from noble_net.types import CellTable, Drive, Float64, Response, State

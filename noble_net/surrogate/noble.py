@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from noble_net.errors import CheckpointError, FamilyError, MissingExtraError
-from noble_net.noble_recipes import NobleModelSpec
+from noble_net.specs.noble import NobleModelSpec
 from noble_net.surrogate.checkpoint import Checkpoint, load_checkpoint
 from noble_net.surrogate.step_core import StepCore, StepProtocol
 from noble_net.types import CellTable, Float32, Float64

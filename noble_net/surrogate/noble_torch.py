@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from noble_net.errors import CheckpointError, MissingExtraError
-from noble_net.noble_recipes import NobleModelSpec
+from noble_net.specs.noble import NobleModelSpec
 from noble_net.surrogate.embedding import Embedding, Ranges, Window
 
 

@@ -28,7 +28,7 @@ from noble_net.cells.model import CellModel
 from noble_net.cells.solver import exact_cell
 from noble_net.errors import CheckpointError, OutputError, SolverError
 from noble_net.processes import in_processes
-from noble_net.recipes import CoreRecipe
+from noble_net.specs.cores import CoreRecipe
 from noble_net.training.inputs import REGIMES, Input, test_input, training_input
 
 VOLTAGE_UNIT = 0.01

@@ -11,7 +11,7 @@ import numpy as np
 
 from noble_net.cells.family import Family
 from noble_net.cells.latent import FeatureModel
-from noble_net.recipes import CoreRecipe
+from noble_net.specs.cores import CoreRecipe
 from noble_net.spikes import spike_times
 from noble_net.surrogate.core import Core
 from noble_net.training.card import write_card

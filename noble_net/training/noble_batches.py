@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noble_net.cells.family import Family
 from noble_net.errors import FamilyError
-from noble_net.noble_recipes import NobleRecipe
+from noble_net.specs.noble import NobleRecipe
 from noble_net.surrogate.embedding import Ranges
 from noble_net.surrogate.noble import feature_matrix
 from noble_net.training.noble_data import VOLTAGE_UNIT, noble_dataset_path, read_part

@@ -28,8 +28,8 @@ from scipy.signal import resample_poly
 from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.errors import OutputError, SolverError
-from noble_net.noble_recipes import NobleDatasetSpec, NobleRecipe, window_samples
 from noble_net.processes import in_processes
+from noble_net.specs.noble import NobleDatasetSpec, NobleRecipe, window_samples
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 from noble_net.training.dataset import open_dataset
 from noble_net.training.noble_plan import (

@@ -18,8 +18,8 @@ from jinja2 import Environment, StrictUndefined
 from noble_net.cells.family import Family
 from noble_net.cells.features import NOBLE_FEATURES
 from noble_net.errors import CheckpointError
-from noble_net.noble_recipes import NobleDatasetSpec, NobleRecipe, window_samples
-from noble_net.responses import RATE, SPIKES, Responses, measure
+from noble_net.responses.respond import RATE, SPIKES, Responses, measure
+from noble_net.specs.noble import NobleDatasetSpec, NobleRecipe, window_samples
 from noble_net.surrogate.step_core import StepCore
 from noble_net.training.noble_data import VOLTAGE_UNIT, Traces, noble_dataset_path, read_part
 from noble_net.training.noble_plan import members_of, select_members

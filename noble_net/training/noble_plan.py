@@ -10,7 +10,7 @@ from scipy.stats import skewnorm
 
 from noble_net.cells.family import Family
 from noble_net.errors import FamilyError
-from noble_net.noble_recipes import AmplitudeSpec, Members, NobleDatasetSpec
+from noble_net.specs.noble import AmplitudeSpec, Members, NobleDatasetSpec
 from noble_net.types import Float64, Int32
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from noble_net.cells.family import Family
 from noble_net.errors import CheckpointError
-from noble_net.noble_recipes import NobleRecipe
+from noble_net.specs.noble import NobleRecipe
 from noble_net.surrogate.checkpoint import load_checkpoint, save_checkpoint
 from noble_net.surrogate.embedding import Ranges, Window
 from noble_net.surrogate.noble_torch import NobleNet, load_weights, parameter_count, weights_of

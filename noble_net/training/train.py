@@ -25,7 +25,7 @@ from torch import Tensor
 
 from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
-from noble_net.recipes import CoreRecipe
+from noble_net.specs.cores import CoreRecipe
 from noble_net.surrogate import scaling
 from noble_net.surrogate.checkpoint import save_checkpoint
 from noble_net.surrogate.streaming_torch import StreamingNet

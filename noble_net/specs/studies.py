@@ -14,9 +14,9 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_
 
 from noble_net.cells.features import NOBLE_FEATURES
 from noble_net.errors import ConfigError
-from noble_net.specification import Quantity, Spec, fault, nearest, validate_document
-from noble_net.specs import Count, Fraction, Name, Reference
-from noble_net.yaml_source import Document, load_document
+from noble_net.specs.basics import Count, Fraction, Name, Reference
+from noble_net.specs.specification import Quantity, Spec, fault, nearest, validate_document
+from noble_net.specs.yaml_source import Document, load_document
 
 MAPPED = ("rate_hz", *NOBLE_FEATURES)
 """What can be mapped over the latent space."""

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from noble_net.specification import (
+from noble_net.specs.specification import (
     Quantity,
     Spec,
     check_keys,

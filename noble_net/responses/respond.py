@@ -21,7 +21,7 @@ import numpy as np
 from noble_net.cells.features import NOBLE_FEATURES, response_features
 from noble_net.errors import MissingExtraError
 from noble_net.processes import cores, in_processes
-from noble_net.response_files import ResponseFolder, write_part
+from noble_net.responses.files import ResponseFolder, write_part
 from noble_net.spikes import spike_times
 from noble_net.surrogate.step_core import StepCore
 from noble_net.types import DT, CellTable, Float32, Float64, Int64

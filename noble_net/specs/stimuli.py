@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
 from pydantic.json_schema import WithJsonSchema
 
-from noble_net.distribution import Distributed, Distribution
-from noble_net.specification import Quantity, Spec, fault, from_file, quantity_schema, read_quantity
-from noble_net.specs import NAME, Count, Duration, Flag, Instant, Name, TimeConstant, Voltage, Weight
+from noble_net.specs.basics import NAME, Count, Duration, Flag, Instant, Name, TimeConstant, Voltage, Weight
+from noble_net.specs.distribution import Distributed, Distribution
+from noble_net.specs.specification import Quantity, Spec, fault, from_file, quantity_schema, read_quantity
 from noble_net.units import format_quantity
 
 

@@ -12,7 +12,7 @@ from noble_net.cells.latent import sample_cells
 from noble_net.cells.plane import RADIUS, cells_over_features
 from noble_net.errors import FamilyError, NobleNetError
 from noble_net.network.random import generator
-from noble_net.specification import nearest
+from noble_net.specs.specification import nearest
 from noble_net.types import CellTable, Float64
 from noble_net.units import QuantityError, parse_quantity
 

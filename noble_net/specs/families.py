@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from noble_net.specification import Quantity, Spec, fault, nearest, read_quantity
+from noble_net.specs.specification import Quantity, Spec, fault, nearest, read_quantity
 
 SECTIONS = ("soma", "axon", "dend", "apic")
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from noble_net.specification import Quantity, Spec
-from noble_net.specs import Duration, Instant
+from noble_net.specs.basics import Duration, Instant
+from noble_net.specs.specification import Quantity, Spec
 
 Millivolts = Annotated[float, Quantity("mV", at_least=0.0)]
 

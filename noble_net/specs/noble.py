@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from noble_net.specification import Quantity, Spec, fault
-from noble_net.specs import Duration, Instant
+from noble_net.specs.basics import Duration, Instant
+from noble_net.specs.specification import Quantity, Spec, fault
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 
 Current = Annotated[float, Quantity("nA", at_most=100.0)]

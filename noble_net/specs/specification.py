@@ -26,9 +26,9 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from noble_net.errors import ConfigError
+from noble_net.specs.yaml_source import Document
 from noble_net.types import DT
 from noble_net.units import INTERNAL, NUMBER, QuantityError, format_quantity, how_to_write, parse_quantity
-from noble_net.yaml_source import Document
 
 LARGEST = 1e9
 """No quantity of a network file is larger than this in its internal unit (1e9 ms are eleven days)."""

@@ -1,0 +1,1 @@
+"""Responses to square steps: cells × amplitudes → voltages, e-features, F–I curves."""

@@ -1,0 +1,49 @@
+"""Words that all specs share: names, counts, times, voltages, weights, references to shipped things and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationInfo,
+)
+
+from noble_net.specs.distribution import Distributed, Distribution
+from noble_net.specs.specification import (
+    Quantity,
+    fault,
+)
+
+INTEGRATE_AND_FIRE = "integrate-and-fire"
+MAX_DELAY = 6553.5
+"""Longest delay, ms: 65535 samples."""
+
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+Name = Annotated[str, Field(strict=True, pattern=NAME, max_length=64)]
+Count = Annotated[int, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Fraction = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
+TimeConstant = Annotated[float, Quantity("ms", at_least=0.01)]
+Duration = Annotated[float, Quantity("ms", at_least=0.1, on_grid=True)]
+Instant = Annotated[float, Quantity("ms", at_least=0.0, on_grid=True)]
+Voltage = Annotated[float, Quantity("mV", at_most=1000.0)]
+VoltageDistribution = Annotated[Distribution, Distributed(("mV",), at_most=1000.0)]
+FROM = Field(validation_alias="from", serialization_alias="from")
+TO = Field(validation_alias="to", serialization_alias="to")
+Weight = Annotated[Distribution, Distributed(("nS", "pA"))]
+
+
+def _reference(value: str, info: ValidationInfo) -> str:
+    """A shipped name, or a path: relative to the file that names it."""
+    if not value.strip():
+        raise fault("is empty", "give a name or a path")
+    folder = (info.context or {}).get("folder")
+    if ("/" in value or "\\" in value or value.endswith(".csv")) and folder is not None:
+        return str((Path(folder) / Path(value).expanduser()).resolve())
+    return value
+
+
+Reference = Annotated[str, Field(strict=True, max_length=4096), AfterValidator(_reference)]

@@ -1,0 +1,63 @@
+"""Synapse types of a network file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from noble_net.specs.basics import (
+    TimeConstant,
+    Voltage,
+)
+from noble_net.specs.specification import (
+    Spec,
+    fault,
+)
+
+
+class SynapseSpec(Spec):
+    """A type of synapse: its time course, and whether a spike opens a conductance or passes a current."""
+
+    model: Literal["exp", "exp2"]
+    """`exp`: instant rise, exponential decay; `exp2`: difference of two, its peak the weight."""
+    kind: Literal["conductance", "current"] = "current"
+    """`conductance` (weights in nS) when `reversal` is given, else `current` (weights in pA or nA)."""
+    rise: TimeConstant | None = None
+    """Rise time constant, `exp2` only."""
+    decay: TimeConstant
+    """Decay time constant."""
+    reversal: Voltage | None = None
+    """Reversal potential of a conductance."""
+    zone: Annotated[str, Field(strict=True, min_length=1, max_length=64)] = "soma"
+    """Input zone of the target's core."""
+
+    @property
+    def weight_unit(self) -> str:
+        """Internal unit of weights through this synapse: nS or pA."""
+        return "nS" if self.kind == "conductance" else "pA"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_from_reversal(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "kind" not in data and data.get("reversal") is not None:
+            return {**data, "kind": "conductance"}
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SynapseSpec:
+        if self.kind == "conductance" and self.reversal is None:
+            raise fault("a conductance needs `reversal`", "add it, such as `reversal: -80 mV`", ("kind",))
+        if self.kind == "current" and self.reversal is not None:
+            raise fault("a current synapse has no reversal", "remove it, or `kind: current`", ("reversal",))
+        if self.model == "exp" and self.rise is not None:
+            raise fault("`exp` has no rise time", "remove it, or write `model: exp2`", ("rise",))
+        if self.model == "exp2" and self.rise is None:
+            raise fault("`exp2` needs `rise`", "add it, such as `rise: 0.3 ms`", ("model",))
+        if self.rise is not None and self.rise >= self.decay:
+            raise fault("must be shorter than `decay`", f"give less than {self.decay:g} ms", ("rise",))
+        return self
