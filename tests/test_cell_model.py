@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from noble_net.cells.mechanisms import bmtk_folder
 from noble_net.cells.model import SECTIONS, CellModel, find_morphology, sections_of, split_parameter
 from noble_net.errors import ConfigError, FamilyError
-from noble_net.family_recipes import CellSpec, FamilyRecipe
 from noble_net.registry import load_family, shipped
-from noble_net.specification import validate_document
-from noble_net.yaml_source import Document, load_document
+from noble_net.specs.families import CellSpec, FamilyRecipe
+from noble_net.specs.specification import validate_document
+from noble_net.specs.yaml_source import Document, load_document
 
 ROOT = Path(__file__).parent.parent
 MORPHOLOGY = "Pvalb_470522102"

@@ -26,12 +26,12 @@ from noble_net.cells.model import SECTIONS, CellModel
 from noble_net.cells.parameter_sets import read_parameter_sets
 from noble_net.cli import app
 from noble_net.config import load_network
-from noble_net.family_recipes import CellSpec, DrawSpec, EvolveSpec, FamilyRecipe, TableSpec, TargetSpec
-from noble_net.noble_recipes import NobleDatasetSpec, NobleRecipe
-from noble_net.recipes import CoreRecipe
 from noble_net.results import load_results
-from noble_net.specification import Spec, validate_document
-from noble_net.yaml_source import Document, load_document
+from noble_net.specs.cores import CoreRecipe
+from noble_net.specs.families import CellSpec, DrawSpec, EvolveSpec, FamilyRecipe, TableSpec, TargetSpec
+from noble_net.specs.noble import NobleDatasetSpec, NobleRecipe
+from noble_net.specs.specification import Spec, validate_document
+from noble_net.specs.yaml_source import Document, load_document
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "own-cell"
