@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from noble_net.cells.mechanisms import bmtk_folder
 from noble_net.cells.model import SECTIONS, CellModel, find_morphology, sections_of, split_parameter
 from noble_net.errors import ConfigError, FamilyError
 from noble_net.registry import load_family, shipped
-from noble_net.specs.families import CellSpec, FamilyRecipe
+from noble_net.specs.families import CellSpec, EvolveSpec, FamilyRecipe, TargetSpec
 from noble_net.specs.specification import validate_document
 from noble_net.specs.yaml_source import Document, load_document
 
@@ -294,3 +295,35 @@ def test_another_kind_of_file_is_refused(tmp_path: Path, content: str, message: 
         sections_of(path)
     with pytest.raises(FamilyError, match=r"odd\.swc"):
         CellModel.from_spec(bare(str(path)))
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan")])
+def test_a_conductance_is_a_number_not_below_zero(value: float) -> None:
+    with pytest.raises(ValidationError, match=r"below 0|finite"):
+        CellSpec(morphology="Pvalb_470522102", fit="472912177", values={"gbar_NaTs.dend": value})
+    CellSpec(morphology="Pvalb_470522102", fit="472912177", values={"e_pas.all": -90.0})
+
+
+def test_an_swc_with_other_types_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "odd.swc"
+    path.write_text("1 1 0 0 0 5 -1\n2 5 10 0 0 1 1\n")
+    with pytest.raises(FamilyError, match="type 5"):
+        sections_of(path)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "vary", "problem"),
+    [
+        ({"cm.dend": (2.0, 1.0)}, (), "encloses nothing"),
+        ({"gbar_Ih.soma": (-1.0, 1.0)}, (), "below 0"),
+        ({"cm.dend": (1.0, 2.0)}, ("g_pas.soma",), "not in `vary`"),
+    ],
+)
+def test_bounds_without_effect_are_refused(bounds: dict, vary: tuple, problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        EvolveSpec(bounds=bounds, vary=vary)
+
+
+def test_targets_from_a_table_take_no_steps() -> None:
+    with pytest.raises(ValidationError, match="no effect"):
+        TargetSpec(table={"0.1 nA": {"Spikecount": (3, 1)}}, steps=(0.1,))

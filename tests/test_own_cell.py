@@ -18,7 +18,6 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from noble_net import recipes
 from noble_net.cache import cache_folder
 from noble_net.cells.family import Family, read_family
 from noble_net.cells.features import NOBLE_FEATURES
@@ -27,6 +26,7 @@ from noble_net.cells.parameter_sets import read_parameter_sets
 from noble_net.cli import app
 from noble_net.config import load_network
 from noble_net.results import load_results
+from noble_net.specs import cores
 from noble_net.specs.cores import CoreRecipe
 from noble_net.specs.families import CellSpec, DrawSpec, EvolveSpec, FamilyRecipe, TableSpec, TargetSpec
 from noble_net.specs.noble import NobleDatasetSpec, NobleRecipe
@@ -170,7 +170,7 @@ def test_commands_in_the_page_exist() -> None:
 
 def test_names_in_the_page_exist() -> None:
     specs = (FamilyRecipe, CellSpec, DrawSpec, EvolveSpec, TargetSpec, TableSpec, CoreRecipe, NobleRecipe)
-    parts = (recipes.DatasetSpec, recipes.TestSpec, recipes.TrainingSpec, NobleDatasetSpec)
+    parts = (cores.DatasetSpec, cores.TestSpec, cores.TrainingSpec, NobleDatasetSpec)
     keys = {name for spec in (*specs, *parts) for name in spec.model_fields}
     commands = {"evaluate", "respond", "train", "dataset"}
     variables, reasons = {"pas", "g_pas", "ena", "ek"}, {"block", "nan"}
