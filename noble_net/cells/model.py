@@ -113,12 +113,19 @@ def find_morphology(name: str, folder: Path | None = None) -> Path:
 
 
 def sections_of(morphology: Path) -> set[str]:
-    """Sections an SWC file has samples of. Raises FamilyError for another kind of file, or one without a soma."""
+    """Sections an SWC file has samples of. Raises FamilyError for another kind of file, one without a soma, or one
+    with samples of other types than soma, axon, dend and apic."""
     try:
         lines = morphology.read_text(encoding="utf-8", errors="replace").splitlines()
         kinds = {int(line.split()[1]) for line in lines if line.strip() and not line.lstrip().startswith("#")}
     except (OSError, ValueError, IndexError) as error:
         raise FamilyError(f"morphology {morphology} is not an SWC file: {error}") from error
+    other = sorted(kinds - set(range(1, len(SECTIONS) + 1)))
+    if other:
+        raise FamilyError(
+            f"morphology {morphology} has samples of type {', '.join(map(str, other))}, which would be lost: "
+            f"give them one of the types 1 to {len(SECTIONS)} ({', '.join(SECTIONS)})"
+        )
     found = {name for kind, name in enumerate(SECTIONS, start=1) if kind in kinds}
     if "soma" not in found:
         raise FamilyError(f"morphology {morphology} has no soma: no sample is of type 1")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from noble_net.cells.model import CellModel
 from noble_net.errors import FamilyError
-from noble_net.specs.families import SECTIONS, TableSpec
+from noble_net.specs.families import SECTIONS, TableSpec, never_negative
 
 
 def read_parameter_sets(spec: TableSpec, model: CellModel) -> list[dict[str, float]]:
@@ -76,6 +76,10 @@ def _renamed(entry: Mapping[str, object], spec: TableSpec, path: Path) -> dict[s
             continue
         if ours in found:
             raise FamilyError(f"{path}: two columns are parameter {ours}; one of them is {given}")
+        if value < 0 and never_negative(ours):
+            raise FamilyError(
+                f"{path}: parameter {given} is {value!r} in one of the sets: it cannot be below 0"
+            )
         found[ours] = float(value)
     return found
 

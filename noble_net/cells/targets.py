@@ -141,7 +141,10 @@ def read_targets(recipe: FamilyRecipe) -> Targets:
 
 
 def from_responses(responses: Mapping[float, Mapping[str, float]], spec: TargetSpec) -> Targets:
-    """Targets whose means are a cell's own features, with the spread of ``spec`` over `SPREAD`."""
+    """Targets whose means are a cell's own features, with the spread of ``spec`` over `SPREAD`. Raises FamilyError."""
+    unknown = sorted(set(spec.spread) - set(NOBLE_FEATURES))
+    if unknown:
+        raise FamilyError(f"targets.spread: unknown features {unknown}; known: {', '.join(NOBLE_FEATURES)}")
     spread = {**SPREAD, **spec.spread}
     return Targets(
         {

@@ -117,7 +117,11 @@ def _what_answers(
     load = partial(load_step_core, core, device)
     if not name:
         return load, default_cells(cells)
-    drawn_from = load_family(name)
+    try:
+        drawn_from = load_family(name)
+    except NobleNetError as error:
+        hint = "" if family else ". Name the family of this core by --family (its CSV table)"
+        raise NobleNetError(f"{error}{hint}") from error
     if drawn_from.hash != answerer.family_hash:
         raise NobleNetError(
             f"core {core} was trained on another family than {name} (or another version of it): leave --family out"

@@ -224,7 +224,7 @@ def _bins(values: Float64) -> Float64:
     low, extent = float(values.min()), float(np.ptp(values))
     gap = float(np.diff(np.unique(values)).min())
     if gap * 6 * bins < extent:
-        return np.linspace(low, low + extent, bins + 1)
+        return np.linspace(low, float(values.max()), bins + 1)
     width = gap * np.ceil(extent / gap / bins + 1e-9)
     return np.asarray(low - gap / 2 + width * np.arange(np.ceil((extent + gap) / width - 1e-9) + 1))
 
@@ -242,6 +242,10 @@ def _correlations(axes: Axes, family: Family) -> None:
             family.table[told].to_numpy(np.float64),
         ]
     )
+    if columns.shape[1] < 2:
+        say(axes, "one parameter: nothing to correlate")
+        axes.set_xticks([])
+        return
     found = np.corrcoef(columns, rowvar=False)
     shown = np.where(np.tri(len(found), k=-1, dtype=np.bool_), found, np.nan)[1:, : len(names)]
     image = axes.imshow(

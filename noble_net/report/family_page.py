@@ -242,7 +242,10 @@ def _over(values: pd.Series[float]) -> Spread | None:
     known = values[np.isfinite(values)]
     if not len(known):
         return None
-    return Spread(float(known.mean()), float(known.std(ddof=0)) if len(known) > 1 else float("nan"))
+    if len(known) == 1:
+        return Spread(float(known.iloc[0]), float("nan"))
+    # Equal values have no spread, whatever rounding makes of their mean.
+    return Spread(float(known.mean()), float(known.std(ddof=0)) if np.ptp(known) > 0 else 0.0)
 
 
 def _number(value: float | None, digits: int = 3) -> str:

@@ -6,7 +6,8 @@ parameter sets (``table``); all three end in the same family.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,6 +41,20 @@ def _check_parameters(names: Iterable[str]) -> None:
             raise fault(problem, nearest(section, (*SECTIONS, "all")), (name,))
 
 
+def never_negative(name: str) -> bool:
+    """Whether a parameter is a conductance, capacitance or resistivity, which cannot fall below 0."""
+    return name.startswith(("gbar_", "g_pas", "cm.", "Ra."))
+
+
+def _check_values(values: Mapping[str, Iterable[float]]) -> None:
+    for name, several in values.items():
+        for value in several:
+            if not math.isfinite(value):
+                raise fault("is not a finite number", "give one", (name,))
+            if value < 0 and never_negative(name):
+                raise fault("is below 0", "conductances, capacitances and resistivities are not", (name,))
+
+
 class CellSpec(Spec):
     """What every member is made of. Parameters are named ``variable.section``, in NEURON's units."""
 
@@ -65,6 +80,12 @@ class CellSpec(Spec):
         if self.fit is None and (self.celsius is None or self.v_init is None):
             raise fault("a cell without a fit needs `celsius` and `v_init`", "add both", ("morphology",))
         return self
+
+    @field_validator("values")
+    @classmethod
+    def _physical(cls, values: dict[str, float]) -> dict[str, float]:
+        _check_values({name: (value,) for name, value in values.items()})
+        return values
 
     @field_validator("morphology", "nmodl")
     @classmethod
@@ -140,6 +161,9 @@ class TargetSpec(Spec):
     def _one_source(self) -> TargetSpec:
         if (self.of_fit is None) == (not self.table):
             raise fault("targets need either `of_fit` with `steps`, or a `table`", "give one of them")
+        idle = [key for key in ("steps", "on_morphology", "spread") if self.table and getattr(self, key)]
+        if idle:
+            raise fault("has no effect beside `table`", "remove it", (idle[0],))
         if self.of_fit is not None and not self.steps:
             raise fault("`of_fit` needs `steps`", "add e.g. `steps: [-0.05 nA, 0.2 nA]`")
         return self
@@ -174,6 +198,24 @@ class EvolveSpec(Spec):
     hall_of_fame: int = Field(default=60, ge=0)
     """Members of the hall of fame: the same number of best from every drawn target."""
     hall_held_out: int = Field(default=10, ge=0)
+
+    @field_validator("bounds")
+    @classmethod
+    def _bounds_enclose(cls, bounds: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        _check_values(bounds)
+        for name, (low, high) in bounds.items():
+            if not low < high:
+                raise fault("encloses nothing", "write [low, high]", (name,))
+        return bounds
+
+    @model_validator(mode="after")
+    def _bounds_of_what_varies(self) -> EvolveSpec:
+        idle = [name for name in self.bounds if self.vary and name not in self.vary]
+        if idle:
+            raise fault(
+                "has bounds, but is not in `vary`", "remove them, or add it there", ("bounds", idle[0])
+            )
+        return self
 
 
 class TableSpec(Spec):
