@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from noble_net.errors import OutputError
-from noble_net.output import read_json
+from noble_net.output import read_json, reading
+from noble_net.run_files import recover_folder
 from noble_net.sonata import read_nodes, read_spikes, read_voltage
 from noble_net.types import Float64, Int64
 
@@ -40,6 +41,8 @@ class Results:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        with reading(path, "run"):
+            recover_folder(path)
         if not (path / "nodes.h5").is_file():
             raise OutputError(
                 f"{path}: holds no run (no nodes.h5). Give a directory that `noble-net run` wrote."

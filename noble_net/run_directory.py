@@ -23,6 +23,7 @@ from noble_net.network.build import Network, PopulationArrays
 from noble_net.network.connect import ProjectionArrays
 from noble_net.output import saving, write_json, write_text
 from noble_net.recording import SpikeRecorder, VoltageRecorder
+from noble_net.run_files import FILES, MARK, is_running, recover_folder
 from noble_net.sonata import (
     EdgePopulation,
     NodePopulation,
@@ -33,24 +34,6 @@ from noble_net.sonata import (
     write_nodes,
 )
 from noble_net.types import DT
-
-MARK = ".running"
-FILES = (
-    "spikes.h5",
-    "voltage.h5",
-    "nodes.h5",
-    "edges.h5",
-    "circuit_config.json",
-    "simulation_config.json",
-    "node_sets.json",
-    "node_types.csv",
-    "edge_types.csv",
-    "network.yaml",
-    "summary.json",
-    "provenance.json",
-    "report.html",
-)
-"""What a run writes, and what a new run in the same folder removes first."""
 
 _BYTES_PER_SYNAPSE = 64
 _BYTES_PER_CELL = 400
@@ -92,7 +75,7 @@ class RunDirectory:
 
     def _claim(self) -> None:
         mark = self.path / MARK
-        if mark.exists() and not _is_running(mark):
+        if mark.exists() and not is_running(self.path):
             mark.unlink(missing_ok=True)  # that run was killed
         try:
             with mark.open("x") as stream:
@@ -103,6 +86,7 @@ class RunDirectory:
             ) from None
 
     def _clear(self, overwrite: bool) -> None:
+        recover_folder(self.path)
         held = {entry.name for entry in self.path.iterdir()} - {MARK}
         if not held:
             return
@@ -204,17 +188,6 @@ def expected_bytes(network: Network) -> int:
         + per_cell * network.n_cells
         + 4 * cells * frames
     )
-
-
-def _is_running(mark: Path) -> bool:
-    """Whether the process that wrote the mark is alive."""
-    try:
-        os.kill(int(mark.read_text()), 0)
-    except (ValueError, ProcessLookupError, FileNotFoundError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _nodes(population: PopulationArrays) -> NodePopulation:

@@ -20,7 +20,7 @@ from noble_net.config import load_network, network_from
 from noble_net.errors import ConfigError, OutputError
 from noble_net.loop import Loop
 from noble_net.results import Results, load_results
-from noble_net.run_directory import FILES, MARK
+from noble_net.run_files import FILES, MARK
 from noble_net.simulation import default_run_directory, describe, simulate
 from noble_net.surrogate.core import Core
 from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
@@ -413,3 +413,11 @@ def test_default_folders_are_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_threads_below_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="0 threads"):
         run(tmp_path, threads=0)
+
+
+def test_a_run_killed_while_it_began_leaves_a_folder_that_can_be_used(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "nodes.h5.part").write_bytes(b"half of it")
+    run(tmp_path)
+    assert not list(folder.glob("*.part"))

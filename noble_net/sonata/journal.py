@@ -72,9 +72,10 @@ class JournaledFile(io.RawIOBase):
     def truncate(self, size: int | None = None) -> int:
         """Set the file's length; below what was committed, the disk hears of it at the next commit."""
         end = self._at if size is None else size
-        if self.refusal is None and end >= self._committed:
+        if self.refusal is None:
             try:
-                self._file.truncate(end)
+                self._file.truncate(max(end, self._committed))
+                self._hold(end, memoryview(bytes(max(self._committed - end, 0))))
             except OSError as error:
                 self.refusal = error
         self._size = end

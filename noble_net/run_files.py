@@ -1,0 +1,48 @@
+"""The files of a run: their names, the mark of a run under way, and what a killed one leaves behind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from noble_net.sonata.journal import recover
+
+MARK = ".running"
+"""Holds the number of the process that writes there."""
+
+FILES = (
+    "spikes.h5",
+    "voltage.h5",
+    "nodes.h5",
+    "edges.h5",
+    "circuit_config.json",
+    "simulation_config.json",
+    "node_sets.json",
+    "node_types.csv",
+    "edge_types.csv",
+    "network.yaml",
+    "summary.json",
+    "provenance.json",
+    "report.html",
+)
+"""What a run writes, and what a new run in the same folder removes first."""
+
+
+def is_running(folder: Path) -> bool:
+    """Whether the process that marked the folder is alive."""
+    try:
+        os.kill(int((folder / MARK).read_text()), 0)
+    except (ValueError, ProcessLookupError, FileNotFoundError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def recover_folder(folder: Path) -> None:
+    """Bring the files of a run that was killed to their last commit; nothing while it goes on. Raises OSError."""
+    if is_running(folder):
+        return
+    for name in FILES:
+        if name.endswith(".h5"):
+            recover(folder / name)
