@@ -23,7 +23,7 @@ from noble_net.network.build import Network, PopulationArrays
 from noble_net.network.connect import ProjectionArrays
 from noble_net.output import saving, write_json, write_text
 from noble_net.recording import SpikeRecorder, VoltageRecorder
-from noble_net.run_files import FILES, MARK, is_running, recover_folder
+from noble_net.run_files import FILES, MARK, is_running, recover_files
 from noble_net.sonata import (
     EdgePopulation,
     NodePopulation,
@@ -86,7 +86,7 @@ class RunDirectory:
             ) from None
 
     def _clear(self, overwrite: bool) -> None:
-        recover_folder(self.path)
+        recover_files(self.path)
         held = {entry.name for entry in self.path.iterdir()} - {MARK}
         if not held:
             return

@@ -39,10 +39,14 @@ def is_running(folder: Path) -> bool:
     return True
 
 
-def recover_folder(folder: Path) -> None:
-    """Bring the files of a run that was killed to their last commit; nothing while it goes on. Raises OSError."""
-    if is_running(folder):
-        return
+def recover_files(folder: Path) -> None:
+    """Bring the files of a run that was killed to their last commit. Raises OSError."""
     for name in FILES:
         if name.endswith(".h5"):
             recover(folder / name)
+
+
+def recover_folder(folder: Path) -> None:
+    """`recover_files`, but nothing while the run goes on."""
+    if not is_running(folder):
+        recover_files(folder)
