@@ -98,11 +98,11 @@ def test_values_arrive_in_internal_units(tmp_path: Path) -> None:
     assert spec.synapses["gaba"].kind == "conductance"
     assert spec.synapses["push"].kind == "current"
     first, second, third = spec.projections
-    assert first.rule == RuleSpec(kind="pairwise_bernoulli", p=0.2)
+    assert first.rule == RuleSpec.model_validate({"pairwise_bernoulli": {"p": 0.2}})
     assert first.weight == Distribution(kind="lognormal", a=1.2, b=0.6, unit="nS")
     assert first.delay == Distribution(kind="normal", a=1.0, b=0.2, low=0.5, unit="ms")
     assert second.weight == Distribution(a=-800.0, unit="pA")
-    assert third.rule == RuleSpec(kind="fixed_indegree", indegree=30, multapses=True)
+    assert third.rule == RuleSpec.model_validate({"fixed_indegree": {"indegree": 30, "multapses": True}})
     assert third.weight == Distribution(kind="uniform", a=0.0, b=1.0, unit="nS")
     assert spec.record.spikes
     assert spec.record.voltage is not None
@@ -215,7 +215,7 @@ BAD = [
     ("p: 0.2", "p: -0.2", 24, "projections[0].rule.pairwise_bernoulli.p = -0.2", "greater than or"),
     ("p: 0.2", "p: .nan", 24, "projections[0].rule.pairwise_bernoulli.p", "should be"),
     ("p: 0.2", "prob: 0.2", 24, "projections[0].rule.pairwise_bernoulli.prob", "valid: p, autapses"),
-    ("{p: 0.2}", "{}", 24, "projections[0].rule.pairwise_bernoulli", "`p` is missing"),
+    ("{p: 0.2}", "{}", 24, "projections[0].rule.pairwise_bernoulli.p", "add `p: …`"),
     ("pairwise_bernoulli", "bernoulli", 24, "projections[0].rule.bernoulli", "`pairwise_bernoulli`"),
     ("    from: pv\n", "    from: pvv\n", 22, "projections[0].from = pvv", "did you mean `pv`?"),
     ("    to: lif\n", "    to: lfi\n", 31, "projections[2].to = lfi", "did you mean `lif`?"),
@@ -231,7 +231,7 @@ BAD = [
         "min: 0 nS",
     ),
     ("lognormal: {mean: 1.2 nS", "lognormal: {man: 1.2 nS", 26, "weight.lognormal.man", "`mean`"),
-    ("lognormal", "gamma", 26, "projections[0].weight.gamma", "unknown distribution"),
+    ("lognormal", "lognorm", 26, "projections[0].weight.lognorm", "unknown distribution"),
     (", min: 0.5 ms", "", 27, "projections[0].delay.normal", "give `min` of at least 0.1 ms"),
     ("delay: 1.5 ms", "delay: 0 ms", 28, "projections[1].delay = 0 ms", "at least 0.1 ms"),
     ("delay: 1.5 ms", "delay: 7 s", 28, "projections[1].delay = 7 s", "beyond 6553.5 ms"),
