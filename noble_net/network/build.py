@@ -212,21 +212,23 @@ def _check_file(spec: NetworkSpec, index: int) -> float | None:
     table, sonata = projection.rule.table, projection.rule.sonata
     with _at_line(spec, index):
         if table is not None:
+            file = table.file
             edges = read_table(table.file, sizes[0], sizes[1])
         elif sonata is not None:
+            file = sonata.file
             edges = read_sonata(sonata.file, sonata.population, sizes[0], sizes[1], conductance)
         else:
             return None
-        _check_columns(projection, edges, conductance)
+        _check_columns(projection, file, edges, conductance)
     return None if edges.delay is None or not edges.delay.size else float(edges.delay.min())
 
 
-def _check_columns(projection: ProjectionSpec, edges: Edges, conductance: bool) -> None:
+def _check_columns(projection: ProjectionSpec, file: str, edges: Edges, conductance: bool) -> None:
     for key, column in (("weight", edges.weight), ("delay", edges.delay)):
         if getattr(projection, key) is None and column is None:
-            raise GivenError(f"the file has no {key}s", f"give `{key}: …` beside the rule")
+            raise GivenError(f"{file} has no {key}s", f"give `{key}: …` beside the rule")
     if projection.weight is None and conductance and edges.weight is not None and np.any(edges.weight < 0):
-        raise GivenError("the file has a conductance below 0", "make the weights positive")
+        raise GivenError(f"{file} has a conductance below 0", "make the weights positive")
 
 
 def _sample(

@@ -97,14 +97,14 @@ def read_graph(file: str, sources: int, targets: int) -> Edges:
     kind = Path(file).suffix.lower()
     readers = {
         ".graphml": networkx.read_graphml,
-        ".gml": networkx.read_gml,
+        ".gml": _gml,
         ".edgelist": _edge_list,
         ".txt": _edge_list,
     }
     if kind not in readers:
         raise GivenError(f"{file} is no graph file", f"give one of {', '.join(readers)}")
     with _readable(file):
-        graph = readers[kind](file) if kind != ".gml" else networkx.read_gml(file, label="id")
+        graph = readers[kind](file)
     return edges_of(graph, file, sources, targets)
 
 
@@ -119,6 +119,16 @@ def edges_of(graph: networkx.Graph[Any], what: str, sources: int, targets: int) 
         _cells(what, "source", pairs[:, 0], sources),
         _cells(what, "target", pairs[:, 1], targets),
     )
+
+
+def _gml(file: str) -> networkx.Graph[Any]:
+    """Nodes by label, as networkx numbers them when it writes, else by id."""
+    import networkx
+
+    try:
+        return networkx.read_gml(file)
+    except networkx.NetworkXError:
+        return networkx.read_gml(file, label="id")
 
 
 def _edge_list(file: str) -> networkx.Graph[Any]:

@@ -51,11 +51,11 @@ Reference = Annotated[str, Field(strict=True, max_length=4096), AfterValidator(_
 
 
 def _file_path(value: str, info: ValidationInfo) -> str:
-    """A path relative to the file that names it; to the working directory when named from Python."""
+    """A whole path, from one relative to the file that names it, or to where Python runs."""
     if not value.strip() or "\0" in value:
         raise fault("is no path", "give the path of a file")
-    folder = (info.context or {}).get("folder")
-    return value if folder is None else str((Path(folder) / Path(value).expanduser()).resolve())
+    folder = (info.context or {}).get("folder") or Path()
+    return str((Path(folder) / Path(value).expanduser()).resolve())
 
 
 FilePath = Annotated[str, Field(strict=True, max_length=4096), AfterValidator(_file_path)]
