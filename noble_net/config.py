@@ -20,7 +20,8 @@ from noble_net.specs.basics import INTEGRATE_AND_FIRE, Count, Duration, Instant,
 from noble_net.specs.distribution import Distribution
 from noble_net.specs.populations import PopulationSpec, SampleSpec, integrate_and_fire_parameters
 from noble_net.specs.projections import ProjectionSpec
-from noble_net.specs.rules import Ends, RuleSpec
+from noble_net.specs.rule_parameters import Ends
+from noble_net.specs.rules import RuleSpec
 from noble_net.specs.specification import (
     Quantity,
     Spec,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from noble_net.config import ProjectionSpec, RuleSpec
 from noble_net.network.connect import connect
 from noble_net.network.random import stream_key
 from noble_net.network.rules import Setting, draw_rows
-from noble_net.specs.rules import Ends
+from noble_net.specs.rule_parameters import Ends
 
 KEY = stream_key(1, "connect", "test")
 
@@ -169,6 +170,33 @@ def test_a_target_does_not_depend_on_other_targets(targets: int, more: int) -> N
     assert np.array_equal(large.target[inside], small.target)
     assert np.array_equal(large.source_ids[inside], small.source_ids)
     assert np.array_equal(large.weight[inside], small.weight)
+
+
+def test_synapses_take_ten_bytes_and_their_making_little_more() -> None:
+    spec = projection(
+        {"pairwise_bernoulli": {"p": 0.4}},
+        weight={"lognormal": {"mean": "1 nS", "std": "0.2 nS"}},
+        delay={"normal": {"mean": "1 ms", "std": "0.2 ms", "min": "0.5 ms"}},
+    )
+    connect(spec, 9, 9, 1)
+    tracemalloc.start()
+    drawn = connect(spec, 2500, 2500, 1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert drawn.size > 2_400_000
+    assert sum(array.nbytes for array in (drawn.target, drawn.weight, drawn.delay)) == 10 * drawn.size
+    assert peak < 14 * drawn.size + 15e6  # and a stretch of targets at a time
+
+
+def test_stretches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = projection(
+        {"pairwise_bernoulli": {"p": 0.4}}, delay={"uniform": {"low": "0.5 ms", "high": "2 ms"}}
+    )
+    whole = connect(spec, 50, 40, 1)
+    monkeypatch.setattr("noble_net.network.connect._PER_STRETCH", 1)
+    pieces = connect(spec, 50, 40, 1)
+    for key in ("indptr", "target", "weight", "delay"):
+        assert np.array_equal(getattr(whole, key), getattr(pieces, key))
 
 
 def test_another_name_or_seed_draws_other_synapses() -> None:

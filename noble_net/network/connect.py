@@ -22,7 +22,7 @@ from noble_net.network.rules import Setting, draw_rows
 from noble_net.specs.basics import MAX_DELAY
 from noble_net.specs.distribution import Distribution
 from noble_net.specs.projections import DelayByDistance
-from noble_net.specs.rules import Ends
+from noble_net.specs.rule_parameters import Ends
 from noble_net.types import DT, Float32, Float64, Int32, Int64, UInt16
 
 _PER_STRETCH = 1 << 18

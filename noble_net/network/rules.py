@@ -28,9 +28,11 @@ from noble_net.network import wiring_kernels
 from noble_net.network.geometry import DistanceDraw, Places
 from noble_net.network.given import Edges, GivenError, edges_of, read_graph, read_sonata, read_table
 from noble_net.network.rows import Rows, grown_rows, rows_of
-from noble_net.specs import rules as specs
+from noble_net.specs import given_rules
+from noble_net.specs import rule_parameters as specs
 from noble_net.specs.graphs import generators, parameters_of
-from noble_net.specs.rules import Ends, RuleSpec
+from noble_net.specs.rule_parameters import Ends
+from noble_net.specs.rules import RuleSpec
 from noble_net.types import Int64
 
 
@@ -189,7 +191,7 @@ def _small_world(rule: specs.SmallWorldSpec, setting: Setting) -> Rows:
     return Rows(np.arange(cells + 1, dtype=np.int64) * rule.neighbours, source)
 
 
-def _graph(rule: specs.GraphSpec, setting: Setting) -> Rows:
+def _graph(rule: given_rules.GraphSpec, setting: Setting) -> Rows:
     ends = setting.ends
     if rule.file is not None:
         edges = read_graph(rule.file, ends.sources, ends.targets)
@@ -203,7 +205,7 @@ def _graph(rule: specs.GraphSpec, setting: Setting) -> Rows:
     return rows_of(source, target, ends.targets)
 
 
-def _generated(rule: specs.GraphSpec, setting: Setting) -> Edges:
+def _generated(rule: given_rules.GraphSpec, setting: Setting) -> Edges:
     """The edges of a generated graph, its nodes numbered in its own order."""
     import networkx
 
@@ -230,11 +232,11 @@ def _generated(rule: specs.GraphSpec, setting: Setting) -> Edges:
     return edges_of(graph, name, cells, cells)
 
 
-def _table(rule: specs.TableSpec, setting: Setting) -> Rows:
+def _table(rule: given_rules.TableSpec, setting: Setting) -> Rows:
     return _listed(read_table(rule.file, setting.ends.sources, setting.ends.targets), setting)
 
 
-def _sonata(rule: specs.SonataSpec, setting: Setting) -> Rows:
+def _sonata(rule: given_rules.SonataSpec, setting: Setting) -> Rows:
     ends = setting.ends
     return _listed(
         read_sonata(rule.file, rule.population, ends.sources, ends.targets, setting.conductance), setting
