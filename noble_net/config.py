@@ -13,13 +13,24 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from noble_net.errors import ConfigError
 from noble_net.specs.basics import INTEGRATE_AND_FIRE, Count, Duration, Instant, Name, Reference
 from noble_net.specs.distribution import Distribution
 from noble_net.specs.populations import PopulationSpec, SampleSpec, integrate_and_fire_parameters
-from noble_net.specs.projections import ProjectionSpec, RuleSpec
-from noble_net.specs.specification import Quantity, Spec, config_error_of, fault, nearest, validate_document
+from noble_net.specs.projections import ProjectionSpec
+from noble_net.specs.rule_parameters import Ends
+from noble_net.specs.rules import RuleSpec
+from noble_net.specs.specification import (
+    Quantity,
+    Spec,
+    below,
+    config_error_of,
+    fault,
+    nearest,
+    validate_document,
+)
 from noble_net.specs.stimuli import (
     OrnsteinUhlenbeckSpec,
     PoissonSpec,
@@ -196,23 +207,21 @@ def _fit_core(name: str, population: PopulationSpec, network_core: str | None) -
 
 
 def _check_ends(projection: ProjectionSpec, populations: Mapping[str, PopulationSpec], index: int) -> None:
-    """Both populations exist and are large enough for the rule."""
+    """Both populations exist, suit the rule, and have positions where distance counts."""
     for key, end in (("from", projection.source), ("to", projection.target)):
         if end not in populations:
             raise fault("unknown population", nearest(end, populations), (index, key))
-    rule, itself = projection.rule, projection.source == projection.target
-    sources, targets = populations[projection.source].size, populations[projection.target].size
-    candidates = sources - (1 if itself and not rule.autapses else 0)
-    if rule.indegree and (candidates < 1 or (rule.indegree > candidates and not rule.multapses)):
-        problem = f"each cell of {projection.target} can have at most {candidates} different afferents"
-        remedy = "lower it" if candidates < 1 else "lower it, or add `multapses: true`"
-        raise fault(problem, remedy, (index, "rule", rule.kind, "indegree"))
-    if rule.kind == "one_to_one" and sources != targets:
-        problem = f"{projection.source} has {sources} cells, {projection.target} has {targets}"
-        raise fault(problem, "make the sizes equal", (index, "rule"))
-    if rule.kind == "one_to_one" and itself and not rule.autapses:
-        problem = "connects every cell of a population to itself"
-        raise fault(problem, "write `one_to_one: {autapses: true}` if meant", (index, "rule"))
+    source, target = populations[projection.source], populations[projection.target]
+    try:
+        ends = Ends(source.size, target.size, projection.source == projection.target)
+        projection.rule.parameters.check(ends)
+    except PydanticCustomError as error:
+        raise below(error, index, "rule", projection.rule.kind) from None
+    for end, population in ((projection.source, source), (projection.target, target)):
+        if projection.needs_positions and population.position is None:
+            key = "rule" if projection.rule.distance is not None else "delay"
+            remedy = f"add one to population {end}, such as `position: {{box: {{x: [0 um, 400 um], …}}}}`"
+            raise fault(f"depends on distance, but {end} has no `position`", remedy, (index, key))
 
 
 def _weighted(part: Weighted, info: ValidationInfo, path: tuple[str | int, ...]) -> Weighted:
@@ -223,6 +232,8 @@ def _weighted(part: Weighted, info: ValidationInfo, path: tuple[str | int, ...])
     if part.synapse not in synapses:
         raise fault("unknown synapse", nearest(part.synapse, synapses), (*path, "synapse"))
     synapse, weight = synapses[part.synapse], part.weight
+    if weight is None:
+        return part
     if weight.unit not in ("", synapse.weight_unit):
         given = "conductance" if weight.unit == "nS" else "current"
         problem = f"is a {given}, but synapse {part.synapse} is a {synapse.kind}"

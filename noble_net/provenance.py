@@ -90,6 +90,7 @@ def run_provenance(
         "noise_seed": spec.seed_of_noise,
         "started": now(),
         "network": None if source is None else {"file": str(source), "sha256": _file_hash(source)},
+        "files": {str(file): _file_hash(file) for file in _named_files(spec)},
         "cores": {name: dict(core) for name, core in cores.items()},
         "families": dict(families),
         "settings": dict(settings),
@@ -125,6 +126,13 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _named_files(spec: NetworkSpec) -> list[Path]:
+    """The files of points, tables and graphs that a network file names."""
+    points = [each.position.points for each in spec.populations.values() if each.position is not None]
+    edges = [getattr(each.rule.parameters, "file", None) for each in spec.projections]
+    return [Path(file) for file in dict.fromkeys([*points, *edges]) if file is not None]
 
 
 def _file_hash(path: Path) -> str | None:

@@ -198,6 +198,7 @@ def _nodes(population: PopulationArrays) -> NodePopulation:
         f"noble-net:{Path(population.core).name}",
         {**cells.parameters, **cells.features},
         cells.labels,
+        population.position,
     )
 
 
@@ -210,7 +211,7 @@ def _edges(network: Network, projection: ProjectionArrays) -> EdgePopulation:
         target_node_id=projection.target,
         weight=projection.weight,
         weight_name=_weight_name(network, projection),
-        delay=projection.delay * DT,
+        delay=projection.delay.astype(np.float64) * DT,
         synapse=projection.synapse,
     )
 

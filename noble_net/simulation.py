@@ -16,8 +16,7 @@ import numba
 from noble_net.config import NetworkSpec, config_error
 from noble_net.errors import CheckpointError
 from noble_net.loop import Loop, compile_loop
-from noble_net.network.build import build_network, check_network
-from noble_net.network.connect import expected_size
+from noble_net.network.build import build_network, check_network, expected_synapses
 from noble_net.provenance import run_provenance
 from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
 from noble_net.registry import load_core
@@ -108,11 +107,10 @@ def describe(spec: NetworkSpec) -> str:
     for name, population in spec.populations.items():
         family = "" if population.family is None else f", family {population.family}"
         lines.append(f"  {name}: {population.size} cells, core {spec.core_of(name)}{family}")
-    for projection in spec.projections:
-        sizes = [spec.populations[end].size for end in (projection.source, projection.target)]
+    for index, projection in enumerate(spec.projections):
         lines.append(
             f"  {projection.name}: {projection.source} → {projection.target}, {projection.rule.kind}, "
-            f"{expected_size(projection, *sizes):,} synapses"
+            f"{expected_synapses(spec, index):,} synapses"
         )
     return "\n".join(lines)
 

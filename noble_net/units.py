@@ -33,12 +33,13 @@ INTERNAL: dict[str, Unit] = {
     "MΩ": Unit("a resistance", "100 Mohm"),
     "pF": Unit("a capacitance", "100 pF"),
     "µm": Unit("a length", "150 um"),
+    "µm/ms": Unit("a velocity", "0.3 mm/ms"),
 }
 """The units in which values are stored, by symbol."""
 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-UNIT = r"(?:1?\s*/\s*)?[A-Za-zµμΩΩ]+"
-"""One unit with its prefix, or its inverse (`1/s`)."""
+UNIT = r"(?:1?\s*/\s*)?[A-Za-zµμΩΩ]+(?:\s*/\s*[A-Za-zµμΩΩ]+)?"
+"""One unit with its prefix, its inverse (`1/s`), or one over another (`mm/ms`)."""
 
 # pint evaluates arithmetic in its input, "9**9**9 s" too: only a number and one unit may reach it.
 _QUANTITY = re.compile(rf"\s*({NUMBER})\s*({UNIT})?\s*", re.ASCII)

@@ -98,11 +98,11 @@ def test_values_arrive_in_internal_units(tmp_path: Path) -> None:
     assert spec.synapses["gaba"].kind == "conductance"
     assert spec.synapses["push"].kind == "current"
     first, second, third = spec.projections
-    assert first.rule == RuleSpec(kind="pairwise_bernoulli", p=0.2)
+    assert first.rule == RuleSpec.model_validate({"pairwise_bernoulli": {"p": 0.2}})
     assert first.weight == Distribution(kind="lognormal", a=1.2, b=0.6, unit="nS")
     assert first.delay == Distribution(kind="normal", a=1.0, b=0.2, low=0.5, unit="ms")
     assert second.weight == Distribution(a=-800.0, unit="pA")
-    assert third.rule == RuleSpec(kind="fixed_indegree", indegree=30, multapses=True)
+    assert third.rule == RuleSpec.model_validate({"fixed_indegree": {"indegree": 30, "multapses": True}})
     assert third.weight == Distribution(kind="uniform", a=0.0, b=1.0, unit="nS")
     assert spec.record.spikes
     assert spec.record.voltage is not None
@@ -215,7 +215,7 @@ BAD = [
     ("p: 0.2", "p: -0.2", 24, "projections[0].rule.pairwise_bernoulli.p = -0.2", "greater than or"),
     ("p: 0.2", "p: .nan", 24, "projections[0].rule.pairwise_bernoulli.p", "should be"),
     ("p: 0.2", "prob: 0.2", 24, "projections[0].rule.pairwise_bernoulli.prob", "valid: p, autapses"),
-    ("{p: 0.2}", "{}", 24, "projections[0].rule.pairwise_bernoulli", "`p` is missing"),
+    ("{p: 0.2}", "{}", 24, "projections[0].rule.pairwise_bernoulli.p", "add `p: …`"),
     ("pairwise_bernoulli", "bernoulli", 24, "projections[0].rule.bernoulli", "`pairwise_bernoulli`"),
     ("    from: pv\n", "    from: pvv\n", 22, "projections[0].from = pvv", "did you mean `pv`?"),
     ("    to: lif\n", "    to: lfi\n", 31, "projections[2].to = lfi", "did you mean `lif`?"),
@@ -231,13 +231,41 @@ BAD = [
         "min: 0 nS",
     ),
     ("lognormal: {mean: 1.2 nS", "lognormal: {man: 1.2 nS", 26, "weight.lognormal.man", "`mean`"),
-    ("lognormal", "gamma", 26, "projections[0].weight.gamma", "unknown distribution"),
+    ("lognormal", "lognorm", 26, "projections[0].weight.lognorm", "unknown distribution"),
     (", min: 0.5 ms", "", 27, "projections[0].delay.normal", "give `min` of at least 0.1 ms"),
     ("delay: 1.5 ms", "delay: 0 ms", 28, "projections[1].delay = 0 ms", "at least 0.1 ms"),
     ("delay: 1.5 ms", "delay: 7 s", 28, "projections[1].delay = 7 s", "beyond 6553.5 ms"),
     ("name: lif-pv", "name: pv-pv", 28, "projections[1].name = pv-pv", "projection 0 has that name"),
     ("weight: -0.8 nA", "weight: -0.8 nS", 28, "projections[1].weight = -0.8 nS", "give pA or nA"),
     ("indegree: 30, multapses: true", "indegree: 401", 32, "fixed_indegree.indegree = 401", "at most 400"),
+    (
+        "delay: 1.5 ms",
+        "delay: {distance: {offset: 1 ms}}",
+        28,
+        "delay.distance.velocity",
+        "add `velocity: …`",
+    ),
+    (
+        "delay: 1.5 ms",
+        "delay: {distance: {velocity: 1 mm, offset: 1 ms}}",
+        28,
+        "delay.distance.velocity = 1 mm",
+        "a velocity such as `0.3 mm/ms`",
+    ),
+    (
+        "delay: 1.5 ms",
+        "delay: {distance: {velocity: 1 mm/ms, offset: 0 ms}}",
+        28,
+        "delay.distance.offset = 0 ms",
+        "at least 0.1 ms",
+    ),
+    (
+        "delay: 1.5 ms",
+        "delay: {distance: {velocity: 1 m/s, offset: 1 ms}}",
+        28,
+        "projections[1].delay",
+        "lif has no `position`",
+    ),
     ("one_to_one", "{all_to_all: {p: 1}}", 28, "projections[1].rule.all_to_all.p", "valid: autapses"),
     ("low: 0 nS", "low: 2 nS", 34, "projections[2].weight.uniform.low = 2 nS", "above `high`"),
     ("low: 0 nS", "low: -1 nS", 34, "projections[2].weight", "fall below 0"),
@@ -399,7 +427,7 @@ def distributions(unit: str) -> st.SearchStrategy[Any]:
         values = {"mean": f"{high!r} {unit}", "std": f"{b!r} {unit}", "min": f"{low!r} {unit}"}
         return {kind: values | ({"max": f"{high + 1!r} {unit}"} if bounded else {})}
 
-    kinds = st.sampled_from(["constant", "uniform", "normal", "lognormal"])
+    kinds = st.sampled_from(["constant", "uniform", "normal", "lognormal", "gamma"])
     times = st.floats(0.2, 6000, allow_subnormal=False)
     return st.builds(shape, kinds, times, times, st.booleans())
 
@@ -420,14 +448,71 @@ samples = st.one_of(
 )
 
 
+def lengths(least: float = -1e6) -> st.SearchStrategy[str]:
+    return st.builds("{!r} um".format, st.floats(least, 1e6, allow_subnormal=False))
+
+
+def intervals() -> st.SearchStrategy[list[str]]:
+    pair = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=2, max_size=2)
+    return pair.map(lambda ends: [f"{each!r} um" for each in sorted(ends)])
+
+
+positions = st.one_of(
+    st.builds(lambda x, y, z: {"box": {"x": x, "y": y, "z": z}}, intervals(), intervals(), intervals()),
+    st.builds(lambda r, z: {"cylinder": {"radius": r, "depth": z}}, lengths(0.1), intervals()),
+    st.builds(lambda s: {"lattice": {"spacing": s, "shape": [3, 1, 3]}}, lengths(0.1)),
+    st.just({"points": "cells/points.csv"}),
+)
+anywhere = st.one_of(
+    st.sampled_from(
+        [
+            "all_to_all",
+            {"one_to_one": {"autapses": True}},
+            {"pairwise_bernoulli": {"p": 0.25}},
+            {"fixed_indegree": {"indegree": 4, "autapses": True}},
+            {"fixed_outdegree": {"outdegree": 12, "multapses": True}},
+            {"fixed_total_number": {"number": 72}},
+            {"graph": {"file": "g.graphml"}},
+            {"table": {"file": "edges.csv"}},
+            {"sonata": {"file": "edges.h5", "population": "a b"}},
+        ]
+    ),
+    st.builds(lambda mean: {"pairwise_poisson": {"mean": mean}}, st.floats(0, 1e6)),
+    st.builds(
+        lambda p, own, cutoff: {"distance": {"p0": p, **own, **cutoff}},
+        st.floats(0, 1),
+        st.one_of(
+            st.builds(lambda v: {"sigma": v}, lengths(0.1)),
+            st.builds(lambda v: {"profile": "exponential", "length": v, "axes": "xz"}, lengths(0.1)),
+            st.builds(lambda v: {"profile": "cutoff", "radius": v}, lengths(0.1)),
+        ),
+        st.one_of(st.just({}), st.builds(lambda v: {"cutoff": v}, lengths(0.1))),
+    ),
+)
+within = st.one_of(
+    st.builds(lambda p: {"small_world": {"neighbours": 4, "rewire": p}}, st.floats(0, 1)),
+    st.builds(
+        lambda p, flag: {"graph": {"generator": "gnp_random_graph", "arguments": {"p": p, "directed": flag}}},
+        st.floats(0, 1),
+        st.booleans(),
+    ),
+)
+
+
 @st.composite
 def networks(draw: st.DrawFn) -> dict[str, Any]:
     populations = {
-        name: {"size": 9, "family": "f", "sample": draw(samples)}
+        name: {"size": 9, "family": "f", "sample": draw(samples), "position": draw(positions)}
         for name in draw(st.lists(names, min_size=1, max_size=3, unique=True))
     }
     lif = {key: draw(distributions(unit)) for key, unit in (("capacitance", "pF"), ("refractory", "ms"))}
-    populations["lif!"[:3]] = {"size": 9, "core": "integrate-and-fire", "parameters": lif}
+    place = draw(positions)
+    populations["lif!"[:3]] = {
+        "size": 9,
+        "core": "integrate-and-fire",
+        "parameters": lif,
+        "position": place,
+    }
     decay, reversal = draw(numbers), draw(st.floats(-150, 50))
     synapses = {
         "g": {
@@ -438,31 +523,28 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
         },
         "i": {"model": "exp", "decay": f"{decay!r} ms"},
     }
-    rules = st.sampled_from(
-        [
-            "all_to_all",
-            {"one_to_one": {"autapses": True}},
-            {"pairwise_bernoulli": {"p": 0.25}},
-            {"fixed_indegree": {"indegree": 4, "autapses": True}},
-        ]
-    )
     ends = st.sampled_from(list(populations))
     projections = []
     for name in draw(st.lists(names, max_size=3, unique=True)):
         synapse, unit = draw(st.sampled_from([("g", "nS"), ("i", "pA"), ("i", "nA")]))
         unit = "pA" if unit == "nA" and draw(st.booleans()) else unit
         weight = f"{draw(st.floats(1e-3, 900))!r} {unit}" if unit == "nA" else draw(distributions(unit))
-        projections.append(
-            {
-                "name": name,
-                "from": draw(ends),
-                "to": draw(ends),
-                "rule": draw(rules),
-                "synapse": synapse,
-                "weight": weight,
-                "delay": draw(distributions("ms")),
-            }
-        )
+        source, target = draw(ends), draw(ends)
+        delay = draw(distributions("ms"))
+        if draw(st.booleans()):
+            delay = {"distance": {"velocity": f"{draw(numbers)!r} m/s", "offset": delay}}
+        projection = {
+            "name": name,
+            "from": source,
+            "to": target,
+            "rule": draw(st.one_of(anywhere, within) if source == target else anywhere),
+            "synapse": synapse,
+            "weight": weight,
+            "delay": delay,
+        }
+        reads = isinstance(projection["rule"], dict) and {"table", "sonata"} & set(projection["rule"])
+        left_out = draw(st.sampled_from(["weight", "delay", "none"])) if reads else "none"
+        projections.append({key: value for key, value in projection.items() if key != left_out})
     stimuli = draw(
         st.lists(
             st.sampled_from(

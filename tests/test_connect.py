@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from noble_net.config import ProjectionSpec, RuleSpec
-from noble_net.network.connect import connect, draw_pairs
+from noble_net.network.connect import connect
 from noble_net.network.random import stream_key
+from noble_net.network.rules import Setting, draw_rows
+from noble_net.specs.rule_parameters import Ends
 
 KEY = stream_key(1, "connect", "test")
 
@@ -30,13 +33,17 @@ def projection(rule: dict[str, Any] | str = "all_to_all", **changes: Any) -> Pro
     return ProjectionSpec.model_validate({**fields, **changes})
 
 
+def rule_of(kind: str, **parameters: Any) -> RuleSpec:
+    return RuleSpec.model_validate({kind: parameters})
+
+
 def pairs(rule: RuleSpec, sources: int, targets: int, within: bool = False) -> tuple[Any, Any]:
-    indptr, source = draw_pairs(rule, sources, targets, KEY, within)
-    return source, np.repeat(np.arange(targets), np.diff(indptr))
+    rows = draw_rows(rule, Setting(Ends(sources, targets, within), KEY))
+    return rows.source, np.repeat(np.arange(targets), np.diff(rows.indptr))
 
 
 def test_bernoulli_degrees_are_binomial_and_pairs_equally_likely() -> None:
-    rule = RuleSpec(kind="pairwise_bernoulli", p=0.1)
+    rule = rule_of("pairwise_bernoulli", p=0.1)
     source, target = pairs(rule, 500, 4000)
     degrees = np.bincount(target, minlength=4000)
     values, counts = np.unique(degrees, return_counts=True)
@@ -50,7 +57,7 @@ def test_bernoulli_degrees_are_binomial_and_pairs_equally_likely() -> None:
 
 @pytest.mark.parametrize("degree", [1, 7, 30, 49, 50])
 def test_fixed_indegree_is_exact_without_repeats(degree: int) -> None:
-    source, target = pairs(RuleSpec(kind="fixed_indegree", indegree=degree), 50, 60)
+    source, target = pairs(rule_of("fixed_indegree", indegree=degree), 50, 60)
     for cell in range(60):
         afferents = source[target == cell]
         assert len(afferents) == degree == len(set(afferents))
@@ -59,7 +66,7 @@ def test_fixed_indegree_is_exact_without_repeats(degree: int) -> None:
 
 @pytest.mark.parametrize("degree", [3, 17])
 def test_fixed_indegree_chooses_sources_uniformly(degree: int) -> None:
-    source, _ = pairs(RuleSpec(kind="fixed_indegree", indegree=degree), 20, 20_000)
+    source, _ = pairs(rule_of("fixed_indegree", indegree=degree), 20, 20_000)
     out = np.bincount(source, minlength=20)
     p = degree / 20
     z = (out - 20_000 * p) / np.sqrt(20_000 * p * (1 - p))
@@ -68,7 +75,7 @@ def test_fixed_indegree_chooses_sources_uniformly(degree: int) -> None:
 
 
 def test_multapses_draw_with_replacement() -> None:
-    source, target = pairs(RuleSpec(kind="fixed_indegree", indegree=30, multapses=True), 10, 50)
+    source, target = pairs(rule_of("fixed_indegree", indegree=30, multapses=True), 10, 50)
     assert np.array_equal(np.bincount(target), np.full(50, 30))
     assert len(set(zip(source.tolist(), target.tolist(), strict=True))) < source.size
 
@@ -84,7 +91,8 @@ def test_a_cell_meets_itself_only_where_allowed(
     size: int, kind: Any, autapses: bool, p: float, degree: int
 ) -> None:
     candidates = size if autapses else size - 1
-    rule = RuleSpec(kind=kind, p=p, indegree=min(degree, candidates), autapses=autapses)
+    own = {"pairwise_bernoulli": {"p": p}, "fixed_indegree": {"indegree": min(degree, candidates)}}
+    rule = rule_of(kind, autapses=autapses, **own.get(kind, {}))
     source, target = pairs(rule, size, size, within=True)
     both = list(zip(target.tolist(), source.tolist(), strict=True))
     assert both == sorted(set(both))
@@ -99,13 +107,13 @@ def test_a_cell_meets_itself_only_where_allowed(
 
 @pytest.mark.parametrize(("size", "degree", "multapses"), [(5, 5, False), (1, 1, True)])
 def test_an_impossible_in_degree_is_refused(size: int, degree: int, multapses: bool) -> None:
-    rule = RuleSpec(kind="fixed_indegree", indegree=degree, multapses=multapses)
-    with pytest.raises(ValueError, match=f"an in-degree of {degree} with {size - 1} candidates"):
+    rule = rule_of("fixed_indegree", indegree=degree, multapses=multapses)
+    with pytest.raises(ValueError, match=f"{degree} synapses with {size - 1} candidates"):
         pairs(rule, size, size, within=True)
 
 
 def test_every_cell_can_be_reached_and_reaches_when_itself_is_left_out() -> None:
-    rule = RuleSpec(kind="pairwise_bernoulli", p=0.5)
+    rule = rule_of("pairwise_bernoulli", p=0.5)
     source, target = pairs(rule, 30, 30, within=True)
     matrix = np.zeros((30, 30))
     matrix[target, source] = 1
@@ -114,9 +122,9 @@ def test_every_cell_can_be_reached_and_reaches_when_itself_is_left_out() -> None
 
 
 def test_one_to_one_and_all_to_all() -> None:
-    source, target = pairs(RuleSpec(kind="one_to_one"), 7, 7)
+    source, target = pairs(rule_of("one_to_one"), 7, 7)
     assert np.array_equal(source, np.arange(7)) and np.array_equal(target, np.arange(7))
-    source, target = pairs(RuleSpec(kind="all_to_all"), 3, 4)
+    source, target = pairs(rule_of("all_to_all"), 3, 4)
     assert len(source) == 12 and np.array_equal(source[:3], [0, 1, 2])
 
 
@@ -125,10 +133,9 @@ def test_arrays_are_sorted_by_source_then_target() -> None:
     assert drawn.indptr[0] == 0 and drawn.indptr[-1] == drawn.size
     both = list(zip(drawn.source_ids.tolist(), drawn.target.tolist(), strict=True))
     assert both == sorted(set(both))
-    indptr, source = draw_pairs(
-        RuleSpec(kind="pairwise_bernoulli", p=0.3), 40, 30, stream_key(1, "connect", "a-b"), False
-    )
-    target = np.repeat(np.arange(30), np.diff(indptr))
+    setting = Setting(Ends(40, 30, False), stream_key(1, "connect", "a-b"))
+    rows = draw_rows(rule_of("pairwise_bernoulli", p=0.3), setting)
+    source, target = rows.source, np.repeat(np.arange(30), np.diff(rows.indptr))
     assert sorted(zip(source.tolist(), target.tolist(), strict=True)) == both
 
 
@@ -163,6 +170,33 @@ def test_a_target_does_not_depend_on_other_targets(targets: int, more: int) -> N
     assert np.array_equal(large.target[inside], small.target)
     assert np.array_equal(large.source_ids[inside], small.source_ids)
     assert np.array_equal(large.weight[inside], small.weight)
+
+
+def test_synapses_take_ten_bytes_and_their_making_little_more() -> None:
+    spec = projection(
+        {"pairwise_bernoulli": {"p": 0.4}},
+        weight={"lognormal": {"mean": "1 nS", "std": "0.2 nS"}},
+        delay={"normal": {"mean": "1 ms", "std": "0.2 ms", "min": "0.5 ms"}},
+    )
+    connect(spec, 9, 9, 1)
+    tracemalloc.start()
+    drawn = connect(spec, 2500, 2500, 1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert drawn.size > 2_400_000
+    assert sum(array.nbytes for array in (drawn.target, drawn.weight, drawn.delay)) == 10 * drawn.size
+    assert peak < 14 * drawn.size + 15e6  # and a stretch of targets at a time
+
+
+def test_stretches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = projection(
+        {"pairwise_bernoulli": {"p": 0.4}}, delay={"uniform": {"low": "0.5 ms", "high": "2 ms"}}
+    )
+    whole = connect(spec, 50, 40, 1)
+    monkeypatch.setattr("noble_net.network.connect._PER_STRETCH", 1)
+    pieces = connect(spec, 50, 40, 1)
+    for key in ("indptr", "target", "weight", "delay"):
+        assert np.array_equal(getattr(whole, key), getattr(pieces, key))
 
 
 def test_another_name_or_seed_draws_other_synapses() -> None:

@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from noble_net.cli import app
-from noble_net.config import load_network
+from noble_net.config import RuleSpec, load_network
+from noble_net.simulation import describe
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,6 +36,17 @@ def test_the_network_in_readme_is_valid(tmp_path):
     file = tmp_path / "readme.yaml"
     file.write_text(block)
     assert load_network(file).populations["pv"].size == 100
+
+
+def test_the_connections_in_docs_are_valid_and_all_there(tmp_path):
+    page = (ROOT / "docs/connections.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    file = tmp_path / "sheet.yaml"
+    file.write_text(block, encoding="utf-8")
+    described = describe(load_network(file))
+    assert "far-exc: far → exc, fixed_total_number, 2,000 synapses" in described
+    for rule in RuleSpec.model_fields:
+        assert re.search(rf"^\| .*\b{rule}\b", page, re.MULTILINE), f"docs/connections.md lacks {rule}"
 
 
 def test_every_command_is_in_readme():

@@ -81,6 +81,8 @@ def test_uniforms_of_rows_do_not_depend_on_other_rows() -> None:
         (Distribution(kind="normal", a=2.0, b=0.5), stats.norm(2.0, 0.5)),
         (Distribution(kind="normal", a=1.0, b=1.0, low=0.5, high=2.0), stats.truncnorm(-0.5, 1.0, 1.0, 1.0)),
         (Distribution(kind="uniform", a=1.0, b=4.0), stats.uniform(1.0, 3.0)),
+        (Distribution(kind="gamma", a=1.2, b=0.6), stats.gamma(4.0, scale=0.3)),
+        (Distribution(kind="gamma", a=1.0, b=2.0), stats.gamma(0.25, scale=4.0)),
     ],
 )
 def test_quantiles_follow_the_distribution(
@@ -101,11 +103,21 @@ def test_lognormal_has_the_mean_and_deviation_asked_for_and_keeps_its_bounds() -
     assert cut.mean() == pytest.approx(inside.mean(), rel=1e-3)
 
 
+@pytest.mark.parametrize(("low", "high"), [(None, 1.5), (0.9, 1.5), (1.15, None), (None, None)])
+def test_a_truncated_gamma_is_the_gamma_inside_its_bounds(low: float | None, high: float | None) -> None:
+    uniform = (np.arange(2000) + 0.5) / 2000
+    cut = quantile(Distribution(kind="gamma", a=1.2, b=0.6, low=low, high=high), uniform)
+    whole = stats.gamma(4.0, scale=0.3)
+    below, above = whole.cdf([low or 0.0, high or np.inf])
+    assert np.allclose(whole.cdf(cut), below + (above - below) * uniform)
+    assert np.all(np.diff(cut) > 0)
+
+
 def test_far_tail_and_zero_spread() -> None:
     uniform = np.array([1e-9, 0.5, 1 - 1e-9])
     tail = quantile(Distribution(kind="normal", a=0.0, b=1e-2, low=-5.0, high=0.0), uniform)
     assert np.all(np.diff(tail) > 0) and tail.max() <= 0.0
-    for kind in ("normal", "lognormal"):
+    for kind in ("normal", "lognormal", "gamma"):
         same = quantile(Distribution(kind=kind, a=2.0, b=0.0), uniform)
         assert np.array_equal(same, [2.0, 2.0, 2.0])
     assert np.array_equal(quantile(Distribution(a=3.0), uniform), [3.0, 3.0, 3.0])

@@ -7,7 +7,8 @@ the result.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,12 +16,21 @@ import numpy as np
 
 from noble_net.cells.family import Family
 from noble_net.cells.latent import sample_cells
-from noble_net.config import INTEGRATE_AND_FIRE, NetworkSpec, PopulationSpec, SynapseSpec, config_error
+from noble_net.config import (
+    INTEGRATE_AND_FIRE,
+    NetworkSpec,
+    PopulationSpec,
+    ProjectionSpec,
+    SynapseSpec,
+    config_error,
+)
 from noble_net.errors import FamilyError
-from noble_net.network.connect import ProjectionArrays, connect
+from noble_net.network.connect import ProjectionArrays, connect, expected_size
+from noble_net.network.geometry import Places, draw_positions
+from noble_net.network.given import Edges, GivenError, read_sonata, read_table
 from noble_net.network.random import cell_uniforms, generator, quantile
 from noble_net.specs.specification import nearest
-from noble_net.types import DT, CellTable, CoreInfo
+from noble_net.types import DT, CellTable, CoreInfo, Float32
 
 INJECTION_ZONE = "soma"
 """The zone stimuli inject their current into."""
@@ -30,7 +40,10 @@ LONGEST_BLOCK = 50
 
 @dataclass(frozen=True)
 class PopulationArrays:
-    """The cells of one population; ``offset`` is its first cell among all of the network, in file order."""
+    """The cells of one population; ``offset`` is its first cell among all of the network, in file order.
+
+    ``position`` float32 [cells, 3], µm, where the file gives any.
+    """
 
     name: str
     size: int
@@ -38,6 +51,7 @@ class PopulationArrays:
     core: str
     family: str | None
     cells: CellTable
+    position: Float32 | None = None
 
 
 @dataclass(frozen=True)
@@ -83,13 +97,12 @@ def build_network(
     offset = 0
     for name, each in spec.populations.items():
         cells = _sample(spec, name, each, families)
-        populations.append(PopulationArrays(name, each.size, offset, spec.core_of(name), each.family, cells))
+        position = _positions(spec, name)
+        core = spec.core_of(name)
+        populations.append(PopulationArrays(name, each.size, offset, core, each.family, cells, position))
         offset += each.size
-    sizes = {population.name: population.size for population in populations}
-    projections = tuple(
-        connect(projection, sizes[projection.source], sizes[projection.target], spec.seed)
-        for projection in spec.projections
-    )
+    positions = {population.name: population.position for population in populations}
+    projections = tuple(_connect(spec, index, positions) for index in range(len(spec.projections)))
     step = common_step(spec, cores)
     return Network(
         spec=spec,
@@ -101,14 +114,36 @@ def build_network(
     )
 
 
+def expected_synapses(spec: NetworkSpec, index: int) -> int:
+    """Number of synapses of a projection, or the mean of a random number, before the network is built.
+
+    Raises ConfigError, at its line, for a file or a graph that does not fit.
+    """
+    projection = spec.projections[index]
+    ends = (projection.source, projection.target)
+    sizes = [spec.populations[end].size for end in ends]
+    positions = {end: _positions(spec, end) for end in ends} if projection.needs_positions else {}
+    with _at_line(spec, index):
+        places, conductance = _places(spec, index, positions), _has_conductance(spec, index)
+        return expected_size(projection, sizes[0], sizes[1], spec.seed, places, conductance)
+
+
 def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
-    """Refuse what the cores cannot do: zones they lack, and delays below their step. Draws nothing.
+    """Refuse what the cores cannot do, zones they lack and delays below their step, and files that do not
+    fit. Draws nothing.
 
     The shortest delay a distribution can give counts, rounded to samples. Raises ConfigError at the line.
     """
+    for name, population in spec.populations.items():
+        if population.position is not None and population.position.points is not None:
+            _positions(spec, name)
     for index, projection in enumerate(spec.projections):
         _check_zone(spec, projection.synapse, projection.target, cores)
-        _check_delay(spec, index, cores)
+        shortest = _check_file(spec, index) if projection.rule.lists_synapses else None
+        if projection.delay is not None:
+            shortest = projection.delay.lowest
+        if shortest is not None:
+            _check_delay(spec, index, shortest, cores)
     for index, stimulus in enumerate(spec.stimuli):
         if stimulus.poisson is not None:
             _check_zone(spec, stimulus.poisson.synapse, stimulus.to, cores)
@@ -131,6 +166,69 @@ def block_length(step: int, projections: tuple[ProjectionArrays, ...]) -> int:
     """
     shortest = min((int(p.delay.min()) for p in projections if p.size), default=LONGEST_BLOCK)
     return max(min(shortest, LONGEST_BLOCK) // step, 1) * step
+
+
+def _positions(spec: NetworkSpec, name: str) -> Float32 | None:
+    try:
+        return draw_positions(spec.populations[name], name, spec.seed)
+    except GivenError as error:
+        path = ("populations", name, "position", "points")
+        raise config_error(spec, path, error.problem, error.remedy) from error
+
+
+def _connect(spec: NetworkSpec, index: int, positions: Mapping[str, Float32 | None]) -> ProjectionArrays:
+    projection = spec.projections[index]
+    sources, targets = (spec.populations[end].size for end in (projection.source, projection.target))
+    with _at_line(spec, index):
+        places, conductance = _places(spec, index, positions), _has_conductance(spec, index)
+        return connect(projection, sources, targets, spec.seed, places, conductance)
+
+
+def _places(spec: NetworkSpec, index: int, positions: Mapping[str, Float32 | None]) -> Places | None:
+    projection = spec.projections[index]
+    source, target = positions.get(projection.source), positions.get(projection.target)
+    return None if source is None or target is None else Places(source, target)
+
+
+def _has_conductance(spec: NetworkSpec, index: int) -> bool:
+    return spec.synapses[spec.projections[index].synapse].kind == "conductance"
+
+
+@contextmanager
+def _at_line(spec: NetworkSpec, index: int) -> Iterator[None]:
+    """Say of what is wrong with a rule's file or graph where the rule stands."""
+    rule = spec.projections[index].rule
+    try:
+        yield
+    except GivenError as error:
+        path = ("projections", index, "rule", rule.kind)
+        raise config_error(spec, path, error.problem, error.remedy) from error
+
+
+def _check_file(spec: NetworkSpec, index: int) -> float | None:
+    """Read a projection's file for its faults; its shortest delay, ms, if the delays are to come from it."""
+    projection, conductance = spec.projections[index], _has_conductance(spec, index)
+    sizes = [spec.populations[end].size for end in (projection.source, projection.target)]
+    table, sonata = projection.rule.table, projection.rule.sonata
+    with _at_line(spec, index):
+        if table is not None:
+            file = table.file
+            edges = read_table(table.file, sizes[0], sizes[1])
+        elif sonata is not None:
+            file = sonata.file
+            edges = read_sonata(sonata.file, sonata.population, sizes[0], sizes[1], conductance)
+        else:
+            return None
+        _check_columns(projection, file, edges, conductance)
+    return None if edges.delay is None or not edges.delay.size else float(edges.delay.min())
+
+
+def _check_columns(projection: ProjectionSpec, file: str, edges: Edges, conductance: bool) -> None:
+    for key, column in (("weight", edges.weight), ("delay", edges.delay)):
+        if getattr(projection, key) is None and column is None:
+            raise GivenError(f"{file} has no {key}s", f"give `{key}: …` beside the rule")
+    if projection.weight is None and conductance and edges.weight is not None and np.any(edges.weight < 0):
+        raise GivenError(f"{file} has a conductance below 0", "make the weights positive")
 
 
 def _sample(
@@ -178,9 +276,8 @@ def _check_zone(spec: NetworkSpec, synapse: str, target: str, cores: Mapping[str
         raise config_error(spec, ("synapses", synapse, "zone"), problem, nearest(zone, core.zones))
 
 
-def _check_delay(spec: NetworkSpec, index: int, cores: Mapping[str, CoreInfo]) -> None:
+def _check_delay(spec: NetworkSpec, index: int, shortest: float, cores: Mapping[str, CoreInfo]) -> None:
     projection = spec.projections[index]
-    shortest = projection.delay.lowest
     step = common_step(spec, cores)
     if round(shortest / DT) >= step:
         return

@@ -12,7 +12,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import gammainc, gammaincc, gammainccinv, gammaincinv, ndtr, ndtri
 
 from noble_net.network import random_kernels
 from noble_net.specs.distribution import Distribution
@@ -55,7 +55,8 @@ def quantile(distribution: Distribution, uniform: Float64) -> Float64:
     """Values of ``distribution`` at probabilities ``uniform`` (same shape), truncation included.
 
     A truncated distribution is inverted on its remaining probability mass, which is exact and needs one
-    draw per value. ``mean`` and ``std`` of a log-normal are those of the variable itself, before truncation.
+    draw per value. ``mean`` and ``std`` of a log-normal or gamma variable are those of the variable
+    itself, before truncation.
     """
     a, b = distribution.a, distribution.b
     if distribution.kind == "constant" or (distribution.kind != "uniform" and b == 0.0):
@@ -66,6 +67,8 @@ def quantile(distribution: Distribution, uniform: Float64) -> Float64:
     high = np.inf if distribution.high is None else distribution.high
     if distribution.kind == "normal":
         values = a + b * _truncated_normal((low - a) / b, (high - a) / b, uniform)
+    elif distribution.kind == "gamma":
+        values = b**2 / a * _truncated_gamma((a / b) ** 2, low * a / b**2, high * a / b**2, uniform)
     else:
         spread = np.log1p((b / a) ** 2)
         centre, scale = np.log(a) - spread / 2, np.sqrt(spread)
@@ -82,3 +85,13 @@ def _truncated_normal(low: float, high: float, uniform: Float64) -> Float64:
     mass_low, mass_high = ndtr(low), ndtr(high)
     values: Float64 = ndtri(mass_low + (mass_high - mass_low) * uniform)
     return values
+
+
+def _truncated_gamma(shape: float, low: float, high: float, uniform: Float64) -> Float64:
+    """Gamma values of unit scale between two bounds; far out, the upper tail keeps its digits."""
+    low = max(low, 0.0)
+    if gammainc(shape, low) > 0.5:
+        tail_low, tail_high = gammaincc(shape, low), gammaincc(shape, high)
+        return np.asarray(gammainccinv(shape, tail_low - (tail_low - tail_high) * uniform), np.float64)
+    mass_low, mass_high = gammainc(shape, low), gammainc(shape, high)
+    return np.asarray(gammaincinv(shape, mass_low + (mass_high - mass_low) * uniform), np.float64)

@@ -61,12 +61,15 @@ def four_normals(key: np.uint64, cell: int, group: int) -> tuple[float, float, f
 
 
 @njit(cache=True)
-def row_uniforms(key: np.uint64, indptr: Int64) -> Float64:
-    """Uniforms in (0, 1) for the entries of sparse rows: entry j of row r is draw j of row r."""
-    out = np.empty(indptr[-1], np.float64)
+def row_uniforms(key: np.uint64, indptr: Int64, first: int = 0) -> Float64:
+    """Uniforms in (0, 1) for the entries of sparse rows: entry j of row r is draw j of row r.
+
+    The rows given are those from number ``first`` on: any stretch of rows can be drawn by itself.
+    """
+    out = np.empty(indptr[-1] - indptr[0], np.float64)
     for row in range(indptr.size - 1):
         for entry in range(indptr[row], indptr[row + 1]):
-            out[entry] = uniform(key, row, entry - indptr[row])
+            out[entry - indptr[0]] = uniform(key, first + row, entry - indptr[row])
     return out
 
 

@@ -34,6 +34,7 @@ VoltageDistribution = Annotated[Distribution, Distributed(("mV",), at_most=1000.
 FROM = Field(validation_alias="from", serialization_alias="from")
 TO = Field(validation_alias="to", serialization_alias="to")
 Weight = Annotated[Distribution, Distributed(("nS", "pA"))]
+Length = Annotated[float, Quantity("µm", at_most=1e7)]
 
 
 def _reference(value: str, info: ValidationInfo) -> str:
@@ -47,3 +48,14 @@ def _reference(value: str, info: ValidationInfo) -> str:
 
 
 Reference = Annotated[str, Field(strict=True, max_length=4096), AfterValidator(_reference)]
+
+
+def _file_path(value: str, info: ValidationInfo) -> str:
+    """A whole path, from one relative to the file that names it, or to where Python runs."""
+    if not value.strip() or "\0" in value:
+        raise fault("is no path", "give the path of a file")
+    folder = (info.context or {}).get("folder") or Path()
+    return str((Path(folder) / Path(value).expanduser()).resolve())
+
+
+FilePath = Annotated[str, Field(strict=True, max_length=4096), AfterValidator(_file_path)]

@@ -1,7 +1,7 @@
 """A quantity that may differ from one synapse or cell to the next: a constant or a distribution.
 
-In a file: ``1.2 nS``, ``{normal: {mean: 1 ms, std: 0.2 ms, min: 0.5 ms}}``, ``{lognormal: {mean: …, std:
-…}}`` or ``{uniform: {low: …, high: …}}``. This module says what is meant; the network floor draws.
+In a file: ``1.2 nS``, ``{normal: {mean: 1 ms, std: 0.2 ms, min: 0.5 ms}}``, the same for ``lognormal`` and
+``gamma``, or ``{uniform: {low: …, high: …}}``. This module says what is meant; the network floor draws.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ _BOUNDED = {"mean": "a", "std": "b", "min": "low", "max": "high"}
 LETTERS: dict[str, dict[str, str]] = {
     "normal": _BOUNDED,
     "lognormal": _BOUNDED,
+    "gamma": _BOUNDED,
     "uniform": {"low": "a", "high": "b"},
 }
 """For each kind, the keys of the file and the fields they fill."""
@@ -46,12 +47,12 @@ _OPTIONAL = ("min", "max")
 class Distribution(Spec):
     """A constant or a distribution, in internal units.
 
-    ``constant``: value ``a``. ``normal`` and ``lognormal``: mean ``a`` and standard deviation ``b`` of the
-    variable itself, truncated to [``low``, ``high``] where given. ``uniform`` on [``a``, ``b``]. ``unit`` is
-    the internal unit of all of them.
+    ``constant``: value ``a``. ``normal``, ``lognormal`` and ``gamma``: mean ``a`` and standard deviation
+    ``b`` of the variable itself, truncated to [``low``, ``high``] where given. ``uniform`` on
+    [``a``, ``b``]. ``unit`` is the internal unit of all of them.
     """
 
-    kind: Literal["constant", "normal", "lognormal", "uniform"] = "constant"
+    kind: Literal["constant", "normal", "lognormal", "gamma", "uniform"] = "constant"
     a: float
     b: float = 0.0
     low: float | None = None
@@ -61,7 +62,7 @@ class Distribution(Spec):
     @property
     def lowest(self) -> float:
         """Lower end of the support."""
-        unbounded = {"constant": self.a, "normal": -math.inf, "lognormal": 0.0, "uniform": self.a}[self.kind]
+        unbounded = {"normal": -math.inf, "lognormal": 0.0, "gamma": 0.0}.get(self.kind, self.a)
         return unbounded if self.low is None else max(unbounded, self.low)
 
     @property
@@ -78,15 +79,14 @@ class Distribution(Spec):
             raise fault("is not a finite number", "give finite numbers")
         if self.kind == "uniform" and self.a > self.b:
             raise fault("`low` is above `high`", "swap them", ("uniform", "low"))
-        if self.kind in ("normal", "lognormal"):
+        if LETTERS.get(self.kind) is _BOUNDED:
             if self.b < 0:
                 raise fault("a standard deviation cannot be negative", "give 0 or more", (self.kind, "std"))
             if not low <= self.a <= high:
                 raise fault("the mean lies outside `min` … `max`", "move the bounds", (self.kind, "mean"))
-        if self.kind == "lognormal" and self.a <= 0:
-            raise fault(
-                "the mean of a lognormal must be above 0", "use `normal` instead", ("lognormal", "mean")
-            )
+        if self.kind in ("lognormal", "gamma") and self.a <= 0:
+            problem = f"the mean of a {self.kind} must be above 0"
+            raise fault(problem, "use `normal` instead", (self.kind, "mean"))
         return self
 
     @model_serializer(mode="wrap", when_used="json")

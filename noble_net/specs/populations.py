@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.json_schema import WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from noble_net.specs.basics import (
     FROM,
@@ -21,10 +22,8 @@ from noble_net.specs.basics import (
     VoltageDistribution,
 )
 from noble_net.specs.distribution import Distributed, Distribution
-from noble_net.specs.specification import (
-    Spec,
-    fault,
-)
+from noble_net.specs.positions import PositionSpec
+from noble_net.specs.specification import Spec, below, fault
 
 Member = Annotated[str, Field(strict=True, min_length=1, max_length=256)]
 _ANY_SOURCE = ("role", "spread")
@@ -111,6 +110,17 @@ class PopulationSpec(Spec):
     """How cells are drawn from the family."""
     parameters: Annotated[dict[str, Distribution], WithJsonSchema(_PARAMETERS_SCHEMA)] = Field(default={})
     """Of an integrate-and-fire cell: capacitance, resistance, v_rest, v_reset, v_threshold, refractory."""
+    position: PositionSpec | None = None
+    """Where the cells are, for rules and delays that depend on distance."""
+
+    @model_validator(mode="after")
+    def _a_place_for_every_cell(self) -> PopulationSpec:
+        if self.position is not None:
+            try:
+                self.position.check(self.size)
+            except PydanticCustomError as error:
+                raise below(error, "position") from None
+        return self
 
     @field_validator("parameters", mode="before")
     @classmethod

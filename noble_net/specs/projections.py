@@ -1,110 +1,74 @@
-"""Projections of a network file: connection rules, weights, delays."""
+"""Projections of a network file: who projects to whom, by which rule, with which weights and delays."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import (
-    Field,
-    GetJsonSchemaHandler,
-    SerializerFunctionWrapHandler,
-    ValidationInfo,
-    model_serializer,
-    model_validator,
-)
+from pydantic import GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from noble_net.specs.basics import (
-    FROM,
-    MAX_DELAY,
-    TO,
-    Count,
-    Flag,
-    Fraction,
-    Name,
-    Weight,
-)
+from noble_net.specs.basics import FROM, MAX_DELAY, TO, Name, Weight
 from noble_net.specs.distribution import Distributed, Distribution
-from noble_net.specs.specification import (
-    Spec,
-    check_keys,
-    fault,
-    from_file,
-    nearest,
-)
+from noble_net.specs.rules import RuleSpec
+from noble_net.specs.specification import Quantity, Spec, check_keys, fault, quantity_schema
 
-RULES: dict[str, tuple[str | None, tuple[str, ...]]] = {
-    "pairwise_bernoulli": ("p", ("p", "autapses")),
-    "fixed_indegree": ("indegree", ("indegree", "autapses", "multapses")),
-    "all_to_all": (None, ("autapses",)),
-    "one_to_one": (None, ("autapses",)),
-}
-"""For each rule its obligatory key, and all keys it takes."""
+_OFFSET = Distributed(("ms",), at_least=0.1, at_most=MAX_DELAY)
 
 
-class RuleSpec(Spec):
-    """Which cells a projection connects. In a file: `{pairwise_bernoulli: {p: 0.2}}` or `all_to_all`."""
+class ConductionSpec(Spec):
+    """Delay as a fixed part plus the time along the axon: offset + distance / velocity."""
 
-    kind: Literal["pairwise_bernoulli", "fixed_indegree", "all_to_all", "one_to_one"]
-    p: Fraction | None = None
-    """Probability of each pair."""
-    indegree: Annotated[Count, Field(ge=0)] | None = None
-    """Synapses onto each target cell."""
-    autapses: Flag = False
-    """Whether a cell may connect to itself."""
-    multapses: Flag = False
-    """Whether a pair may have several synapses."""
+    velocity: Annotated[float, Quantity("µm/ms", above=0.0)]
+    """Conduction velocity along the straight line between the cells."""
+    offset: Annotated[Distribution, _OFFSET]
+    """What distance does not explain, a distribution for synapses that differ; the shortest delay."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _unwrap(cls, data: Any, info: ValidationInfo) -> Any:
-        if isinstance(data, str):
-            data = {data: {}}
-        if not isinstance(data, Mapping) or ("kind" in data and not from_file(info)):
-            return data
-        kind = next(iter(data), None)
-        if kind not in RULES:
-            raise fault("unknown rule", nearest(kind, RULES), () if kind is None else (str(kind),))
-        check_keys([key for key in data if key != kind], [str(kind)])
-        inner = {} if data[kind] is None else data[kind]
-        if not isinstance(inner, Mapping):
-            raise fault("has no parameters", f"give {', '.join(RULES[kind][1])}", (kind,))
-        needed, valid = RULES[kind]
-        check_keys(inner, valid, (kind,))
-        if needed is not None and inner.get(needed) is None:
-            raise fault(f"`{needed}` is missing", f"write `{kind}: {{{needed}: …}}`", (kind,))
-        return {"kind": kind, **inner}
 
-    @model_serializer(mode="wrap", when_used="json")
-    def _letter(self, default: SerializerFunctionWrapHandler) -> Any:
-        needed, valid = RULES[self.kind]
-        inner = {key: getattr(self, key) for key in valid if key == needed or getattr(self, key)}
-        return {self.kind: inner} if inner else self.kind
+class DelayByDistance(Spec):
+    """A delay that grows with distance. In a file: `{distance: {velocity: 0.3 mm/ms, offset: 0.5 ms}}`."""
 
-    @classmethod
+    distance: ConductionSpec
+
+    @property
+    def lowest(self) -> float:
+        """The shortest delay there can be, ms: that of cells in one place."""
+        return self.distance.offset.lowest
+
+
+@dataclass(frozen=True)
+class _Delay(Distributed):
+    """Annotation of a delay: a Distribution, or a DelayByDistance."""
+
+    def read(self, value: object, unit_required: bool) -> Any:
+        """The delay in internal units; raises a validator's error."""
+        if isinstance(value, DelayByDistance):
+            return value
+        if isinstance(value, Mapping) and "distance" in value:
+            check_keys(value, ["distance"])
+            return DelayByDistance.model_validate(value, context={"from_file": unit_required})
+        return super().read(value, unit_required)
+
     def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        flag = {"type": "boolean"}
-        kinds = {
-            "p": {"type": "number", "minimum": 0, "maximum": 1},
-            "indegree": {"type": "integer", "minimum": 0},
+        plain = super().__get_pydantic_json_schema__(schema, handler)
+        keys = {"velocity": quantity_schema("µm/ms"), "offset": plain}
+        inner = {
+            "type": "object",
+            "properties": keys,
+            "required": list(keys),
+            "additionalProperties": False,
         }
-        variants: list[JsonSchemaValue] = [
-            {"enum": [name for name, rule in RULES.items() if rule[0] is None]}
-        ]
-        for name, (needed, valid) in RULES.items():
-            inner: JsonSchemaValue = {"type": "object", "additionalProperties": False}
-            inner["properties"] = {key: kinds.get(key, flag) for key in valid}
-            inner["required"] = [needed] if needed else []
-            variants.append(_only(name, inner))
-        return {"anyOf": variants, "description": "Which cells are connected"}
-
-
-def _only(key: str, inner: JsonSchemaValue) -> JsonSchemaValue:
-    return {"type": "object", "properties": {key: inner}, "required": [key], "additionalProperties": False}
+        by_distance = {
+            "type": "object",
+            "properties": {"distance": inner},
+            "required": ["distance"],
+            "additionalProperties": False,
+        }
+        return {**plain, "anyOf": [*plain["anyOf"], by_distance]}
 
 
 class ProjectionSpec(Spec):
@@ -119,7 +83,21 @@ class ProjectionSpec(Spec):
     rule: RuleSpec
     synapse: Name
     """A key of `synapses`."""
-    weight: Weight
-    """Peak conductance (nS), or current (pA or nA; negative inhibits) of a current synapse."""
-    delay: Annotated[Distribution, Distributed(("ms",), at_least=0.1, at_most=MAX_DELAY)]
-    """Rounded to 0.1 ms; at least the core's step."""
+    weight: Weight | None = None
+    """Peak conductance (nS), or current (pA or nA; negative inhibits) of a current synapse. May be left out
+    where the rule reads a file that has weights."""
+    delay: Annotated[Distribution | DelayByDistance, _Delay(("ms",), 0.1, MAX_DELAY)] | None = None
+    """Rounded to 0.1 ms; at least the core's step. May be left out where the rule reads a file that has
+    delays."""
+
+    @property
+    def needs_positions(self) -> bool:
+        """Whether the cells of both populations must have positions."""
+        return self.rule.distance is not None or isinstance(self.delay, DelayByDistance)
+
+    @model_validator(mode="after")
+    def _weights_and_delays(self) -> ProjectionSpec:
+        for key, example in (("weight", "1 nS"), ("delay", "1 ms")):
+            if getattr(self, key) is None and not self.rule.lists_synapses:
+                raise fault(f"`{key}` is missing", f"add `{key}: {example}`")
+        return self

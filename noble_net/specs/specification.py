@@ -43,6 +43,12 @@ def fault(problem: str, remedy: str = "", path: Sequence[str | int] = ()) -> Pyd
     )
 
 
+def below(error: PydanticCustomError, *path: str | int) -> PydanticCustomError:
+    """The same `fault`, raised by a part of a value that lies at ``path`` within it."""
+    context = error.context or {}
+    return fault(context["problem"], context["remedy"], (*path, *context["path"]))
+
+
 def nearest(name: object, valid: Iterable[str]) -> str:
     """Advice for an unknown name: the nearest valid one, and what there is to choose from."""
     choices = list(dict.fromkeys(valid))

@@ -1,0 +1,238 @@
+"""What a network file names in other files, read and checked: points, tables of synapses, graphs, SONATA edges.
+
+Every function raises GivenError for a file that cannot be read or does not fit; the caller knows the line of
+the network file that named it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noble_net.errors import OutputError
+from noble_net.sonata.given_edges import read_given_edges
+from noble_net.specs.basics import MAX_DELAY
+from noble_net.types import DT, Float32, Float64, Int64
+
+if TYPE_CHECKING:
+    import networkx
+
+COLUMNS = ("source", "target", "weight", "delay", "synapses")
+_MANY = 2**40
+
+
+class GivenError(ValueError):
+    """A file named in a network file is wrong: what about it, and what to do."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        self.problem, self.remedy = problem, remedy
+        super().__init__(f"{problem}. {remedy}")
+
+
+class Edges(NamedTuple):
+    """Synapses in the order of their file: cells int64, weight float32 (nS or pA), delay float64 (ms)."""
+
+    source: Int64
+    target: Int64
+    weight: Float32 | None = None
+    delay: Float64 | None = None
+
+
+def read_points(file: str, size: int) -> Float32:
+    """Positions float32 [size, 3] (µm) from the columns x, y, z of a .csv."""
+    columns = _csv(file, ("x", "y", "z"), ("x", "y", "z"))
+    points = np.stack([columns[axis] for axis in "xyz"], axis=1)
+    if len(points) != size:
+        raise GivenError(f"{file} has {len(points)} points for {size} cells", "make the numbers equal")
+    if not np.all(np.abs(points) <= 1e7):
+        raise GivenError(f"{file} has a point that is no finite position", "give µm")
+    return points.astype(np.float32)
+
+
+def read_table(file: str, sources: int, targets: int) -> Edges:
+    """Synapses listed in a .csv or .h5 with the columns of `TableSpec`, checked against the sizes."""
+    kind = Path(file).suffix.lower()
+    if kind == ".csv":
+        columns = _csv(file, COLUMNS[:2], COLUMNS)
+    elif kind in (".h5", ".hdf5"):
+        columns = _h5(file)
+    else:
+        raise GivenError(f"{file} is neither .csv nor .h5", "give one of these")
+    source = _cells(file, "source", columns["source"], sources)
+    target = _cells(file, "target", columns["target"], targets)
+    edges = _checked(file, Edges(source, target, columns.get("weight"), columns.get("delay")))
+    if "synapses" not in columns:
+        return edges
+    counts = _whole(file, "synapses", columns["synapses"], _MANY)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    weight, delay = edges.weight, edges.delay
+    return Edges(
+        edges.source[rows],
+        edges.target[rows],
+        None if weight is None else weight[rows],
+        None if delay is None else delay[rows],
+    )
+
+
+def read_sonata(file: str, population: str, sources: int, targets: int, conductance: bool) -> Edges:
+    """Synapses of an edge population; ``conductance``: whether its weights are conductances."""
+    try:
+        found = read_given_edges(file, population, conductance)
+    except OutputError as error:
+        raise GivenError(str(error), "give a SONATA edges file and a population in it") from error
+    source = _cells(file, "source_node_id", found.source, sources)
+    target = _cells(file, "target_node_id", found.target, targets)
+    return _checked(file, Edges(source, target, found.weight, found.delay))
+
+
+def read_graph(file: str, sources: int, targets: int) -> Edges:
+    """Edges of a graph file, either way where it is undirected."""
+    import networkx
+
+    kind = Path(file).suffix.lower()
+    readers = {
+        ".graphml": networkx.read_graphml,
+        ".gml": _gml,
+        ".edgelist": _edge_list,
+        ".txt": _edge_list,
+    }
+    if kind not in readers:
+        raise GivenError(f"{file} is no graph file", f"give one of {', '.join(readers)}")
+    with _readable(file):
+        graph = readers[kind](file)
+    return edges_of(graph, file, sources, targets)
+
+
+def edges_of(graph: networkx.Graph[Any], what: str, sources: int, targets: int) -> Edges:
+    """The edges of a graph whose nodes are numbered like cells; each is two where it is undirected."""
+    number = {node: _number(node, what) for node in graph.nodes}
+    pairs = np.array([(number[u], number[v]) for u, v, *_ in graph.edges], np.int64).reshape(-1, 2)
+    if not graph.is_directed():
+        back = pairs[pairs[:, 0] != pairs[:, 1]][:, ::-1]
+        pairs = np.concatenate([pairs, back])
+    return Edges(
+        _cells(what, "source", pairs[:, 0], sources),
+        _cells(what, "target", pairs[:, 1], targets),
+    )
+
+
+def _gml(file: str) -> networkx.Graph[Any]:
+    """Nodes by label, as networkx numbers them when it writes, else by id."""
+    import networkx
+
+    try:
+        return networkx.read_gml(file)
+    except networkx.NetworkXError:
+        return networkx.read_gml(file, label="id")
+
+
+def _edge_list(file: str) -> networkx.Graph[Any]:
+    import networkx
+
+    return networkx.read_edgelist(file, create_using=networkx.MultiDiGraph, data=False)
+
+
+def _number(node: object, what: str) -> int:
+    """A node's label as the number of a cell: `7`, `"7"`, or `"n7"` as igraph writes it."""
+    text = str(node)
+    text = text[1:] if text.startswith("n") else text
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise GivenError(f"{what} has a node called {str(node)[:40]!r}", "number the nodes from 0")
+    return int(text)
+
+
+def _csv(file: str, needed: tuple[str, ...], known: tuple[str, ...]) -> dict[str, Any]:
+    """The numeric columns of a .csv with a header."""
+    import pandas as pd
+
+    with _readable(file):
+        header = pd.read_csv(file, nrows=0, skipinitialspace=True)
+        names = [str(name).strip() for name in header.columns]
+        _check_columns(file, names, needed, known)
+        table = pd.read_csv(file, skipinitialspace=True, names=names, header=0, index_col=False)
+    for name in names:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            bad = pd.to_numeric(table[name], errors="coerce").isna().to_numpy()
+            line = int(np.argmax(bad)) + 2
+            raise GivenError(f"{file}: column `{name}` is not a number in line {line}", "give numbers")
+    return {name: table[name].to_numpy() for name in names}
+
+
+def _h5(file: str) -> dict[str, Any]:
+    """The columns of an .h5: one-dimensional numeric datasets of equal length."""
+    import h5py
+
+    with _readable(file), h5py.File(file, "r") as opened:
+        _check_columns(file, list(opened), COLUMNS[:2], COLUMNS)
+        columns = {}
+        for name in opened:
+            data = opened[name]
+            if not isinstance(data, h5py.Dataset) or data.ndim != 1 or data.dtype.kind not in "iuf":
+                raise GivenError(f"{file}: `{name}` is no row of numbers", "give a dataset for each column")
+            columns[name] = data[:]
+    if len({len(column) for column in columns.values()}) > 1:
+        raise GivenError(f"{file} has columns of different length", "make them equal")
+    return columns
+
+
+def _check_columns(file: str, names: list[str], needed: tuple[str, ...], known: tuple[str, ...]) -> None:
+    for name in needed:
+        if name not in names:
+            raise GivenError(f"{file} has no column `{name}`", f"its columns: {', '.join(names[:12])}")
+    for name in names:
+        if name not in known:
+            raise GivenError(f"{file} has an unknown column `{name[:40]}`", f"known: {', '.join(known)}")
+
+
+def _cells(file: str, name: str, values: NDArray[Any], size: int) -> Int64:
+    """Cell numbers below ``size``."""
+    return _whole(file, name, values, size - 1, f"cells are numbered from 0 to {size - 1}")
+
+
+def _whole(
+    file: str, name: str, values: NDArray[Any], most: int, remedy: str = "give whole numbers from 0"
+) -> Int64:
+    """Whole numbers from 0 to ``most``."""
+    bad = ~((values >= 0) & (values <= most) & (values == np.floor(values)))
+    if np.any(bad):
+        row = int(np.argmax(bad))
+        raise GivenError(f"{file}: `{name}` of row {row + 1} is {values[row]}", remedy)
+    return values.astype(np.int64)
+
+
+def _checked(file: str, edges: Edges) -> Edges:
+    """The edges with finite weights and delays that fit the grid."""
+    weight, delay = edges.weight, edges.delay
+    if weight is not None:
+        bad = ~(np.abs(weight) <= 1e6)
+        if np.any(bad):
+            row = int(np.argmax(bad))
+            raise GivenError(f"{file}: the weight of row {row + 1} is {weight[row]}", "give finite weights")
+        weight = weight.astype(np.float32)
+    if delay is not None:
+        bad = ~((delay >= DT / 2) & (delay <= MAX_DELAY))
+        if np.any(bad):
+            row = int(np.argmax(bad))
+            problem = f"{file}: the delay of row {row + 1} is {delay[row]:g} ms"
+            raise GivenError(problem, f"give {DT:g} to {MAX_DELAY:g} ms")
+        delay = delay.astype(np.float64)
+    return Edges(edges.source, edges.target, weight, delay)
+
+
+@contextmanager
+def _readable(file: str) -> Iterator[None]:
+    """Turn everything a reader may raise over a missing, damaged or foreign file into a GivenError."""
+    if not Path(file).is_file():
+        raise GivenError(f"{file}: there is no such file", "check the path")
+    try:
+        yield
+    except GivenError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise GivenError(f"{file} cannot be read: {reason[:120]}", "check what kind of file it is") from error
