@@ -209,6 +209,7 @@ BAD = [
     ("rise: 0.3 ms", "rise: 5 ms", 17, "synapses.gaba.rise = 5 ms", "shorter than `decay`"),
     ("rise: 0.3 ms, ", "", 17, "synapses.gaba.model = exp2", "add it, such as `rise: 0.3 ms`"),
     ("model: exp2", "model: exp", 17, "synapses.gaba.rise", "`exp` has no rise time"),
+    ("model: exp2", "model: alpha", 17, "synapses.gaba.rise", "`alpha` has no rise time"),
     ("decay: 5 ms, rev", "decay: 0 ms, rev", 17, "synapses.gaba.decay = 0 ms", "at least 0.01 ms"),
     ("decay: 5 ms, rev", "decay: -5 ms, rev", 17, "synapses.gaba.decay = -5 ms", "at least 0.01 ms"),
     ("p: 0.2", "p: 1.2", 24, "projections[0].rule.pairwise_bernoulli.p = 1.2", "less than or equal to 1"),
@@ -436,7 +437,7 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
             "decay": f"{decay!r} ms",
             "reversal": f"{reversal!r} mV",
         },
-        "i": {"model": "exp", "decay": f"{decay!r} ms"},
+        "i": {"model": draw(st.sampled_from(["exp", "alpha"])), "decay": f"{decay!r} ms"},
     }
     rules = st.sampled_from(
         [

@@ -228,6 +228,24 @@ def arrival_of_one_spike(kind: str, weight: str, size: float) -> None:
     assert first == np.argmax(time > arrivals[int(np.argmin(misses))] + 1e-9)
 
 
+@pytest.mark.parametrize(("kind", "reversal"), [("Exp2Syn", {"reversal": "0 mV"}), ("NobleExp2Current", {})])
+def test_alpha_functions_are_double_exponentials_of_nearly_equal_times(kind: str, reversal: Any) -> None:
+    data = recurrent(projections=[], synapses={"ampa": {"model": "alpha", "decay": "2 ms", **reversal}})
+    data["stimuli"] = [
+        {"to": "pv", "poisson": {"rate": "1 Hz", "synapse": "ampa", "weight": "2 nS" if reversal else "2 pA"}}
+    ]
+    with NeuronLoop(build(data), FAMILIES) as loop:
+        process = list(neuron().h.List(kind))[0]
+        connection = next(iter(loop._inputs[0][1]))
+        connection.event(neuron().h.t)
+        values = []
+        for _ in range(200):
+            loop.advance(1)
+            values.append(state(kind, process))
+    elapsed = DT * np.arange(1, 201)
+    np.testing.assert_allclose(values, 2.0 * elapsed / 2.0 * np.exp(1 - elapsed / 2.0), atol=4e-4)
+
+
 def unit_course(kind: str, elapsed: np.ndarray) -> np.ndarray:
     rise, decay, factor = time_course(0.4, 3.0)
     if "Exp2" in kind:

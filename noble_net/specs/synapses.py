@@ -23,14 +23,14 @@ from noble_net.specs.specification import (
 class SynapseSpec(Spec):
     """A type of synapse: its time course, and whether a spike opens a conductance or passes a current."""
 
-    model: Literal["exp", "exp2"]
-    """`exp`: instant rise, exponential decay; `exp2`: difference of two, its peak the weight."""
+    model: Literal["exp", "exp2", "alpha"]
+    """`exp`: instant rise, exponential decay; `exp2`: difference of two; `alpha`: t·e^(−t/decay). The weight is the peak."""
     kind: Literal["conductance", "current"] = "current"
     """`conductance` (weights in nS) when `reversal` is given, else `current` (weights in pA or nA)."""
     rise: TimeConstant | None = None
     """Rise time constant, `exp2` only."""
     decay: TimeConstant
-    """Decay time constant."""
+    """Decay time constant; of `alpha` the only one, at which it peaks."""
     reversal: Voltage | None = None
     """Reversal potential of a conductance."""
     zone: Annotated[str, Field(strict=True, min_length=1, max_length=64)] = "soma"
@@ -54,8 +54,8 @@ class SynapseSpec(Spec):
             raise fault("a conductance needs `reversal`", "add it, such as `reversal: -80 mV`", ("kind",))
         if self.kind == "current" and self.reversal is not None:
             raise fault("a current synapse has no reversal", "remove it, or `kind: current`", ("reversal",))
-        if self.model == "exp" and self.rise is not None:
-            raise fault("`exp` has no rise time", "remove it, or write `model: exp2`", ("rise",))
+        if self.model in ("exp", "alpha") and self.rise is not None:
+            raise fault(f"`{self.model}` has no rise time", "remove it, or write `model: exp2`", ("rise",))
         if self.model == "exp2" and self.rise is None:
             raise fault("`exp2` needs `rise`", "add it, such as `rise: 0.3 ms`", ("model",))
         if self.rise is not None and self.rise >= self.decay:
