@@ -231,7 +231,23 @@ def _weighted(part: Weighted, info: ValidationInfo, path: tuple[str | int, ...])
     if synapse.kind == "conductance" and weight.lowest < 0:
         remedy = "give a positive weight" if weight.kind == "constant" else "bound it with `min: 0 nS`"
         raise fault("a conductance can fall below 0", remedy, (*path, "weight"))
+    _check_plasticity(part, synapse, path)
     return part.model_copy(update={"weight": weight.model_copy(update={"unit": synapse.weight_unit})})
+
+
+def _check_plasticity(
+    part: ProjectionSpec | PoissonSpec, synapse: SynapseSpec, path: tuple[str | int, ...]
+) -> None:
+    """Plastic synapses have a source cell, and weights within the bounds of their rule."""
+    if synapse.plasticity is None:
+        return
+    if isinstance(part, PoissonSpec):
+        problem = f"synapse {part.synapse} is plastic, and a Poisson stimulus has no source cells"
+        raise fault(problem, "give it a synapse without `plasticity`", (*path, "synapse"))
+    stdp = synapse.plasticity.stdp
+    if stdp is not None and not (part.weight.lowest >= 0 and part.weight.highest <= stdp.w_max.a):
+        problem = f"can leave the bounds of synapse {part.synapse}'s stdp, 0 to {stdp.w_max.a:g} {synapse.weight_unit}"
+        raise fault(problem, "bound it with `min` and `max`, or raise `w_max`", (*path, "weight"))
 
 
 def load_network(path: str | Path, overrides: Mapping[str, Any] | None = None) -> NetworkSpec:

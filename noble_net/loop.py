@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
-from noble_net.network import synapse_kernels
 from noble_net.network.build import INJECTION_ZONE, Network, PopulationArrays
 from noble_net.network.connect import ProjectionArrays
 from noble_net.network.stimuli import Injection, inject, network_inputs
 from noble_net.network.synapses import SynapseBank
+from noble_net.network.transmission import Events, Transmission, transmission
 from noble_net.surrogate.core import Core
 from noble_net.types import CellTable, Drive, Float32, Response, State
 
@@ -80,9 +79,15 @@ class Loop:
             ]
 
     def _route(self, projection: ProjectionArrays) -> _Route:
-        group = next(group for group in self._groups if projection.source in group.ranges)
-        bank = self._banks[projection.target_population, projection.synapse]
-        return _Route(group, group.ranges[projection.source].start, projection, bank)
+        target = projection.target_population
+        bank = self._banks[target, projection.synapse]
+        send = transmission(projection, self.network.population(target).size, bank)
+        return _Route(projection.name, self._place(projection.source), self._place(target), send)
+
+    def _place(self, population: str) -> tuple[_Group, int]:
+        """The group of a population, and its first cell in it."""
+        group = next(group for group in self._groups if population in group.ranges)
+        return group, group.ranges[population].start
 
     def advance(self, samples: int | None = None) -> dict[str, Response]:
         """Run one block (of ``samples``, if not the usual length); returns every population's response."""
@@ -99,6 +104,10 @@ class Loop:
             route.send(start)
         self.position += samples
         return {name: response for group in self._groups for name, response in group.answers()}
+
+    def weights(self) -> dict[str, Float32]:
+        """The weights now, nS or pA [synapses] per projection that has any, in the order of its arrays."""
+        return {route.projection: route.transmission.weight for route in self._routes}
 
     def voltage(self) -> dict[str, Float32]:
         """The last voltage of every cell, mV [cells] per population."""
@@ -173,25 +182,21 @@ class _Buffers:
 
 @dataclass
 class _Route:
-    """The way of spikes through one projection."""
+    """The way of spikes through one projection: from one place, the group and the first cell in it, to another."""
 
-    group: _Group
-    first_cell: int
-    projection: ProjectionArrays
-    bank: SynapseBank
+    projection: str
+    source: tuple[_Group, int]
+    target: tuple[_Group, int]
+    transmission: Transmission
 
     def send(self, start: int) -> None:
         """Put the spikes of the block that began at ``start`` under way."""
-        response = self.group.response
-        if response.event_cell.size:
-            synapse_kernels.deliver(
-                response.event_cell, response.event_sample, self.first_cell, start, *self._arrays
-            )
-
-    @cached_property
-    def _arrays(self) -> tuple[np.ndarray, ...]:
-        p = self.projection
-        return p.indptr, p.target, p.weight, p.delay, self.bank.ring
+        fired, heard = (
+            Events(group.response.event_cell, group.response.event_sample, first)
+            for group, first in (self.source, self.target)
+        )
+        if fired.cell.size or heard.cell.size:
+            self.transmission.send(start, fired, heard)
 
 
 def compile_loop(network: Network, cores: Mapping[str, Core]) -> None:
@@ -216,8 +221,9 @@ def compile_loop(network: Network, cores: Mapping[str, Core]) -> None:
     )
     loop = Loop(small, cores)
     loop.advance()
+    for group in loop._groups:
+        group.response = replace(group.response, event_cell=zero, event_sample=zero)
     for route in loop._routes:
-        route.group.response = replace(route.group.response, event_cell=zero, event_sample=zero)
         route.send(0)
 
 

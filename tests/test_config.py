@@ -209,6 +209,37 @@ BAD = [
     ("rise: 0.3 ms", "rise: 5 ms", 17, "synapses.gaba.rise = 5 ms", "shorter than `decay`"),
     ("rise: 0.3 ms, ", "", 17, "synapses.gaba.model = exp2", "add it, such as `rise: 0.3 ms`"),
     ("model: exp2", "model: exp", 17, "synapses.gaba.rise", "`exp` has no rise time"),
+    ("decay: 2 ms,", "decay: 2 ms, plasticity: {}, ", 18, "synapses.ampa.plasticity", "holds no rule"),
+    (
+        "decay: 2 ms,",
+        "decay: 2 ms, plasticity: {tsodyks_markram: {U: 0, tau_rec: 1 s}},",
+        18,
+        "synapses.ampa.plasticity.tsodyks_markram.U = 0",
+        "greater than 0",
+    ),
+    (
+        "decay: 2 ms,",
+        "decay: 2 ms, plasticity: {tsodyks_markram: {U: 0.5, tau_rec: 1 s}},",
+        39,
+        "stimuli[2].poisson.synapse = ampa",
+        "a Poisson stimulus has no source cells",
+    ),
+    (
+        "decay: 5 ms, reversal: -80 mV",
+        "decay: 5 ms, reversal: -80 mV, plasticity: {stdp: {tau_plus: 20 ms, tau_minus: 20 ms, a_plus: 0.01, "
+        "a_minus: 0.01, w_max: 3 nS}}",
+        26,
+        "projections[0].weight",
+        "can leave the bounds of synapse gaba's stdp, 0 to 3 nS",
+    ),
+    (
+        "decay: 5 ms, reversal: -80 mV",
+        "decay: 5 ms, reversal: -80 mV, plasticity: {stdp: {tau_plus: 20 ms, tau_minus: 20 ms, a_plus: 0.01, "
+        "a_minus: 0.01, w_max: 3 pA}}",
+        17,
+        "synapses.gaba.plasticity.stdp.w_max = 3 pA",
+        "give it in nS",
+    ),
     ("model: exp2", "model: alpha", 17, "synapses.gaba.rise", "`alpha` has no rise time"),
     ("decay: 5 ms, rev", "decay: 0 ms, rev", 17, "synapses.gaba.decay = 0 ms", "at least 0.01 ms"),
     ("decay: 5 ms, rev", "decay: -5 ms, rev", 17, "synapses.gaba.decay = -5 ms", "at least 0.01 ms"),
@@ -439,6 +470,29 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
         },
         "i": {"model": draw(st.sampled_from(["exp", "alpha"])), "decay": f"{decay!r} ms"},
     }
+    rate = st.floats(0.01, 1)
+    plastic = draw(
+        st.sampled_from(
+            [
+                {},
+                {"tsodyks_markram": {"U": draw(rate), "tau_rec": f"{decay!r} ms", "tau_facil": "0.2 s"}},
+                {
+                    "stdp": {
+                        "tau_plus": "20 ms",
+                        "tau_minus": f"{decay!r} ms",
+                        "a_plus": draw(rate),
+                        "a_minus": 0.01,
+                        "w_max": "1 mA",
+                        "rule": draw(st.sampled_from(["additive", "multiplicative"])),
+                    }
+                },
+            ]
+        )
+    )
+    if "tsodyks_markram" in plastic:
+        synapses["i"]["plasticity"] = plastic
+    elif plastic:
+        synapses["unused"] = {**synapses["i"], "plasticity": plastic}
     rules = st.sampled_from(
         [
             "all_to_all",

@@ -230,12 +230,15 @@ def arrival_of_one_spike(kind: str, weight: str, size: float) -> None:
 
 @pytest.mark.parametrize(("kind", "reversal"), [("Exp2Syn", {"reversal": "0 mV"}), ("NobleExp2Current", {})])
 def test_alpha_functions_are_double_exponentials_of_nearly_equal_times(kind: str, reversal: Any) -> None:
-    data = recurrent(projections=[], synapses={"ampa": {"model": "alpha", "decay": "2 ms", **reversal}})
+    one = {"pv": population(1)}
+    data = recurrent(
+        projections=[], populations=one, synapses={"ampa": {"model": "alpha", "decay": "2 ms", **reversal}}
+    )
     data["stimuli"] = [
         {"to": "pv", "poisson": {"rate": "1 Hz", "synapse": "ampa", "weight": "2 nS" if reversal else "2 pA"}}
     ]
     with NeuronLoop(build(data), FAMILIES) as loop:
-        process = list(neuron().h.List(kind))[0]
+        (process,) = neuron().h.List(kind)
         connection = next(iter(loop._inputs[0][1]))
         connection.event(neuron().h.t)
         values = []
@@ -444,3 +447,11 @@ def test_a_removed_network_does_not_run_on() -> None:
     loop.close()
     with pytest.raises(ValueError, match="removed"):
         loop.advance()
+
+
+def test_plastic_synapses_are_refused_by_name(tmp_path: Path) -> None:
+    data = recurrent()
+    data["synapses"]["gaba"] = {**GABA, "plasticity": {"tsodyks_markram": {"U": 0.5, "tau_rec": "100 ms"}}}
+    with pytest.raises(BackendError, match=r"synapses gaba are plastic, which this backend does not hold"):
+        simulate_neuron(network_from(data), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

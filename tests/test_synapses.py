@@ -167,6 +167,6 @@ def run_ring(
         now = [(cell, sample - start) for cell, sample in spikes if start <= sample < start + length]
         cell = np.array([event[0] for event in now], np.int32)
         sample = np.array([event[1] for event in now], np.int32)
-        synapse_kernels.deliver(cell, sample, 0, start, indptr, target, weight, delay, bank.ring)
+        synapse_kernels.deliver(cell, sample, 0, start, indptr, target, weight, delay, np.empty(0), bank.ring)
         start += length
     return np.concatenate(found, axis=1)

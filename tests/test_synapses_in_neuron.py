@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_plasticity import integrated
 
 from noble_net.cells.mechanisms import neuron
 from noble_net.config import network_from
@@ -129,3 +130,13 @@ def test_a_postsynaptic_potential_is_that_of_neuron(
     size = np.abs(exact - REST).max()
     assert size > 1.0
     assert np.abs(voltage - exact).max() < 0.01 * size
+
+
+def test_depressing_potentials_are_those_of_scaled_weights_in_neuron() -> None:
+    plasticity = {"tsodyks_markram": {"U": 0.5, "tau_rec": "50 ms", "tau_facil": "30 ms"}}
+    synapse = {"model": "exp", "decay": "3 ms", "reversal": "0 mV", "plasticity": plasticity}
+    arrivals, voltage = simulated(pair(synapse, "5 nS"))
+    assert len(arrivals) >= 3
+    weights = 5.0 * np.array(integrated(arrivals, 0.5, 50.0, 30.0))
+    exact = in_neuron("ExpSyn", arrivals, weights, tau=3.0, e=0.0)
+    assert np.abs(voltage - exact).max() < 0.01 * np.abs(exact - REST).max()

@@ -72,12 +72,14 @@ def deliver(
     target: Int32,
     weight: Float32,
     delay: Int32,
+    share: Float64,
     ring: Int64,
 ) -> None:
     """Send the spikes of one block through one projection into the ring of its target.
 
     Events are those of a whole group of cells; ``first_cell`` is where the source population starts in it.
-    A spike confirmed at sample n arrives at sample n + 1 + delay.
+    ``share`` [events] of the weight is delivered; empty: all of it. A spike confirmed at sample n arrives at sample
+    n + 1 + delay.
     """
     slots = ring.shape[1]
     for event in range(event_cell.size):
@@ -85,6 +87,7 @@ def deliver(
         if source < 0 or source >= indptr.size - 1:
             continue
         after = start + event_sample[event] + 1
+        scale = FIXED_POINT * share[event] if share.size else FIXED_POINT
         for entry in range(indptr[source], indptr[source + 1]):
             slot = (after + delay[entry]) % slots
-            ring[target[entry], slot] += np.int64(float(weight[entry]) * FIXED_POINT)
+            ring[target[entry], slot] += np.int64(float(weight[entry]) * scale)

@@ -14,6 +14,7 @@ from noble_net.specs.basics import (
     TimeConstant,
     Voltage,
 )
+from noble_net.specs.plasticity import PlasticitySpec
 from noble_net.specs.specification import (
     Spec,
     fault,
@@ -24,7 +25,8 @@ class SynapseSpec(Spec):
     """A type of synapse: its time course, and whether a spike opens a conductance or passes a current."""
 
     model: Literal["exp", "exp2", "alpha"]
-    """`exp`: instant rise, exponential decay; `exp2`: difference of two; `alpha`: t·e^(−t/decay). The weight is the peak."""
+    """`exp`: instant rise, exponential decay; `exp2`: difference of two; `alpha`: t·e^(−t/decay). Their peak is the
+    weight."""
     kind: Literal["conductance", "current"] = "current"
     """`conductance` (weights in nS) when `reversal` is given, else `current` (weights in pA or nA)."""
     rise: TimeConstant | None = None
@@ -35,6 +37,8 @@ class SynapseSpec(Spec):
     """Reversal potential of a conductance."""
     zone: Annotated[str, Field(strict=True, min_length=1, max_length=64)] = "soma"
     """Input zone of the target's core."""
+    plasticity: PlasticitySpec | None = None
+    """How weights change with use; none: they do not."""
 
     @property
     def weight_unit(self) -> str:
@@ -60,4 +64,8 @@ class SynapseSpec(Spec):
             raise fault("`exp2` needs `rise`", "add it, such as `rise: 0.3 ms`", ("model",))
         if self.rise is not None and self.rise >= self.decay:
             raise fault("must be shorter than `decay`", f"give less than {self.decay:g} ms", ("rise",))
+        stdp = self.plasticity and self.plasticity.stdp
+        if stdp and stdp.w_max.unit not in ("", self.weight_unit):
+            problem = f"is not a weight of a {self.kind} synapse"
+            raise fault(problem, f"give it in {self.weight_unit}", ("plasticity", "stdp", "w_max"))
         return self
