@@ -17,10 +17,10 @@ import numpy as np
 from noble_net.network.build import INJECTION_ZONE, Network, PopulationArrays
 from noble_net.network.connect import ProjectionArrays
 from noble_net.network.stimuli import Injection, inject, network_inputs
-from noble_net.network.synapses import SynapseBank
+from noble_net.network.synapses import SynapseBank, half_block
 from noble_net.network.transmission import Events, Transmission, transmission
 from noble_net.surrogate.core import Core
-from noble_net.types import CellTable, Drive, Float32, Response, State
+from noble_net.types import CellTable, Drive, Float32, Nmda, Response, State
 
 
 class Loop:
@@ -147,6 +147,9 @@ class _Group:
         drive.current.fill(0.0)
         drive.conductance.fill(0.0)
         drive.reversal_current.fill(0.0)
+        if drive.nmda is not None:
+            drive.nmda.conductance.fill(0.0)
+            drive.nmda.reversal_current.fill(0.0)
         for (stimulus, _), zone in zip(self.injections, buffers.injections, strict=True):
             inject(stimulus, start, *zone)
         for (bank, _), (conductance, reversal_current) in zip(self.banks, buffers.banks, strict=True):
@@ -170,14 +173,25 @@ class _Buffers:
 
     def __init__(self, group: _Group, samples: int) -> None:
         zones = group.core.zones
-        self.drive = Drive.zeros(zones, group.size, samples)
+        self.drive = Drive.zeros(zones, group.size, samples, _half_block(group))
         i, g, j = self.drive.current, self.drive.conductance, self.drive.reversal_current
         soma = zones.index(INJECTION_ZONE) if group.injections else 0
         self.injections = [(i[soma, cells], g[soma, cells], j[soma, cells]) for _, cells in group.injections]
-        self.banks = [
-            (g[zones.index(bank.spec.zone), cells], j[zones.index(bank.spec.zone), cells])
-            for bank, cells in group.banks
-        ]
+        self.banks = []
+        for bank, cells in group.banks:
+            zone = zones.index(bank.spec.zone)
+            blocked = self.drive.nmda if bank.spec.model == "nmda" else None
+            into = (g, j) if blocked is None else (blocked.conductance, blocked.reversal_current)
+            self.banks.append((into[0][zone, cells], into[1][zone, cells]))
+
+
+def _half_block(group: _Group) -> Float32 | None:
+    """Where magnesium blocks half of the NMDA synapses of each cell (mV); None for a group without any."""
+    blocked = [(bank, cells) for bank, cells in group.banks if bank.spec.model == "nmda"]
+    half = np.zeros(group.size, np.float32)
+    for bank, cells in blocked:
+        half[cells] = half_block(bank.spec)
+    return half if blocked else None
 
 
 @dataclass
@@ -246,7 +260,12 @@ def _joined(tables: list[CellTable]) -> CellTable:
 
 def _part(drive: Drive, cells: slice) -> Drive:
     arrays = (drive.current, drive.conductance, drive.reversal_current)
-    return Drive(drive.zones, *(np.ascontiguousarray(array[:, cells]) for array in arrays))
+    nmda = drive.nmda and Nmda(
+        np.ascontiguousarray(drive.nmda.conductance[:, cells]),
+        np.ascontiguousarray(drive.nmda.reversal_current[:, cells]),
+        drive.nmda.half[cells],
+    )
+    return Drive(drive.zones, *(np.ascontiguousarray(array[:, cells]) for array in arrays), nmda=nmda)
 
 
 def _merged(responses: list[Response], chunks: list[slice]) -> Response:

@@ -240,6 +240,22 @@ BAD = [
         "synapses.gaba.plasticity.stdp.w_max = 3 pA",
         "give it in nS",
     ),
+    ("model: exp2", "model: nmda, kind: current", 17, "synapses.gaba", "has no reversal"),
+    (
+        "decay: 2 ms,",
+        "decay: 2 ms, magnesium: 1 mM,",
+        18,
+        "synapses.ampa.magnesium",
+        "belongs to `model: nmda`",
+    ),
+    ("model: exp,", "model: nmda,", 18, "synapses.ampa.model", "`nmda` needs `rise`"),
+    (
+        "model: exp2",
+        "model: nmda, magnesium: 1 mV",
+        17,
+        "synapses.gaba.magnesium",
+        "a concentration such as `1 mM`",
+    ),
     ("model: exp2", "model: alpha", 17, "synapses.gaba.rise", "`alpha` has no rise time"),
     ("decay: 5 ms, rev", "decay: 0 ms, rev", 17, "synapses.gaba.decay = 0 ms", "at least 0.01 ms"),
     ("decay: 5 ms, rev", "decay: -5 ms, rev", 17, "synapses.gaba.decay = -5 ms", "at least 0.01 ms"),
@@ -463,7 +479,7 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
     decay, reversal = draw(numbers), draw(st.floats(-150, 50))
     synapses = {
         "g": {
-            "model": "exp2",
+            "model": draw(st.sampled_from(["exp2", "nmda"])),
             "rise": f"{decay / 2!r} ms",
             "decay": f"{decay!r} ms",
             "reversal": f"{reversal!r} mV",
@@ -482,7 +498,7 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
                         "tau_minus": f"{decay!r} ms",
                         "a_plus": draw(rate),
                         "a_minus": 0.01,
-                        "w_max": "1 mA",
+                        "w_max": "900 nA",
                         "rule": draw(st.sampled_from(["additive", "multiplicative"])),
                     }
                 },

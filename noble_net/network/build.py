@@ -102,20 +102,42 @@ def build_network(
 
 
 def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
-    """Refuse what the cores cannot do: zones they lack, and delays below their step. Draws nothing.
+    """Refuse what the cores cannot do: zones or NMDA input they lack, and delays below their step. Draws nothing.
 
     The shortest delay a distribution can give counts, rounded to samples. Raises ConfigError at the line.
     """
     for index, projection in enumerate(spec.projections):
         _check_zone(spec, projection.synapse, projection.target, cores)
+        _check_nmda(spec, projection.synapse, projection.target, cores)
         _check_delay(spec, index, cores)
     for index, stimulus in enumerate(spec.stimuli):
         if stimulus.poisson is not None:
             _check_zone(spec, stimulus.poisson.synapse, stimulus.to, cores)
+            _check_nmda(spec, stimulus.poisson.synapse, stimulus.to, cores)
         elif INJECTION_ZONE not in cores[spec.core_of(stimulus.to)].zones:
             core = cores[spec.core_of(stimulus.to)]
             problem = f"core {core.name} takes no input at the {INJECTION_ZONE}"
             raise config_error(spec, ("stimuli", index, "to"), problem, f"its zones: {', '.join(core.zones)}")
+
+
+def _check_nmda(spec: NetworkSpec, name: str, target: str, cores: Mapping[str, CoreInfo]) -> None:
+    """A core that takes NMDA input, and one magnesium block for all of a population's NMDA synapses."""
+    synapse, core = spec.synapses[name], cores[spec.core_of(target)]
+    if synapse.model != "nmda":
+        return
+    if not core.nmda:
+        problem = f"core {core.name} of population {target} takes no voltage-dependent conductance"
+        raise config_error(spec, ("synapses", name, "model"), problem, "write `model: exp2`, or another core")
+    for other in _synapses_onto(spec, target):
+        each = spec.synapses[other]
+        if each.model == "nmda" and (each.magnesium, each.shift) != (synapse.magnesium, synapse.shift):
+            problem = f"synapse {other}, onto population {target} too, has another `magnesium` or `shift`"
+            raise config_error(spec, ("synapses", name, "magnesium"), problem, "give both the same")
+
+
+def _synapses_onto(spec: NetworkSpec, target: str) -> list[str]:
+    projected = [each.synapse for each in spec.projections if each.target == target]
+    return projected + [each.poisson.synapse for each in spec.stimuli if each.poisson and each.to == target]
 
 
 def common_step(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> int:
