@@ -17,6 +17,7 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_
 from noble_net.errors import ConfigError
 from noble_net.specs.basics import INTEGRATE_AND_FIRE, Count, Duration, Instant, Name, Reference
 from noble_net.specs.distribution import Distribution
+from noble_net.specs.gap_junctions import GapJunctionSpec
 from noble_net.specs.populations import PopulationSpec, SampleSpec, integrate_and_fire_parameters
 from noble_net.specs.projections import ProjectionSpec, RuleSpec
 from noble_net.specs.specification import Quantity, Spec, config_error_of, fault, nearest, validate_document
@@ -35,6 +36,7 @@ from noble_net.types import DT
 __all__ = [
     "INTEGRATE_AND_FIRE",
     "Distribution",
+    "GapJunctionSpec",
     "NetworkSpec",
     "OrnsteinUhlenbeckSpec",
     "PoissonSpec",
@@ -83,6 +85,7 @@ class NetworkSpec(Spec):
     populations: Annotated[dict[Name, PopulationSpec], Field(min_length=1)]
     synapses: dict[Name, SynapseSpec] = Field(default={})
     projections: tuple[ProjectionSpec, ...] = ()
+    gap_junctions: tuple[GapJunctionSpec, ...] = ()
     stimuli: tuple[StimulusSpec, ...] = ()
     record: RecordSpec = RecordSpec()
 
@@ -157,6 +160,26 @@ class NetworkSpec(Spec):
                 _check_ends(projection, info.data["populations"], index)
         return tuple(_weighted(each, info, (index,)) for index, each in enumerate(value))
 
+    @field_validator("gap_junctions", mode="after")
+    @classmethod
+    def _gap_junctions_fit(
+        cls, value: tuple[GapJunctionSpec, ...], info: ValidationInfo
+    ) -> tuple[GapJunctionSpec, ...]:
+        names = [each.name for each in value]
+        for index, each in enumerate(value):
+            if each.name in names[:index]:
+                problem = f"gap junctions {names.index(each.name)} have that name, too"
+                raise fault(problem, "names key the random numbers: rename one", (index, "name"))
+            if each.rule.autapses:
+                raise fault(
+                    "a cell has no gap junction with itself",
+                    "remove it",
+                    (index, "rule", each.rule.kind, "autapses"),
+                )
+            if "populations" in info.data:
+                _check_ends(each, info.data["populations"], index)
+        return value
+
     @field_validator("stimuli", mode="after")
     @classmethod
     def _stimuli_fit(cls, value: tuple[StimulusSpec, ...], info: ValidationInfo) -> tuple[StimulusSpec, ...]:
@@ -195,7 +218,9 @@ def _fit_core(name: str, population: PopulationSpec, network_core: str | None) -
     return population
 
 
-def _check_ends(projection: ProjectionSpec, populations: Mapping[str, PopulationSpec], index: int) -> None:
+def _check_ends(
+    projection: ProjectionSpec | GapJunctionSpec, populations: Mapping[str, PopulationSpec], index: int
+) -> None:
     """Both populations exist and are large enough for the rule."""
     for key, end in (("from", projection.source), ("to", projection.target)):
         if end not in populations:

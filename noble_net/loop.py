@@ -1,7 +1,8 @@
 """The loop: drive → core → spikes → synapses, block by block.
 
 A block is no longer than the shortest delay, so no spike of a block arrives within it and its whole drive is
-known when it begins: blocks are exact. Memory is that of cells, synapses and the ring of spikes under way.
+known when it begins: blocks are exact. Gap junctions, which have no delay, act a step late: see
+`noble_net.network.gap_junctions`. Memory is that of cells, synapses and the ring of spikes under way.
 
 >>> loop = Loop(network, {"pv-stream": core})                       # doctest: +SKIP
 >>> for population, response in loop.advance().items(): ...         # doctest: +SKIP
@@ -16,6 +17,7 @@ import numpy as np
 
 from noble_net.network.build import INJECTION_ZONE, Network, PopulationArrays
 from noble_net.network.connect import ProjectionArrays
+from noble_net.network.gap_junctions import couple
 from noble_net.network.stimuli import Injection, inject, network_inputs
 from noble_net.network.synapses import SynapseBank, half_block
 from noble_net.network.transmission import Events, Transmission, transmission
@@ -99,11 +101,25 @@ class Loop:
                 bank.arrive(at, counts, stimulus.fixed_weight)
                 at += counts.shape[1]
         for group in self._groups:
-            group.advance(start, samples)
+            group.gather(start, samples)
+        self._couple()
+        for group in self._groups:
+            group.advance()
         for route in self._routes:
             route.send(start)
         self.position += samples
         return {name: response for group in self._groups for name, response in group.answers()}
+
+    def _couple(self) -> None:
+        """Let each cell feel the last voltage of those it has gap junctions with."""
+        if not self.network.gap_junctions:
+            return
+        voltage = self.voltage()
+        for each in self.network.gap_junctions:
+            halves = (each.source, each.first), (each.target, each.second)
+            for (own, cell), (other, neighbour) in (halves, halves[::-1]):
+                group, _ = self._place(own)
+                couple(cell, neighbour, each.conductance, voltage[other], *group.soma(own))
 
     def weights(self) -> dict[str, Float32]:
         """The weights now, nS or pA [synapses] per projection that has any, in the order of its arrays."""
@@ -111,11 +127,7 @@ class Loop:
 
     def voltage(self) -> dict[str, Float32]:
         """The last voltage of every cell, mV [cells] per population."""
-        return {
-            name: np.concatenate([state.voltage for state in group.states])[cells]
-            for group in self._groups
-            for name, cells in group.ranges.items()
-        }
+        return {name: each for group in self._groups for name, each in group.voltage().items()}
 
 
 class _Group:
@@ -135,11 +147,12 @@ class _Group:
         self.size: int = cells.size
         self.injections: list[tuple[Injection, slice]] = []
         self.banks: list[tuple[SynapseBank, slice]] = []
+        self.drive: Drive
         self.response: Response
         self._buffers: dict[int, _Buffers] = {}
 
-    def advance(self, start: int, samples: int) -> None:
-        """Gather the drive of the block from sample ``start`` on and advance all cells."""
+    def gather(self, start: int, samples: int) -> None:
+        """Put together the drive of the block from sample ``start`` on."""
         if samples not in self._buffers:
             self._buffers[samples] = _Buffers(self, samples)
         buffers = self._buffers[samples]
@@ -154,7 +167,21 @@ class _Group:
             inject(stimulus, start, *zone)
         for (bank, _), (conductance, reversal_current) in zip(self.banks, buffers.banks, strict=True):
             bank.drive_block(start, conductance, reversal_current)
-        responses = []
+        self.drive = drive
+
+    def soma(self, population: str) -> tuple[Float32, Float32]:
+        """Conductance and reversal current of a population's somata in the drive, [cells, samples] each."""
+        zone, cells = self.core.zones.index(INJECTION_ZONE), self.ranges[population]
+        return self.drive.conductance[zone, cells], self.drive.reversal_current[zone, cells]
+
+    def voltage(self) -> dict[str, Float32]:
+        """The last voltage of every cell, mV [cells] per population."""
+        whole = np.concatenate([state.voltage for state in self.states])
+        return {name: whole[cells] for name, cells in self.ranges.items()}
+
+    def advance(self) -> None:
+        """Advance all cells by the drive."""
+        responses, drive = [], self.drive
         for i, chunk in enumerate(self.chunks):
             part = drive if len(self.chunks) == 1 else _part(drive, chunk)
             response, self.states[i] = self.core.advance(self.states[i], part)
@@ -227,8 +254,13 @@ def compile_loop(network: Network, cores: Mapping[str, Core]) -> None:
         for each in network.projections
         if each.size
     )
+    gap_junctions = tuple(
+        replace(each, first=zero, second=zero, conductance=np.zeros(1, np.float32))
+        for each in network.gap_junctions
+    )
     small = replace(
         network,
+        gap_junctions=gap_junctions,
         spec=spec.model_copy(update={"populations": sizes}),
         populations=populations,
         projections=projections,

@@ -534,6 +534,16 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
                 "delay": draw(distributions("ms")),
             }
         )
+    gap_junctions = [
+        {
+            "name": name,
+            "from": "lif",
+            "to": draw(ends),
+            "rule": "all_to_all",
+            "conductance": draw(distributions("nS")),
+        }
+        for name in draw(st.lists(names, max_size=2, unique=True))
+    ]
     stimuli = draw(
         st.lists(
             st.sampled_from(
@@ -576,6 +586,7 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
         "populations": populations,
         "synapses": synapses,
         "projections": projections,
+        "gap_junctions": gap_junctions,
         "stimuli": stimuli,
         "record": record,
     }

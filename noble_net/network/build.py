@@ -18,6 +18,7 @@ from noble_net.cells.latent import sample_cells
 from noble_net.config import INTEGRATE_AND_FIRE, NetworkSpec, PopulationSpec, SynapseSpec, config_error
 from noble_net.errors import FamilyError
 from noble_net.network.connect import ProjectionArrays, connect
+from noble_net.network.gap_junctions import GapJunctions, couple_pairs
 from noble_net.network.random import cell_uniforms, generator, quantile
 from noble_net.specs.specification import nearest
 from noble_net.types import DT, CellTable, CoreInfo
@@ -50,6 +51,8 @@ class Network:
     synapses: Mapping[str, SynapseSpec]
     block_samples: int
     step_samples: int
+    gap_junctions: tuple[GapJunctions, ...] = ()
+    """Sorted by name, so that sums do not depend on the file's order."""
 
     @property
     def n_cells(self) -> int:
@@ -90,14 +93,19 @@ def build_network(
         connect(projection, sizes[projection.source], sizes[projection.target], spec.seed)
         for projection in spec.projections
     )
+    gap_junctions = tuple(
+        couple_pairs(each, sizes[each.source], sizes[each.target], spec.seed)
+        for each in sorted(spec.gap_junctions, key=lambda each: each.name)
+    )
     step = common_step(spec, cores)
     return Network(
         spec=spec,
         populations=tuple(populations),
         projections=projections,
         synapses=spec.synapses,
-        block_samples=block_length(step, projections),
+        block_samples=step if gap_junctions else block_length(step, projections),
         step_samples=step,
+        gap_junctions=gap_junctions,
     )
 
 
@@ -110,14 +118,15 @@ def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
         _check_zone(spec, projection.synapse, projection.target, cores)
         _check_nmda(spec, projection.synapse, projection.target, cores)
         _check_delay(spec, index, cores)
+    for index, each in enumerate(spec.gap_junctions):
+        for key, end in (("from", each.source), ("to", each.target)):
+            _check_soma(spec, ("gap_junctions", index, key), end, cores)
     for index, stimulus in enumerate(spec.stimuli):
         if stimulus.poisson is not None:
             _check_zone(spec, stimulus.poisson.synapse, stimulus.to, cores)
             _check_nmda(spec, stimulus.poisson.synapse, stimulus.to, cores)
-        elif INJECTION_ZONE not in cores[spec.core_of(stimulus.to)].zones:
-            core = cores[spec.core_of(stimulus.to)]
-            problem = f"core {core.name} takes no input at the {INJECTION_ZONE}"
-            raise config_error(spec, ("stimuli", index, "to"), problem, f"its zones: {', '.join(core.zones)}")
+        else:
+            _check_soma(spec, ("stimuli", index, "to"), stimulus.to, cores)
 
 
 def _check_nmda(spec: NetworkSpec, name: str, target: str, cores: Mapping[str, CoreInfo]) -> None:
@@ -198,6 +207,15 @@ def _check_zone(spec: NetworkSpec, synapse: str, target: str, cores: Mapping[str
     if zone not in core.zones:
         problem = f"core {core.name} of population {target} has no such zone"
         raise config_error(spec, ("synapses", synapse, "zone"), problem, nearest(zone, core.zones))
+
+
+def _check_soma(
+    spec: NetworkSpec, path: tuple[str | int, ...], population: str, cores: Mapping[str, CoreInfo]
+) -> None:
+    core = cores[spec.core_of(population)]
+    if INJECTION_ZONE not in core.zones:
+        problem = f"core {core.name} takes no input at the {INJECTION_ZONE}"
+        raise config_error(spec, path, problem, f"its zones: {', '.join(core.zones)}")
 
 
 def _check_delay(spec: NetworkSpec, index: int, cores: Mapping[str, CoreInfo]) -> None:

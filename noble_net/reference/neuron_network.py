@@ -59,7 +59,7 @@ def simulate_neuron(
     with clock("load"):
         spec = resolve_network(network, seed, duration)
         refuse_closed_form(spec)
-        refuse_plasticity(spec)
+        refuse_coupling(spec)
         steps_per_sample(dt)
         cores = {spec.core_of(name): NEURON for name in spec.populations}
         check_network(spec, cores)
@@ -106,11 +106,19 @@ def refuse_closed_form(spec: NetworkSpec) -> None:
         )
 
 
-def refuse_plasticity(spec: NetworkSpec) -> None:
-    """Raise BackendError, naming them, for synapses whose weights change."""
-    plastic = [name for name, synapse in spec.synapses.items() if synapse.plasticity is not None]
+def refuse_coupling(spec: NetworkSpec) -> None:
+    """Raise BackendError, naming them, for synapses with STDP and for gap junctions."""
+    junctions = [each.name for each in spec.gap_junctions]
+    if junctions:
+        raise BackendError(
+            f"{spec.source or spec.name}: this backend does not hold gap junctions ({', '.join(junctions)}). Remove "
+            "them, or take the surrogate backend."
+        )
+    plastic = [
+        name for name, synapse in spec.synapses.items() if synapse.plasticity and synapse.plasticity.stdp
+    ]
     if plastic:
         raise BackendError(
-            f"{spec.source or spec.name}: synapses {', '.join(plastic)} are plastic, which this backend does not "
+            f"{spec.source or spec.name}: synapses {', '.join(plastic)} have stdp, which this backend does not "
             "hold. Remove their `plasticity`, or take the surrogate backend."
         )
