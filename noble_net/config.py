@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from noble_net.errors import ConfigError
 from noble_net.specs.basics import INTEGRATE_AND_FIRE, Count, Duration, Instant, Name, Reference
 from noble_net.specs.distribution import Distribution
+from noble_net.specs.gap_junctions import GapJunctionSpec
 from noble_net.specs.populations import PopulationSpec, SampleSpec, integrate_and_fire_parameters
 from noble_net.specs.projections import ProjectionSpec
 from noble_net.specs.rule_parameters import Ends
@@ -46,6 +47,7 @@ from noble_net.types import DT
 __all__ = [
     "INTEGRATE_AND_FIRE",
     "Distribution",
+    "GapJunctionSpec",
     "NetworkSpec",
     "OrnsteinUhlenbeckSpec",
     "PoissonSpec",
@@ -94,6 +96,7 @@ class NetworkSpec(Spec):
     populations: Annotated[dict[Name, PopulationSpec], Field(min_length=1)]
     synapses: dict[Name, SynapseSpec] = Field(default={})
     projections: tuple[ProjectionSpec, ...] = ()
+    gap_junctions: tuple[GapJunctionSpec, ...] = ()
     stimuli: tuple[StimulusSpec, ...] = ()
     record: RecordSpec = RecordSpec()
 
@@ -168,6 +171,26 @@ class NetworkSpec(Spec):
                 _check_ends(projection, info.data["populations"], index)
         return tuple(_weighted(each, info, (index,)) for index, each in enumerate(value))
 
+    @field_validator("gap_junctions", mode="after")
+    @classmethod
+    def _gap_junctions_fit(
+        cls, value: tuple[GapJunctionSpec, ...], info: ValidationInfo
+    ) -> tuple[GapJunctionSpec, ...]:
+        names = [each.name for each in value]
+        for index, each in enumerate(value):
+            if each.name in names[:index]:
+                problem = f"gap junctions {names.index(each.name)} have that name, too"
+                raise fault(problem, "names key the random numbers: rename one", (index, "name"))
+            if getattr(each.rule.parameters, "autapses", False):
+                raise fault(
+                    "a cell has no gap junction with itself",
+                    "remove it",
+                    (index, "rule", each.rule.kind, "autapses"),
+                )
+            if "populations" in info.data:
+                _check_ends(each, info.data["populations"], index)
+        return value
+
     @field_validator("stimuli", mode="after")
     @classmethod
     def _stimuli_fit(cls, value: tuple[StimulusSpec, ...], info: ValidationInfo) -> tuple[StimulusSpec, ...]:
@@ -206,7 +229,9 @@ def _fit_core(name: str, population: PopulationSpec, network_core: str | None) -
     return population
 
 
-def _check_ends(projection: ProjectionSpec, populations: Mapping[str, PopulationSpec], index: int) -> None:
+def _check_ends(
+    projection: ProjectionSpec | GapJunctionSpec, populations: Mapping[str, PopulationSpec], index: int
+) -> None:
     """Both populations exist, suit the rule, and have positions where distance counts."""
     for key, end in (("from", projection.source), ("to", projection.target)):
         if end not in populations:
@@ -232,6 +257,7 @@ def _weighted(part: Weighted, info: ValidationInfo, path: tuple[str | int, ...])
     if part.synapse not in synapses:
         raise fault("unknown synapse", nearest(part.synapse, synapses), (*path, "synapse"))
     synapse, weight = synapses[part.synapse], part.weight
+    _check_plasticity(part, synapse, path)
     if weight is None:
         return part
     if weight.unit not in ("", synapse.weight_unit):
@@ -243,6 +269,25 @@ def _weighted(part: Weighted, info: ValidationInfo, path: tuple[str | int, ...])
         remedy = "give a positive weight" if weight.kind == "constant" else "bound it with `min: 0 nS`"
         raise fault("a conductance can fall below 0", remedy, (*path, "weight"))
     return part.model_copy(update={"weight": weight.model_copy(update={"unit": synapse.weight_unit})})
+
+
+def _check_plasticity(
+    part: ProjectionSpec | PoissonSpec, synapse: SynapseSpec, path: tuple[str | int, ...]
+) -> None:
+    """Plastic synapses have a source cell, and weights within the bounds of their rule."""
+    if synapse.plasticity is None:
+        return
+    if isinstance(part, PoissonSpec):
+        problem = f"synapse {part.synapse} is plastic, and a Poisson stimulus has no source cells"
+        raise fault(problem, "give it a synapse without `plasticity`", (*path, "synapse"))
+    stdp = synapse.plasticity.stdp
+    if (
+        stdp is not None
+        and part.weight is not None
+        and not (part.weight.lowest >= 0 and part.weight.highest <= stdp.w_max.a)
+    ):
+        problem = f"can leave the bounds of synapse {part.synapse}'s stdp, 0 to {stdp.w_max.a:g} {synapse.weight_unit}"
+        raise fault(problem, "bound it with `min` and `max`, or raise `w_max`", (*path, "weight"))
 
 
 def load_network(path: str | Path, overrides: Mapping[str, Any] | None = None) -> NetworkSpec:

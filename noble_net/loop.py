@@ -1,7 +1,8 @@
 """The loop: drive → core → spikes → synapses, block by block.
 
 A block is no longer than the shortest delay, so no spike of a block arrives within it and its whole drive is
-known when it begins: blocks are exact. Memory is that of cells, synapses and the ring of spikes under way.
+known when it begins: blocks are exact. Gap junctions, which have no delay, act a step late: see
+`noble_net.network.gap_junctions`. Memory is that of cells, synapses and the ring of spikes under way.
 
 >>> loop = Loop(network, {"pv-stream": core})                       # doctest: +SKIP
 >>> for population, response in loop.advance().items(): ...         # doctest: +SKIP
@@ -11,17 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
-from noble_net.network import synapse_kernels
 from noble_net.network.build import INJECTION_ZONE, Network, PopulationArrays
 from noble_net.network.connect import ProjectionArrays
+from noble_net.network.gap_junctions import couple
 from noble_net.network.stimuli import Injection, inject, network_inputs
-from noble_net.network.synapses import SynapseBank
+from noble_net.network.synapses import SynapseBank, half_block
+from noble_net.network.transmission import Events, Transmission, transmission
 from noble_net.surrogate.core import Core
-from noble_net.types import CellTable, Drive, Float32, Response, State
+from noble_net.types import CellTable, Drive, Float32, Nmda, Response, State
 
 
 class Loop:
@@ -80,9 +81,15 @@ class Loop:
             ]
 
     def _route(self, projection: ProjectionArrays) -> _Route:
-        group = next(group for group in self._groups if projection.source in group.ranges)
-        bank = self._banks[projection.target_population, projection.synapse]
-        return _Route(group, group.ranges[projection.source].start, projection, bank)
+        target = projection.target_population
+        bank = self._banks[target, projection.synapse]
+        send = transmission(projection, self.network.population(target).size, bank)
+        return _Route(projection.name, self._place(projection.source), self._place(target), send)
+
+    def _place(self, population: str) -> tuple[_Group, int]:
+        """The group of a population, and its first cell in it."""
+        group = next(group for group in self._groups if population in group.ranges)
+        return group, group.ranges[population].start
 
     def advance(self, samples: int | None = None) -> dict[str, Response]:
         """Run one block (of ``samples``, if not the usual length); returns every population's response."""
@@ -94,19 +101,33 @@ class Loop:
                 bank.arrive(at, counts, stimulus.fixed_weight)
                 at += counts.shape[1]
         for group in self._groups:
-            group.advance(start, samples)
+            group.gather(start, samples)
+        self._couple()
+        for group in self._groups:
+            group.advance()
         for route in self._routes:
             route.send(start)
         self.position += samples
         return {name: response for group in self._groups for name, response in group.answers()}
 
+    def _couple(self) -> None:
+        """Let each cell feel the last voltage of those it has gap junctions with."""
+        if not self.network.gap_junctions:
+            return
+        voltage = self.voltage()
+        for each in self.network.gap_junctions:
+            halves = (each.source, each.first), (each.target, each.second)
+            for (own, cell), (other, neighbour) in (halves, halves[::-1]):
+                group, _ = self._place(own)
+                couple(cell, neighbour, each.conductance, voltage[other], *group.soma(own))
+
+    def weights(self) -> dict[str, Float32]:
+        """The weights now, nS or pA [synapses] per projection that has any, in the order of its arrays."""
+        return {route.projection: route.transmission.weight for route in self._routes}
+
     def voltage(self) -> dict[str, Float32]:
         """The last voltage of every cell, mV [cells] per population."""
-        return {
-            name: np.concatenate([state.voltage for state in group.states])[cells]
-            for group in self._groups
-            for name, cells in group.ranges.items()
-        }
+        return {name: each for group in self._groups for name, each in group.voltage().items()}
 
 
 class _Group:
@@ -126,11 +147,12 @@ class _Group:
         self.size: int = cells.size
         self.injections: list[tuple[Injection, slice]] = []
         self.banks: list[tuple[SynapseBank, slice]] = []
+        self.drive: Drive
         self.response: Response
         self._buffers: dict[int, _Buffers] = {}
 
-    def advance(self, start: int, samples: int) -> None:
-        """Gather the drive of the block from sample ``start`` on and advance all cells."""
+    def gather(self, start: int, samples: int) -> None:
+        """Put together the drive of the block from sample ``start`` on."""
         if samples not in self._buffers:
             self._buffers[samples] = _Buffers(self, samples)
         buffers = self._buffers[samples]
@@ -138,11 +160,28 @@ class _Group:
         drive.current.fill(0.0)
         drive.conductance.fill(0.0)
         drive.reversal_current.fill(0.0)
+        if drive.nmda is not None:
+            drive.nmda.conductance.fill(0.0)
+            drive.nmda.reversal_current.fill(0.0)
         for (stimulus, _), zone in zip(self.injections, buffers.injections, strict=True):
             inject(stimulus, start, *zone)
         for (bank, _), (conductance, reversal_current) in zip(self.banks, buffers.banks, strict=True):
             bank.drive_block(start, conductance, reversal_current)
-        responses = []
+        self.drive = drive
+
+    def soma(self, population: str) -> tuple[Float32, Float32]:
+        """Conductance and reversal current of a population's somata in the drive, [cells, samples] each."""
+        zone, cells = self.core.zones.index(INJECTION_ZONE), self.ranges[population]
+        return self.drive.conductance[zone, cells], self.drive.reversal_current[zone, cells]
+
+    def voltage(self) -> dict[str, Float32]:
+        """The last voltage of every cell, mV [cells] per population."""
+        whole = np.concatenate([state.voltage for state in self.states])
+        return {name: whole[cells] for name, cells in self.ranges.items()}
+
+    def advance(self) -> None:
+        """Advance all cells by the drive."""
+        responses, drive = [], self.drive
         for i, chunk in enumerate(self.chunks):
             part = drive if len(self.chunks) == 1 else _part(drive, chunk)
             response, self.states[i] = self.core.advance(self.states[i], part)
@@ -161,37 +200,44 @@ class _Buffers:
 
     def __init__(self, group: _Group, samples: int) -> None:
         zones = group.core.zones
-        self.drive = Drive.zeros(zones, group.size, samples)
+        self.drive = Drive.zeros(zones, group.size, samples, _half_block(group))
         i, g, j = self.drive.current, self.drive.conductance, self.drive.reversal_current
         soma = zones.index(INJECTION_ZONE) if group.injections else 0
         self.injections = [(i[soma, cells], g[soma, cells], j[soma, cells]) for _, cells in group.injections]
-        self.banks = [
-            (g[zones.index(bank.spec.zone), cells], j[zones.index(bank.spec.zone), cells])
-            for bank, cells in group.banks
-        ]
+        self.banks = []
+        for bank, cells in group.banks:
+            zone = zones.index(bank.spec.zone)
+            blocked = self.drive.nmda if bank.spec.model == "nmda" else None
+            into = (g, j) if blocked is None else (blocked.conductance, blocked.reversal_current)
+            self.banks.append((into[0][zone, cells], into[1][zone, cells]))
+
+
+def _half_block(group: _Group) -> Float32 | None:
+    """Where magnesium blocks half of the NMDA synapses of each cell (mV); None for a group without any."""
+    blocked = [(bank, cells) for bank, cells in group.banks if bank.spec.model == "nmda"]
+    half = np.zeros(group.size, np.float32)
+    for bank, cells in blocked:
+        half[cells] = half_block(bank.spec)
+    return half if blocked else None
 
 
 @dataclass
 class _Route:
-    """The way of spikes through one projection."""
+    """The way of spikes through one projection: from one place, the group and the first cell in it, to another."""
 
-    group: _Group
-    first_cell: int
-    projection: ProjectionArrays
-    bank: SynapseBank
+    projection: str
+    source: tuple[_Group, int]
+    target: tuple[_Group, int]
+    transmission: Transmission
 
     def send(self, start: int) -> None:
         """Put the spikes of the block that began at ``start`` under way."""
-        response = self.group.response
-        if response.event_cell.size:
-            synapse_kernels.deliver(
-                response.event_cell, response.event_sample, self.first_cell, start, *self._arrays
-            )
-
-    @cached_property
-    def _arrays(self) -> tuple[np.ndarray, ...]:
-        p = self.projection
-        return p.indptr, p.target, p.weight, p.delay, self.bank.ring
+        fired, heard = (
+            Events(group.response.event_cell, group.response.event_sample, first)
+            for group, first in (self.source, self.target)
+        )
+        if fired.cell.size or heard.cell.size:
+            self.transmission.send(start, fired, heard)
 
 
 def compile_loop(network: Network, cores: Mapping[str, Core]) -> None:
@@ -208,16 +254,22 @@ def compile_loop(network: Network, cores: Mapping[str, Core]) -> None:
         for each in network.projections
         if each.size
     )
+    gap_junctions = tuple(
+        replace(each, first=zero, second=zero, conductance=np.zeros(1, np.float32))
+        for each in network.gap_junctions
+    )
     small = replace(
         network,
+        gap_junctions=gap_junctions,
         spec=spec.model_copy(update={"populations": sizes}),
         populations=populations,
         projections=projections,
     )
     loop = Loop(small, cores)
     loop.advance()
+    for group in loop._groups:
+        group.response = replace(group.response, event_cell=zero, event_sample=zero)
     for route in loop._routes:
-        route.group.response = replace(route.group.response, event_cell=zero, event_sample=zero)
         route.send(0)
 
 
@@ -240,7 +292,12 @@ def _joined(tables: list[CellTable]) -> CellTable:
 
 def _part(drive: Drive, cells: slice) -> Drive:
     arrays = (drive.current, drive.conductance, drive.reversal_current)
-    return Drive(drive.zones, *(np.ascontiguousarray(array[:, cells]) for array in arrays))
+    nmda = drive.nmda and Nmda(
+        np.ascontiguousarray(drive.nmda.conductance[:, cells]),
+        np.ascontiguousarray(drive.nmda.reversal_current[:, cells]),
+        drive.nmda.half[cells],
+    )
+    return Drive(drive.zones, *(np.ascontiguousarray(array[:, cells]) for array in arrays), nmda=nmda)
 
 
 def _merged(responses: list[Response], chunks: list[slice]) -> Response:

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 DT = 0.1
 """Length of one sample, ms."""
 
+BLOCK_SLOPE = 0.062
+"""Steepness of the magnesium block of NMDA receptors, 1/mV (Jahr & Stevens 1990, J. Neurosci. 10: 3178)."""
+
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int32 = NDArray[np.int32]
@@ -26,11 +29,13 @@ UInt32 = NDArray[np.uint32]
 
 
 class CoreInfo(NamedTuple):
-    """What the network floor must know of a core: its name, input zones and native step in samples."""
+    """What the network floor must know of a core: its name, input zones, native step in samples, and whether it takes
+    a voltage-dependent (NMDA) conductance."""
 
     name: str
     zones: tuple[str, ...]
     step_samples: int
+    nmda: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,21 +68,37 @@ class CellTable:
 
 
 @dataclass(frozen=True)
+class Nmda:
+    """Voltage-dependent input of one block, float32 [zones, cells, samples]: conductance G (nS) and J = Σ g·E (pA)
+    before the magnesium block, so that the current into a zone at voltage V is B(V)·(J − G·V)/1000 nA.
+
+    B(V) = 1/(1 + e^(−BLOCK_SLOPE·(V − V½))) (Jahr & Stevens 1990); ``half`` is V½ (mV) float32 [cells], −inf: no block.
+    """
+
+    conductance: Float32
+    reversal_current: Float32
+    half: Float32
+
+
+@dataclass(frozen=True)
 class Drive:
     """Input of one block, float32 [zones, cells, samples]: injected current I (nA), total conductance
     G = Σg (nS) and J = Σ g·E + synaptic currents (pA), so that the current into a zone at voltage V is
-    I + (J − G·V)/1000 nA for any mix of reversal potentials."""
+    I + (J − G·V)/1000 nA for any mix of reversal potentials. ``nmda`` comes on top, for cores that offer it."""
 
     zones: tuple[str, ...]
     current: Float32
     conductance: Float32
     reversal_current: Float32
+    nmda: Nmda | None = field(default=None, kw_only=True)
 
     @staticmethod
-    def zeros(zones: tuple[str, ...], cells: int, samples: int) -> Drive:
-        """A silent drive of the given shape."""
+    def zeros(zones: tuple[str, ...], cells: int, samples: int, half: Float32 | None = None) -> Drive:
+        """A silent drive of the given shape, with NMDA input where its voltages of half block are given."""
         shape = (len(zones), cells, samples)
-        return Drive(zones, *(np.zeros(shape, np.float32) for _ in range(3)))
+        current, g, j = (np.zeros(shape, np.float32) for _ in range(3))
+        nmda = None if half is None else Nmda(np.zeros(shape, np.float32), np.zeros(shape, np.float32), half)
+        return Drive(zones, current, g, j, nmda=nmda)
 
     @property
     def samples(self) -> int:

@@ -1,6 +1,6 @@
 """Physical quantities as text ("1.2 nS") in, floats in internal units out; pint does the units.
 
-Internal units: ms, mV, nA (injected current), nS (conductance), pA (synaptic current), Hz, MΩ, pF, µm. Only
+Internal units: ms, mV, nA (injected current), nS (conductance), pA (synaptic current), Hz, MΩ, pF, µm, mM. Only
 this module knows a conversion factor. The registry takes a third of a second to build, so it is made on
 first use.
 """
@@ -34,6 +34,7 @@ INTERNAL: dict[str, Unit] = {
     "pF": Unit("a capacitance", "100 pF"),
     "µm": Unit("a length", "150 um"),
     "µm/ms": Unit("a velocity", "0.3 mm/ms"),
+    "mM": Unit("a concentration", "1 mM"),
 }
 """The units in which values are stored, by symbol."""
 

@@ -209,6 +209,54 @@ BAD = [
     ("rise: 0.3 ms", "rise: 5 ms", 17, "synapses.gaba.rise = 5 ms", "shorter than `decay`"),
     ("rise: 0.3 ms, ", "", 17, "synapses.gaba.model = exp2", "add it, such as `rise: 0.3 ms`"),
     ("model: exp2", "model: exp", 17, "synapses.gaba.rise", "`exp` has no rise time"),
+    ("decay: 2 ms,", "decay: 2 ms, plasticity: {}, ", 18, "synapses.ampa.plasticity", "holds no rule"),
+    (
+        "decay: 2 ms,",
+        "decay: 2 ms, plasticity: {tsodyks_markram: {U: 0, tau_rec: 1 s}},",
+        18,
+        "synapses.ampa.plasticity.tsodyks_markram.U = 0",
+        "greater than 0",
+    ),
+    (
+        "decay: 2 ms,",
+        "decay: 2 ms, plasticity: {tsodyks_markram: {U: 0.5, tau_rec: 1 s}},",
+        39,
+        "stimuli[2].poisson.synapse = ampa",
+        "a Poisson stimulus has no source cells",
+    ),
+    (
+        "decay: 5 ms, reversal: -80 mV",
+        "decay: 5 ms, reversal: -80 mV, plasticity: {stdp: {tau_plus: 20 ms, tau_minus: 20 ms, a_plus: 0.01, "
+        "a_minus: 0.01, w_max: 3 nS}}",
+        26,
+        "projections[0].weight",
+        "can leave the bounds of synapse gaba's stdp, 0 to 3 nS",
+    ),
+    (
+        "decay: 5 ms, reversal: -80 mV",
+        "decay: 5 ms, reversal: -80 mV, plasticity: {stdp: {tau_plus: 20 ms, tau_minus: 20 ms, a_plus: 0.01, "
+        "a_minus: 0.01, w_max: 3 pA}}",
+        17,
+        "synapses.gaba.plasticity.stdp.w_max = 3 pA",
+        "give it in nS",
+    ),
+    ("model: exp2", "model: nmda, kind: current", 17, "synapses.gaba", "has no reversal"),
+    (
+        "decay: 2 ms,",
+        "decay: 2 ms, magnesium: 1 mM,",
+        18,
+        "synapses.ampa.magnesium",
+        "belongs to `model: nmda`",
+    ),
+    ("model: exp,", "model: nmda,", 18, "synapses.ampa.model", "`nmda` needs `rise`"),
+    (
+        "model: exp2",
+        "model: nmda, magnesium: 1 mV",
+        17,
+        "synapses.gaba.magnesium",
+        "a concentration such as `1 mM`",
+    ),
+    ("model: exp2", "model: alpha", 17, "synapses.gaba.rise", "`alpha` has no rise time"),
     ("decay: 5 ms, rev", "decay: 0 ms, rev", 17, "synapses.gaba.decay = 0 ms", "at least 0.01 ms"),
     ("decay: 5 ms, rev", "decay: -5 ms, rev", 17, "synapses.gaba.decay = -5 ms", "at least 0.01 ms"),
     ("p: 0.2", "p: 1.2", 24, "projections[0].rule.pairwise_bernoulli.p = 1.2", "less than or equal to 1"),
@@ -516,13 +564,36 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
     decay, reversal = draw(numbers), draw(st.floats(-150, 50))
     synapses = {
         "g": {
-            "model": "exp2",
+            "model": draw(st.sampled_from(["exp2", "nmda"])),
             "rise": f"{decay / 2!r} ms",
             "decay": f"{decay!r} ms",
             "reversal": f"{reversal!r} mV",
         },
-        "i": {"model": "exp", "decay": f"{decay!r} ms"},
+        "i": {"model": draw(st.sampled_from(["exp", "alpha"])), "decay": f"{decay!r} ms"},
     }
+    rate = st.floats(0.01, 1)
+    plastic = draw(
+        st.sampled_from(
+            [
+                {},
+                {"tsodyks_markram": {"U": draw(rate), "tau_rec": f"{decay!r} ms", "tau_facil": "0.2 s"}},
+                {
+                    "stdp": {
+                        "tau_plus": "20 ms",
+                        "tau_minus": f"{decay!r} ms",
+                        "a_plus": draw(rate),
+                        "a_minus": 0.01,
+                        "w_max": "900 nA",
+                        "rule": draw(st.sampled_from(["additive", "multiplicative"])),
+                    }
+                },
+            ]
+        )
+    )
+    if "tsodyks_markram" in plastic:
+        synapses["i"]["plasticity"] = plastic
+    elif plastic:
+        synapses["unused"] = {**synapses["i"], "plasticity": plastic}
     ends = st.sampled_from(list(populations))
     projections = []
     for name in draw(st.lists(names, max_size=3, unique=True)):
@@ -545,6 +616,16 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
         reads = isinstance(projection["rule"], dict) and {"table", "sonata"} & set(projection["rule"])
         left_out = draw(st.sampled_from(["weight", "delay", "none"])) if reads else "none"
         projections.append({key: value for key, value in projection.items() if key != left_out})
+    gap_junctions = [
+        {
+            "name": name,
+            "from": "lif",
+            "to": draw(ends),
+            "rule": "all_to_all",
+            "conductance": draw(distributions("nS")),
+        }
+        for name in draw(st.lists(names, max_size=2, unique=True))
+    ]
     stimuli = draw(
         st.lists(
             st.sampled_from(
@@ -587,6 +668,7 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
         "populations": populations,
         "synapses": synapses,
         "projections": projections,
+        "gap_junctions": gap_junctions,
         "stimuli": stimuli,
         "record": record,
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_plasticity import integrated
 
 from noble_net.cells import mechanisms
 from noble_net.cells.family import Family
@@ -228,6 +229,52 @@ def arrival_of_one_spike(kind: str, weight: str, size: float) -> None:
     assert first == np.argmax(time > arrivals[int(np.argmin(misses))] + 1e-9)
 
 
+@pytest.mark.parametrize(("kind", "reversal"), [("Exp2Syn", {"reversal": "0 mV"}), ("NobleExp2Current", {})])
+def test_alpha_functions_are_double_exponentials_of_nearly_equal_times(kind: str, reversal: Any) -> None:
+    one = {"pv": population(1)}
+    data = recurrent(
+        projections=[], populations=one, synapses={"ampa": {"model": "alpha", "decay": "2 ms", **reversal}}
+    )
+    data["stimuli"] = [
+        {"to": "pv", "poisson": {"rate": "1 Hz", "synapse": "ampa", "weight": "2 nS" if reversal else "2 pA"}}
+    ]
+    with NeuronLoop(build(data), FAMILIES) as loop:
+        (process,) = neuron().h.List(kind)
+        connection = next(iter(loop._inputs[0][1]))
+        connection.event(neuron().h.t)
+        values = []
+        for _ in range(200):
+            loop.advance(1)
+            values.append(state(kind, process))
+    elapsed = DT * np.arange(1, 201)
+    np.testing.assert_allclose(values, 2.0 * elapsed / 2.0 * np.exp(1 - elapsed / 2.0), atol=4e-4)
+
+
+def test_depressing_synapses_release_what_the_equations_say_with_spikes_under_way() -> None:
+    before = left_behind()
+    data = pair("NobleExpCurrent", "30 pA", "22 ms")
+    plasticity = {"tsodyks_markram": {"U": 0.4, "tau_rec": "60 ms", "tau_facil": "25 ms"}}
+    data["synapses"]["syn"] = {**SYNAPSES["NobleExpCurrent"], "decay": "0.5 ms", "plasticity": plasticity}
+    data["stimuli"][0]["step"]["stop"] = "1 s"
+    with NeuronLoop(build(data), FAMILIES) as loop:
+        (process,) = neuron().h.List("NobleExpCurrent")
+        values, confirmed = [0.0], []
+        for k in range(900):
+            confirmed += [k] * loop.advance(1)["pre"].event_cell.size
+            values.append(process.s)
+    del process
+    # the state jumps by weight·u·x, and decays meanwhile by up to the sample in which the jump lies
+    course = np.array(values)
+    jumps = course[1:] - course[:-1] * np.exp(-DT / 0.5)
+    arrivals = np.flatnonzero(jumps > 0.1)
+    expected = 30.0 * np.array(integrated(DT * np.array(confirmed), 0.4, 60.0, 25.0))[: len(arrivals)]
+    assert len(arrivals) >= 3 and np.diff(confirmed).min() * DT < 22.0
+    assert expected[-1] < 0.7 * expected[0]
+    share = jumps[arrivals] / expected
+    assert np.all(share <= 1.005) and np.all(share >= np.exp(-2 * DT / 0.5))
+    assert left_behind() == before
+
+
 def unit_course(kind: str, elapsed: np.ndarray) -> np.ndarray:
     rise, decay, factor = time_course(0.4, 3.0)
     if "Exp2" in kind:
@@ -426,3 +473,19 @@ def test_a_removed_network_does_not_run_on() -> None:
     loop.close()
     with pytest.raises(ValueError, match="removed"):
         loop.advance()
+
+
+def test_gap_junctions_are_refused_by_name(tmp_path: Path) -> None:
+    gap = {"name": "pv-gap", "from": "pv", "to": "pv", "rule": "all_to_all", "conductance": "1 nS"}
+    with pytest.raises(BackendError, match=r"does not hold gap junctions \(pv-gap\)"):
+        simulate_neuron(network_from(recurrent(gap_junctions=[gap])), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_synapses_with_stdp_are_refused_by_name(tmp_path: Path) -> None:
+    data = recurrent()
+    stdp = {"tau_plus": "20 ms", "tau_minus": "20 ms", "a_plus": 0.1, "a_minus": 0.1, "w_max": "9 nS"}
+    data["synapses"]["gaba"] = {**GABA, "plasticity": {"stdp": stdp}}
+    with pytest.raises(BackendError, match=r"synapses gaba have stdp, which this backend does not hold"):
+        simulate_neuron(network_from(data), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -16,6 +16,7 @@ from noble_net.types import DT, Float32
 
 EXP = SynapseSpec(model="exp", decay=4.0, reversal=-70.0)
 EXP2 = SynapseSpec(model="exp2", rise=0.3, decay=5.0, reversal=0.0)
+ALPHA = SynapseSpec(model="alpha", decay=1.7, reversal=-10.0)
 CURRENT = SynapseSpec(model="exp2", rise=0.5, decay=3.0)
 
 
@@ -33,12 +34,14 @@ def time_average(spec: SynapseSpec, samples: int) -> np.ndarray:
     if spec.model == "exp":
         integral = -spec.decay * np.exp(-t / spec.decay)
         return np.diff(integral) / DT
+    if spec.model == "alpha":
+        return np.diff(-math.e * (t + spec.decay) * np.exp(-t / spec.decay)) / DT
     rise, decay, factor = time_course(spec.rise or 0.0, spec.decay)
     integral = factor * (rise * np.exp(-t / rise) - decay * np.exp(-t / decay))
     return np.diff(integral) / DT
 
 
-@pytest.mark.parametrize("spec", [EXP, EXP2])
+@pytest.mark.parametrize("spec", [EXP, EXP2, ALPHA])
 def test_conductance_follows_the_closed_form_and_carries_its_reversal(spec: SynapseSpec) -> None:
     g, j = response_to_one_event(spec, 2.0, 800)
     assert np.allclose(g, 2.0 * time_average(spec, 800), rtol=1e-5, atol=1e-7)
@@ -46,10 +49,13 @@ def test_conductance_follows_the_closed_form_and_carries_its_reversal(spec: Syna
 
 
 def test_charge_is_exact_even_when_the_time_constant_is_shorter_than_a_sample() -> None:
-    for spec in (EXP, EXP2, SynapseSpec(model="exp", decay=0.02, reversal=0.0)):
+    short = [SynapseSpec(model=model, decay=0.02, reversal=0.0) for model in ("exp", "alpha")]
+    for spec in (EXP, EXP2, ALPHA, *short):
         g, _ = response_to_one_event(spec, 1.5, 2000)
         if spec.model == "exp":
             charge = spec.decay
+        elif spec.model == "alpha":
+            charge = math.e * spec.decay
         else:
             rise, decay, factor = time_course(spec.rise or 0.0, spec.decay)
             charge = factor * (decay - rise)
@@ -71,14 +77,21 @@ def test_equal_time_constants_approach_an_alpha_function() -> None:
     assert np.allclose(factor * (np.exp(-t / decay) - np.exp(-t / rise)), alpha, atol=1e-4)
 
 
+def test_an_alpha_function_peaks_at_its_time_constant_with_the_weight() -> None:
+    g, _ = response_to_one_event(SynapseSpec(model="alpha", decay=20.0, reversal=0.0), 1.2, 900)
+    assert g.max() == pytest.approx(1.2, rel=1e-5)
+    assert abs(int(g.argmax()) * DT - 20.0) <= DT
+
+
 def test_current_synapses_keep_their_sign_and_open_no_conductance() -> None:
     g, j = response_to_one_event(CURRENT, -40.0, 600)
     assert not g.any()
     assert np.allclose(j, -40.0 * time_average(CURRENT, 600), rtol=1e-5, atol=1e-6)
 
 
-def test_silent_synapses_end_at_exactly_zero() -> None:
-    bank = SynapseBank(EXP2, 1, 10, 10)
+@pytest.mark.parametrize("spec", [EXP, EXP2, ALPHA])
+def test_silent_synapses_end_at_exactly_zero(spec: SynapseSpec) -> None:
+    bank = SynapseBank(spec, 1, 10, 10)
     bank.arrive(0, np.ones((1, 1), np.int32), fixed_point(np.array([1.0])))
     g, j = np.zeros((2, 1, 5000), np.float32)
     bank.drive_block(0, g, j)
@@ -154,6 +167,6 @@ def run_ring(
         now = [(cell, sample - start) for cell, sample in spikes if start <= sample < start + length]
         cell = np.array([event[0] for event in now], np.int32)
         sample = np.array([event[1] for event in now], np.int32)
-        synapse_kernels.deliver(cell, sample, 0, start, indptr, target, weight, delay, bank.ring)
+        synapse_kernels.deliver(cell, sample, 0, start, indptr, target, weight, delay, np.empty(0), bank.ring)
         start += length
     return np.concatenate(found, axis=1)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
@@ -26,9 +27,11 @@ from noble_net.config import (
 )
 from noble_net.errors import FamilyError
 from noble_net.network.connect import ProjectionArrays, connect, expected_size
+from noble_net.network.gap_junctions import GapJunctions, couple_pairs
 from noble_net.network.geometry import Places, draw_positions
 from noble_net.network.given import Edges, GivenError, read_sonata, read_table
 from noble_net.network.random import cell_uniforms, generator, quantile
+from noble_net.specs.gap_junctions import GapJunctionSpec
 from noble_net.specs.specification import nearest
 from noble_net.types import DT, CellTable, CoreInfo, Float32
 
@@ -64,6 +67,8 @@ class Network:
     synapses: Mapping[str, SynapseSpec]
     block_samples: int
     step_samples: int
+    gap_junctions: tuple[GapJunctions, ...] = ()
+    """Sorted by name, so that sums do not depend on the file's order."""
 
     @property
     def n_cells(self) -> int:
@@ -103,14 +108,19 @@ def build_network(
         offset += each.size
     positions = {population.name: population.position for population in populations}
     projections = tuple(_connect(spec, index, positions) for index in range(len(spec.projections)))
+    gap_junctions = tuple(
+        _couple(spec, index, positions)
+        for index in sorted(range(len(spec.gap_junctions)), key=lambda i: spec.gap_junctions[i].name)
+    )
     step = common_step(spec, cores)
     return Network(
         spec=spec,
         populations=tuple(populations),
         projections=projections,
         synapses=spec.synapses,
-        block_samples=block_length(step, projections),
+        block_samples=step if gap_junctions else block_length(step, projections),
         step_samples=step,
+        gap_junctions=gap_junctions,
     )
 
 
@@ -124,13 +134,13 @@ def expected_synapses(spec: NetworkSpec, index: int) -> int:
     sizes = [spec.populations[end].size for end in ends]
     positions = {end: _positions(spec, end) for end in ends} if projection.needs_positions else {}
     with _at_line(spec, index):
-        places, conductance = _places(spec, index, positions), _has_conductance(spec, index)
+        places, conductance = _places(spec.projections[index], positions), _has_conductance(spec, index)
         return expected_size(projection, sizes[0], sizes[1], spec.seed, places, conductance)
 
 
 def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
-    """Refuse what the cores cannot do, zones they lack and delays below their step, and files that do not
-    fit. Draws nothing.
+    """Refuse what the cores cannot do, zones or NMDA input they lack and delays below their step, and files
+    that do not fit. Draws nothing.
 
     The shortest delay a distribution can give counts, rounded to samples. Raises ConfigError at the line.
     """
@@ -139,18 +149,41 @@ def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
             _positions(spec, name)
     for index, projection in enumerate(spec.projections):
         _check_zone(spec, projection.synapse, projection.target, cores)
+        _check_nmda(spec, projection.synapse, projection.target, cores)
         shortest = _check_file(spec, index) if projection.rule.lists_synapses else None
         if projection.delay is not None:
             shortest = projection.delay.lowest
         if shortest is not None:
             _check_delay(spec, index, shortest, cores)
+    for index, each in enumerate(spec.gap_junctions):
+        for key, end in (("from", each.source), ("to", each.target)):
+            _check_soma(spec, ("gap_junctions", index, key), end, cores)
     for index, stimulus in enumerate(spec.stimuli):
         if stimulus.poisson is not None:
             _check_zone(spec, stimulus.poisson.synapse, stimulus.to, cores)
-        elif INJECTION_ZONE not in cores[spec.core_of(stimulus.to)].zones:
-            core = cores[spec.core_of(stimulus.to)]
-            problem = f"core {core.name} takes no input at the {INJECTION_ZONE}"
-            raise config_error(spec, ("stimuli", index, "to"), problem, f"its zones: {', '.join(core.zones)}")
+            _check_nmda(spec, stimulus.poisson.synapse, stimulus.to, cores)
+        else:
+            _check_soma(spec, ("stimuli", index, "to"), stimulus.to, cores)
+
+
+def _check_nmda(spec: NetworkSpec, name: str, target: str, cores: Mapping[str, CoreInfo]) -> None:
+    """A core that takes NMDA input, and one magnesium block for all of a population's NMDA synapses."""
+    synapse, core = spec.synapses[name], cores[spec.core_of(target)]
+    if synapse.model != "nmda":
+        return
+    if not core.nmda:
+        problem = f"core {core.name} of population {target} takes no voltage-dependent conductance"
+        raise config_error(spec, ("synapses", name, "model"), problem, "write `model: exp2`, or another core")
+    for other in _synapses_onto(spec, target):
+        each = spec.synapses[other]
+        if each.model == "nmda" and (each.magnesium, each.shift) != (synapse.magnesium, synapse.shift):
+            problem = f"synapse {other}, onto population {target} too, has another `magnesium` or `shift`"
+            raise config_error(spec, ("synapses", name, "magnesium"), problem, "give both the same")
+
+
+def _synapses_onto(spec: NetworkSpec, target: str) -> list[str]:
+    projected = [each.synapse for each in spec.projections if each.target == target]
+    return projected + [each.poisson.synapse for each in spec.stimuli if each.poisson and each.to == target]
 
 
 def common_step(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> int:
@@ -180,12 +213,20 @@ def _connect(spec: NetworkSpec, index: int, positions: Mapping[str, Float32 | No
     projection = spec.projections[index]
     sources, targets = (spec.populations[end].size for end in (projection.source, projection.target))
     with _at_line(spec, index):
-        places, conductance = _places(spec, index, positions), _has_conductance(spec, index)
+        places, conductance = _places(spec.projections[index], positions), _has_conductance(spec, index)
         return connect(projection, sources, targets, spec.seed, places, conductance)
 
 
-def _places(spec: NetworkSpec, index: int, positions: Mapping[str, Float32 | None]) -> Places | None:
-    projection = spec.projections[index]
+def _couple(spec: NetworkSpec, index: int, positions: Mapping[str, Float32 | None]) -> GapJunctions:
+    each = spec.gap_junctions[index]
+    sizes = [spec.populations[end].size for end in (each.source, each.target)]
+    with _at_line(spec, index, "gap_junctions"):
+        return couple_pairs(each, sizes[0], sizes[1], spec.seed, _places(each, positions))
+
+
+def _places(
+    projection: ProjectionSpec | GapJunctionSpec, positions: Mapping[str, Float32 | None]
+) -> Places | None:
     source, target = positions.get(projection.source), positions.get(projection.target)
     return None if source is None or target is None else Places(source, target)
 
@@ -195,13 +236,15 @@ def _has_conductance(spec: NetworkSpec, index: int) -> bool:
 
 
 @contextmanager
-def _at_line(spec: NetworkSpec, index: int) -> Iterator[None]:
+def _at_line(
+    spec: NetworkSpec, index: int, block: Literal["projections", "gap_junctions"] = "projections"
+) -> Iterator[None]:
     """Say of what is wrong with a rule's file or graph where the rule stands."""
-    rule = spec.projections[index].rule
+    rule = getattr(spec, block)[index].rule
     try:
         yield
     except GivenError as error:
-        path = ("projections", index, "rule", rule.kind)
+        path = (block, index, "rule", rule.kind)
         raise config_error(spec, path, error.problem, error.remedy) from error
 
 
@@ -274,6 +317,15 @@ def _check_zone(spec: NetworkSpec, synapse: str, target: str, cores: Mapping[str
     if zone not in core.zones:
         problem = f"core {core.name} of population {target} has no such zone"
         raise config_error(spec, ("synapses", synapse, "zone"), problem, nearest(zone, core.zones))
+
+
+def _check_soma(
+    spec: NetworkSpec, path: tuple[str | int, ...], population: str, cores: Mapping[str, CoreInfo]
+) -> None:
+    core = cores[spec.core_of(population)]
+    if INJECTION_ZONE not in core.zones:
+        problem = f"core {core.name} takes no input at the {INJECTION_ZONE}"
+        raise config_error(spec, path, problem, f"its zones: {', '.join(core.zones)}")
 
 
 def _check_delay(spec: NetworkSpec, index: int, shortest: float, cores: Mapping[str, CoreInfo]) -> None:

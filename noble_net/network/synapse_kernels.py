@@ -31,11 +31,13 @@ def synapse_block(
 ) -> None:
     """Take a block's arrivals out of the ring, advance the synapses and add their drive.
 
-    ``constants``: gain of the decaying and of the rising part per unit weight; their decay over a sample;
-    their mean over a sample from its start; share that is conductance (1 or 0); reversal (mV) or sign.
+    The two states form a linear system of which this is the exact solution. ``constants``: gain of the decaying and
+    of the rising part per unit weight; their decay over a sample, and what the rising part adds to the decaying one
+    meanwhile; the share of each in the mean over the sample that begins; share that is conductance (1 or 0);
+    reversal (mV) or sign.
     ``conductance`` and ``reversal_current`` are float32 [cells, samples].
     """
-    gain_d, gain_r, keep_d, keep_r, mean_d, mean_r, share, factor = constants
+    gain_d, gain_r, keep_d, keep_r, feed, mean_d, mean_r, share, factor = constants
     slots = ring.shape[1]
     for cell in range(conductance.shape[0]):
         d, r = decaying[cell], rising[cell]
@@ -49,10 +51,10 @@ def synapse_block(
                 r += gain_r * weight
             if d == 0.0 and r == 0.0:
                 continue
-            mean = d * mean_d - r * mean_r
+            mean = d * mean_d + r * mean_r
             conductance[cell, k] += np.float32(share * mean)
             reversal_current[cell, k] += np.float32(factor * mean)
-            d, r = d * keep_d, r * keep_r
+            d, r = d * keep_d + r * feed, r * keep_r
             if abs(d) < _SILENT:
                 d = 0.0
             if abs(r) < _SILENT:
@@ -70,12 +72,14 @@ def deliver(
     target: Int32,
     weight: Float32,
     delay: Int32,
+    share: Float64,
     ring: Int64,
 ) -> None:
     """Send the spikes of one block through one projection into the ring of its target.
 
     Events are those of a whole group of cells; ``first_cell`` is where the source population starts in it.
-    A spike confirmed at sample n arrives at sample n + 1 + delay.
+    ``share`` [events] of the weight is delivered; empty: all of it. A spike confirmed at sample n arrives at sample
+    n + 1 + delay.
     """
     slots = ring.shape[1]
     for event in range(event_cell.size):
@@ -83,6 +87,7 @@ def deliver(
         if source < 0 or source >= indptr.size - 1:
             continue
         after = start + event_sample[event] + 1
+        scale = FIXED_POINT * share[event] if share.size else FIXED_POINT
         for entry in range(indptr[source], indptr[source + 1]):
             slot = (after + delay[entry]) % slots
-            ring[target[entry], slot] += np.int64(float(weight[entry]) * FIXED_POINT)
+            ring[target[entry], slot] += np.int64(float(weight[entry]) * scale)

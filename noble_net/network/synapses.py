@@ -1,9 +1,16 @@
 """Synapses of one type onto one population: a ring buffer of arrivals and two state variables per cell.
 
 All synapses of a type share their time course, so their sum per target cell is enough, whatever their number.
-Time courses are exponential, S ← S·e^(−dt/τ), or the difference of two exponentials scaled to unit peak, as
-in NEURON's ExpSyn and Exp2Syn. The drive of a sample is the exact mean over it, S·(τ/dt)(1 − e^(−dt/τ)), so
-the charge of a synaptic event is exact whatever τ.
+Time courses, t after a spike's arrival, are those of NEURON's ExpSyn, Exp2Syn and AlphaSynapse:
+
+- ``exp``: e^(−t/τ);
+- ``exp2``: the difference of two exponentials, scaled to unit peak;
+- ``alpha``: (t/τ)·e^(1−t/τ), of unit peak at t = τ: D' = −D/τ + e·R/τ with R' = −R/τ, where a spike adds to R.
+
+``nmda`` runs like ``exp2``; the core multiplies it by what its magnesium block lets through.
+
+The drive of a sample is the exact mean over it, for a single exponential S·(τ/dt)(1 − e^(−dt/τ)), so the charge of a
+synaptic event is exact whatever τ.
 """
 
 from __future__ import annotations
@@ -14,7 +21,10 @@ import numpy as np
 
 from noble_net.config import SynapseSpec
 from noble_net.network import stimulus_kernels, synapse_kernels
-from noble_net.types import DT, Float32, Float64, Int32, Int64
+from noble_net.types import BLOCK_SLOPE, DT, Float32, Float64, Int32, Int64
+
+HALF_BLOCKING = 3.57
+"""Concentration of magnesium that blocks half of the NMDA receptors at 0 mV, mM (Jahr & Stevens 1990)."""
 
 
 def time_course(rise: float, decay: float) -> tuple[float, float, float]:
@@ -28,16 +38,33 @@ def time_course(rise: float, decay: float) -> tuple[float, float, float]:
 
 
 def synapse_constants(spec: SynapseSpec) -> Float64:
-    """The eight constants of ``synapse_kernels.synapse_block`` for one synapse type."""
-    if spec.model == "exp2":
+    """The nine constants of ``synapse_kernels.synapse_block`` for one synapse type."""
+    rise, decay, feed = spec.decay, spec.decay, 0.0
+    if spec.model in ("exp2", "nmda"):
         rise, decay, factor = time_course(_need(spec.rise), spec.decay)
-        gains = (factor, factor)
+        gains, means = (factor, factor), (_mean(decay), -_mean(rise))
+    elif spec.model == "alpha":
+        h = DT / decay
+        feed = math.e * h * math.exp(-h)
+        # e·R·(mean of (t/τ)·e^(−t/τ)) over the sample: −expm1(−h) − h·e^(−h) is its integral over τ
+        gains, means = (0.0, 1.0), (_mean(decay), math.e / h * (-math.expm1(-h) - h * math.exp(-h)))
     else:
-        rise, decay, gains = spec.decay, spec.decay, (1.0, 0.0)
+        gains, means = (1.0, 0.0), (_mean(decay), 0.0)
     keep = math.exp(-DT / decay), math.exp(-DT / rise)
-    mean = -decay / DT * math.expm1(-DT / decay), -rise / DT * math.expm1(-DT / rise)
     share, reversal = (1.0, _need(spec.reversal)) if spec.kind == "conductance" else (0.0, 1.0)
-    return np.array([*gains, *keep, *mean, share, reversal])
+    return np.array([*gains, *keep, feed, *means, share, reversal])
+
+
+def half_block(spec: SynapseSpec) -> float:
+    """Voltage at which magnesium blocks half of an NMDA synapse's conductance, mV: (Jahr & Stevens 1990)."""
+    if not spec.magnesium:
+        return -math.inf
+    return math.log(spec.magnesium / HALF_BLOCKING) / BLOCK_SLOPE - (spec.shift or 0.0)
+
+
+def _mean(tau: float) -> float:
+    """Mean of e^(−t/τ) over a sample."""
+    return -tau / DT * math.expm1(-DT / tau)
 
 
 def _need(value: float | None) -> float:

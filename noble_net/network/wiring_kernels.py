@@ -158,6 +158,19 @@ def row_pointers(index: Int32, rows: int) -> Int64:
 
 
 @njit(cache=True)
+def grouped(index: Int32, rows: int) -> tuple[Int64, Int64]:
+    """The entries of each row, given every entry's row: row pointers int64 [rows + 1] and entries, in order."""
+    pointers = row_pointers(index, rows)
+    free = pointers[:-1].copy()
+    order = np.empty(index.size, np.int64)
+    for entry in range(index.size):
+        row = index[entry]
+        order[free[row]] = entry
+        free[row] += 1
+    return pointers, order
+
+
+@njit(cache=True)
 def transpose(indptr: Int64, index: Int32, columns: int) -> tuple[Int64, Int32]:
     """The same entries grouped by column, ascending: pointers int64 [columns + 1] and their rows."""
     pointers = row_pointers(index, columns)

@@ -55,11 +55,14 @@ def exact_cells(population: PopulationArrays, model: CellModel, dt: float) -> li
 
 
 def point_process(h: Any, spec: SynapseSpec, cell: ExactCell) -> Any:
-    """A synapse on a cell's soma: ExpSyn, Exp2Syn, or their counterparts that inject a current."""
+    """A synapse on a cell's soma: ExpSyn, Exp2Syn, or their counterparts that inject a current.
+
+    NEURON's AlphaSynapse takes no events, so ``alpha`` is an Exp2Syn of nearly equal times: within 1e-4 of the peak.
+    """
     conducts = spec.kind == "conductance"
-    if spec.model == "exp2":
+    if spec.model in ("exp2", "alpha"):
         process = (h.Exp2Syn if conducts else h.NobleExp2Current)(cell.soma(0.5))
-        process.tau1, process.tau2, _ = time_course(spec.rise or 0.0, spec.decay)
+        process.tau1, process.tau2, _ = time_course(spec.rise or spec.decay, spec.decay)
     else:
         process = (h.ExpSyn if conducts else h.NobleExpCurrent)(cell.soma(0.5))
         process.tau = spec.decay

@@ -35,6 +35,8 @@ from noble_net.reference.neuron_cells import (
     point_process,
     steps_per_sample,
 )
+from noble_net.reference.neuron_release import Release
+from noble_net.specs.plasticity import TsodyksMarkramSpec
 from noble_net.spikes import CONFIRM, detect_block, new_detector
 from noble_net.types import DT, Float32, Response
 
@@ -164,6 +166,8 @@ class NeuronLoop:
         sources = [cell.soma for cell in self._cells[projection.source]]
         targets = self._synapses[projection.target_population, projection.synapse]
         spec = self.network.synapses[projection.synapse]
+        if spec.plasticity is not None and spec.plasticity.tsodyks_markram is not None:
+            return self._connect_plastic(projection, spec.plasticity.tsodyks_markram)
         columns = (projection.source_ids, projection.target, projection.weight, projection.delay)
         return [
             self._h.NetCon(
@@ -176,6 +180,21 @@ class NeuronLoop:
             )
             for source, target, weight, delay in zip(*(column.tolist() for column in columns), strict=True)
         ]
+
+    def _connect_plastic(self, projection: ProjectionArrays, plasticity: TsodyksMarkramSpec) -> list[Any]:
+        """A connection onto each target of a cell, and one that watches the cell and sends through them."""
+        targets = self._synapses[projection.target_population, projection.synapse]
+        spec, made = self.network.synapses[projection.synapse], []
+        for cell, first, stop in zip(
+            self._cells[projection.source], projection.indptr[:-1], projection.indptr[1:], strict=True
+        ):
+            own = [self._h.NetCon(None, targets[target]) for target in projection.target[first:stop].tolist()]
+            weights = [netcon_weight(spec, weight) for weight in projection.weight[first:stop].tolist()]
+            delays = (projection.delay[first:stop] * DT).tolist()
+            watch = self._h.NetCon(cell.soma(0.5)._ref_v, None, CONFIRM, 0.0, 0.0, sec=cell.soma)
+            watch.record(Release(self._h, plasticity, list(zip(own, weights, delays, strict=True))).fire)
+            made += [watch, *own]
+        return made
 
     def _settle(self) -> None:
         """Every cell comes to its own rest without input and without sending spikes."""

@@ -59,6 +59,7 @@ def simulate_neuron(
     with clock("load"):
         spec = resolve_network(network, seed, duration)
         refuse_closed_form(spec)
+        refuse_coupling(spec)
         steps_per_sample(dt)
         cores = {spec.core_of(name): NEURON for name in spec.populations}
         check_network(spec, cores)
@@ -102,4 +103,22 @@ def refuse_closed_form(spec: NetworkSpec) -> None:
             f"{spec.source or spec.name}: populations {', '.join(closed)} run on core {INTEGRATE_AND_FIRE}, "
             "for which NEURON has no exact cells. Give them a family and another core, or take the surrogate "
             "backend."
+        )
+
+
+def refuse_coupling(spec: NetworkSpec) -> None:
+    """Raise BackendError, naming them, for synapses with STDP and for gap junctions."""
+    junctions = [each.name for each in spec.gap_junctions]
+    if junctions:
+        raise BackendError(
+            f"{spec.source or spec.name}: this backend does not hold gap junctions ({', '.join(junctions)}). Remove "
+            "them, or take the surrogate backend."
+        )
+    plastic = [
+        name for name, synapse in spec.synapses.items() if synapse.plasticity and synapse.plasticity.stdp
+    ]
+    if plastic:
+        raise BackendError(
+            f"{spec.source or spec.name}: synapses {', '.join(plastic)} have stdp, which this backend does not "
+            "hold. Remove their `plasticity`, or take the surrogate backend."
         )

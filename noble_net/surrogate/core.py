@@ -22,6 +22,8 @@ class Core(ABC):
     name: str
     zones: tuple[str, ...]
     step_samples: int
+    nmda: bool = False
+    """Whether the core takes the drive's NMDA input."""
     hash: str | None = None
     """Hash of the weights; None for a core without weights."""
     family: str | None = None
@@ -32,7 +34,7 @@ class Core(ABC):
     @property
     def info(self) -> CoreInfo:
         """The facts the network floor needs."""
-        return CoreInfo(self.name, self.zones, self.step_samples)
+        return CoreInfo(self.name, self.zones, self.step_samples, self.nmda)
 
     @abstractmethod
     def begin(self, cells: CellTable) -> State:

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit, prange
 
 from noble_net.surrogate import scaling as s
-from noble_net.types import Float32, UInt32
+from noble_net.types import BLOCK_SLOPE, Float32, UInt32
 
 LANES = 32
 _MATH = {"contract", "nsz"}
@@ -21,6 +21,7 @@ _V_LOW, _V_HIGH = np.float32(s.VOLTAGE_LOW), np.float32(s.VOLTAGE_HIGH)
 _V_UNSCALE = np.float32(1.0 / s.VOLTAGE_SCALE)
 _I_SCALE, _I_LIMIT = np.float32(s.CURRENT_SCALE), np.float32(s.CURRENT_LIMIT)
 _G_SCALE, _G_LIMIT = np.float32(s.CONDUCTANCE_SCALE), np.float32(s.CONDUCTANCE_LIMIT)
+_SLOPE = np.float32(BLOCK_SLOPE)
 _MILLI, _HALF, _ZERO, _ONE = np.float32(1e-3), np.float32(0.5), np.float32(0.0), np.float32(1.0)
 
 # tanh as a ratio of polynomials on [−7.9, 7.9], exact to float32 rounding (the coefficients Eigen uses).
@@ -126,6 +127,22 @@ def _gate(from_input: Float32, from_state: Float32, state: Float32) -> None:
 
 
 @njit(cache=True, fastmath=_MATH, error_model="numpy")
+def _open_nmda(drive: Float32, start: int, first: int, history: Float32, half: Float32) -> None:
+    """Add what the last voltage's magnesium block lets through of drive[3:5] to the step's drive[1:3]."""
+    n = len(history)
+    cells = min(LANES, drive.shape[1] - first)
+    opened = np.zeros(LANES, np.float32)
+    for i in range(cells):
+        opened[i] = _SLOPE * (history[n - 1, i] - half[first + i])
+    for i in range(LANES):
+        opened[i] = _sigmoid(opened[i])
+    for k in range(n):
+        for i in range(cells):
+            drive[1, first + i, start + k] += opened[i] * drive[3, first + i, start + k]
+            drive[2, first + i, start + k] += opened[i] * drive[4, first + i, start + k]
+
+
+@njit(cache=True, fastmath=_MATH, error_model="numpy")
 def _load_inputs(
     drive: Float32, start: int, first: int, history: Float32, x: Float32, outside: UInt32
 ) -> None:
@@ -169,6 +186,7 @@ def _answer(
 def _micro_batch(
     first: int,
     drive: Float32,
+    half: Float32,
     bias: Float32,
     hidden: Float32,
     history: Float32,
@@ -211,6 +229,8 @@ def _micro_batch(
             past[k, i] = history[first + i, k]
     for step in range(drive.shape[2] // n):
         start = step * n
+        if len(half):
+            _open_nmda(drive, start, first, past, half)
         _load_inputs(drive, start, first, past, x, outside)
         _copy(own_bias, layer)
         dense(encode_in, x, layer)
@@ -239,6 +259,7 @@ def _micro_batch(
 @njit(cache=True, parallel=True, error_model="numpy")
 def advance(
     drive: Float32,
+    half: Float32,
     bias: Float32,
     hidden: Float32,
     history: Float32,
@@ -248,13 +269,16 @@ def advance(
 ) -> None:
     """Advance all cells by the block in ``drive`` [3, cells, samples] (nA, nS, pA).
 
+    With NMDA input ``half`` [cells] holds its voltages of half block (mV), and ``drive`` [5, …] also its conductance
+    and reversal current, which each step adds to the others in place; without, ``half`` is empty.
+
     ``bias`` [cells, H] is the encoder's bias with each cell's code folded in; ``hidden`` [cells, H] and
     ``history`` [cells, n] (mV) are updated in place; ``voltage`` [cells, samples] and ``outside`` [cells] (added
     to) are the answer. ``weights`` are the layers' matrices and biases in the order they are used, the encoder's
     first bias left out; columns are padded to multiples of 8 and rows to even numbers.
     """
     for batch in prange((len(hidden) + LANES - 1) // LANES):
-        _micro_batch(batch * LANES, drive, bias, hidden, history, weights, voltage, outside)
+        _micro_batch(batch * LANES, drive, half, bias, hidden, history, weights, voltage, outside)
 
 
 @njit(cache=True, error_model="numpy")

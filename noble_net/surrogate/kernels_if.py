@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from noble_net.types import DT, Float32, Float64, Int32, UInt32
+from noble_net.types import BLOCK_SLOPE, DT, Float32, Float64, Int32, UInt32
 
 LOWEST = -150.0
 """Voltage below which a cell is clamped, mV."""
@@ -23,6 +23,9 @@ def integrate_and_fire(
     current: Float32,
     conductance: Float32,
     reversal_current: Float32,
+    nmda_conductance: Float32,
+    nmda_reversal_current: Float32,
+    half_block: Float32,
     voltage: Float32,
     event_cell: Int32,
     event_sample: Int32,
@@ -33,7 +36,8 @@ def integrate_and_fire(
 
     ``constants`` [cells, 6]: capacitance (pF), leak (nS), rest, reset, threshold (mV), refractory time (ms).
     ``membrane`` (mV) and ``refractory`` (ms left at the sample's end) float64 [cells] are updated in place.
-    Input and ``voltage`` are [cells, samples]; events come out sorted by (sample, cell).
+    Input and ``voltage`` are [cells, samples]; the arrays of NMDA input are empty without it.
+    Events come out sorted by (sample, cell).
     """
     count = 0
     n_cells, n_samples = voltage.shape
@@ -50,8 +54,13 @@ def integrate_and_fire(
             if g < 0.0:
                 outside[i] += np.uint32(1)
                 g = 0.0
+            inward = leak * rest + 1000.0 * float(current[i, k]) + float(reversal_current[i, k])
+            if half_block.size:
+                opened = 1.0 / (1.0 + math.exp(-BLOCK_SLOPE * (v - float(half_block[i]))))
+                g += opened * max(float(nmda_conductance[i, k]), 0.0)
+                inward += opened * float(nmda_reversal_current[i, k])
             total = leak + g
-            steady = (leak * rest + 1000.0 * float(current[i, k]) + float(reversal_current[i, k])) / total
+            steady = inward / total
             tau = capacitance / total
             left = DT - held
             end = steady + (v - steady) * math.exp(-left / tau)

@@ -24,8 +24,17 @@ SETTLE = 300.0
 """Zero input that brings a cell to its own rest, ms."""
 
 
+_NO_NMDA = np.empty(0, np.float32)
+
+
 class StreamingCore(Core):
-    """A trained streaming core on CPU. Bitwise the same for any batching, thread count and block length."""
+    """A trained streaming core on CPU. Bitwise the same for any batching, thread count and block length.
+
+    The magnesium block of NMDA input is that of the last voltage before each native step (0.5 ms for five samples),
+    held through it, as the step's other conductances act by the voltage at its start.
+    """
+
+    nmda = True
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         about, w = checkpoint.about, checkpoint.weights
@@ -99,8 +108,14 @@ class StreamingCore(Core):
         cells = len(a["hidden"])
         voltage = np.empty((cells, drive.samples), np.float32)
         outside = np.zeros(cells, np.uint32)
-        inputs = np.stack([drive.current[0], drive.conductance[0], drive.reversal_current[0]])
-        kernels.advance(inputs, a["bias"], a["hidden"], a["history"], self._weights, voltage, outside)
+        inputs = [drive.current[0], drive.conductance[0], drive.reversal_current[0]]
+        half = _NO_NMDA
+        if drive.nmda is not None:
+            inputs += [drive.nmda.conductance[0], drive.nmda.reversal_current[0]]
+            half = drive.nmda.half
+        kernels.advance(
+            np.stack(inputs), half, a["bias"], a["hidden"], a["history"], self._weights, voltage, outside
+        )
         cell, sample, time = detect_block(voltage, state.voltage, a["detector"])
         a["voltage"] = voltage[:, -1].copy()
         return Response(voltage, cell, sample, time, outside), state
