@@ -60,7 +60,7 @@ class Loop:
     def _make_inputs(self) -> None:
         """Hang stimuli and synapse banks on the groups, in an order that does not depend on the file's."""
         network, longest = self.network, (self.network.longest_delay, self.network.block_samples)
-        injections, self._poisson, needed = network_inputs(network)
+        injections, self._afferents, needed = network_inputs(network)
         self._banks = {
             (target, synapse): SynapseBank(
                 network.synapses[synapse], network.population(target).size, *longest
@@ -88,7 +88,7 @@ class Loop:
         """Run one block (of ``samples``, if not the usual length); returns every population's response."""
         samples = samples or self.block_samples
         start = self.position
-        for stimulus in self._poisson:
+        for stimulus in self._afferents:
             bank, at = self._banks[stimulus.target, stimulus.synapse], start
             for counts in stimulus.pieces(start, samples):
                 bank.arrive(at, counts, stimulus.fixed_weight)

@@ -1,6 +1,6 @@
 """Physical quantities as text ("1.2 nS") in, floats in internal units out; pint does the units.
 
-Internal units: ms, mV, nA (injected current), nS (conductance), pA (synaptic current), Hz, MΩ, pF, µm. Only
+Internal units: ms, mV, nA (injected current), nS (conductance), pA (synaptic current), Hz, MΩ, pF, µm, rad. Only
 this module knows a conversion factor. The registry takes a third of a second to build, so it is made on
 first use.
 """
@@ -33,6 +33,7 @@ INTERNAL: dict[str, Unit] = {
     "MΩ": Unit("a resistance", "100 Mohm"),
     "pF": Unit("a capacitance", "100 pF"),
     "µm": Unit("a length", "150 um"),
+    "rad": Unit("an angle", "90 deg"),
 }
 """The units in which values are stored, by symbol."""
 

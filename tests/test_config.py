@@ -113,11 +113,11 @@ def test_stimuli_are_typed_and_named(tmp_path: Path) -> None:
     spec = load_network(write(tmp_path, GOOD))
     current, conductance, poisson, step = spec.stimuli
     assert isinstance(current.parameters, OrnsteinUhlenbeckSpec)
-    assert (current.parameters.unit, current.parameters.sigma) == ("nA", 0.05)
+    assert (current.parameters.unit, current.parameters.sigma.a) == ("nA", 0.05)
     assert isinstance(conductance.parameters, OrnsteinUhlenbeckSpec)
     assert (conductance.parameters.unit, conductance.parameters.mean.a) == ("nS", 10.0)
     assert poisson.poisson is not None
-    assert poisson.poisson.rate == 800.0
+    assert poisson.poisson.rate == Distribution(a=800.0, unit="Hz")
     assert step.step is not None
     assert (step.step.start, step.step.stop, step.step.amplitude.a) == (100.0, 300.0, 0.3)
     names = ["ornstein_uhlenbeck-pv-0", "ornstein_uhlenbeck-pv-1", "poisson-lif-0", "kick"]

@@ -18,9 +18,12 @@ from noble_net.cells.model import CellModel
 from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER, SETTLE, ExactCell
 from noble_net.config import NetworkSpec, network_from
 from noble_net.errors import BackendError, ConfigError, MissingExtraError, OutputError, SolverError
+from noble_net.network.afferents import Poisson
 from noble_net.network.build import Network, build_network
-from noble_net.network.stimuli import OrnsteinUhlenbeck, Poisson, Step, make_stimulus
+from noble_net.network.noise import OrnsteinUhlenbeck
+from noble_net.network.stimuli import make_stimulus
 from noble_net.network.synapses import time_course
+from noble_net.network.waveforms import Step
 from noble_net.reference.neuron_loop import NeuronLoop
 from noble_net.reference.neuron_network import NEURON, simulate_neuron
 from noble_net.registry import load_family

@@ -18,7 +18,9 @@ from noble_net.cells.latent import sample_cells
 from noble_net.config import INTEGRATE_AND_FIRE, NetworkSpec, PopulationSpec, SynapseSpec, config_error
 from noble_net.errors import FamilyError
 from noble_net.network.connect import ProjectionArrays, connect
+from noble_net.network.node_sets import check_targets
 from noble_net.network.random import cell_uniforms, generator, quantile
+from noble_net.network.stimulus_files import check_files
 from noble_net.specs.specification import nearest
 from noble_net.types import DT, CellTable, CoreInfo
 
@@ -76,7 +78,8 @@ def build_network(
 ) -> Network:
     """Build ``spec``. ``families`` and ``cores`` hold every family and core by the name the file gives it.
 
-    Raises ConfigError, at its line, for what `check_network` refuses and for a family without such members.
+    Raises ConfigError, at its line, for what `check_network` and `check_targets` refuse and for a family without such
+    members.
     """
     check_network(spec, cores)
     populations: list[PopulationArrays] = []
@@ -91,7 +94,7 @@ def build_network(
         for projection in spec.projections
     )
     step = common_step(spec, cores)
-    return Network(
+    network = Network(
         spec=spec,
         populations=tuple(populations),
         projections=projections,
@@ -99,10 +102,13 @@ def build_network(
         block_samples=block_length(step, projections),
         step_samples=step,
     )
+    check_targets(network)
+    return network
 
 
 def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
-    """Refuse what the cores cannot do: zones they lack, and delays below their step. Draws nothing.
+    """Refuse what the cores cannot do, zones they lack and delays below their step, and files that are not as their
+    stimuli need them. Draws nothing.
 
     The shortest delay a distribution can give counts, rounded to samples. Raises ConfigError at the line.
     """
@@ -110,12 +116,14 @@ def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
         _check_zone(spec, projection.synapse, projection.target, cores)
         _check_delay(spec, index, cores)
     for index, stimulus in enumerate(spec.stimuli):
-        if stimulus.poisson is not None:
-            _check_zone(spec, stimulus.poisson.synapse, stimulus.to, cores)
-        elif INJECTION_ZONE not in cores[spec.core_of(stimulus.to)].zones:
-            core = cores[spec.core_of(stimulus.to)]
+        target = spec.population_of(stimulus.to)
+        if stimulus.afferents is not None:
+            _check_zone(spec, stimulus.afferents.synapse, target, cores)
+        elif INJECTION_ZONE not in cores[spec.core_of(target)].zones:
+            core = cores[spec.core_of(target)]
             problem = f"core {core.name} takes no input at the {INJECTION_ZONE}"
             raise config_error(spec, ("stimuli", index, "to"), problem, f"its zones: {', '.join(core.zones)}")
+    check_files(spec)
 
 
 def common_step(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> int:

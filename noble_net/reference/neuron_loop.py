@@ -26,7 +26,7 @@ from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER, SETTLE, ExactCell
 from noble_net.errors import SolverError
 from noble_net.network.build import Network
 from noble_net.network.connect import ProjectionArrays
-from noble_net.network.stimuli import Poisson, inject, network_inputs
+from noble_net.network.stimuli import Afferents, inject, network_inputs
 from noble_net.reference.neuron_cells import (
     Probe,
     exact_cells,
@@ -140,16 +140,16 @@ class NeuronLoop:
     def _connect_inputs(self) -> None:
         """Stimuli in the order in which a surrogate run adds them up, and one synapse per cell and type."""
         network = self.network
-        self._injections, poisson, needed = network_inputs(network)
+        self._injections, afferents, needed = network_inputs(network)
         self._synapses = {
             (target, synapse): [
                 point_process(self._h, network.synapses[synapse], cell) for cell in self._cells[target]
             ]
             for target, synapse in needed
         }
-        self._inputs = [(stimulus, self._afferents(stimulus)) for stimulus in poisson]
+        self._inputs = [(stimulus, self._afferents(stimulus)) for stimulus in afferents]
 
-    def _afferents(self, stimulus: Poisson) -> list[Any]:
+    def _afferents(self, stimulus: Afferents) -> list[Any]:
         """A connection without source onto each cell, through which a stimulus sends its events."""
         processes = self._synapses[stimulus.target, stimulus.synapse]
         spec = self.network.synapses[stimulus.synapse]
@@ -209,7 +209,7 @@ class NeuronLoop:
         return drive
 
     def _events(self, samples: int) -> dict[int, list[Any]]:
-        """Per coming sample the connections through which a Poisson event arrives at its start."""
+        """Per coming sample the connections through which a stimulus's event arrives at its start."""
         events: dict[int, list[Any]] = {}
         for stimulus, connections in self._inputs:
             counts = stimulus.counts(self.position, samples)

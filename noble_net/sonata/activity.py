@@ -18,6 +18,7 @@ UInt64 = NDArray[np.uint64]
 _SORTING = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
 """libsonata crashes on a plain string here."""
 _SPIKES_PER_CHUNK = 8192
+_SPIKES_HELD = 65536
 _VALUES_PER_CHUNK = 65536
 _TIME_TOLERANCE = 1e-6
 """libsonata counts a frame while its accumulated time is below the report's stop by more than this, ms."""
@@ -150,6 +151,57 @@ class VoltageWriter(Closing):
         if self._output.file:
             with self._output:
                 self.flush()
+
+
+class SpikeStream:
+    """The spikes of one population of a SONATA file sorted by time, of which some are held at a time.
+
+    ``populations`` are all in the file; one that is missing has no spikes. OSError or KeyError when it is no such file.
+    """
+
+    def __init__(self, path: Path | str, population: str) -> None:
+        self.path, self.population = Path(path), population
+        with h5py.File(self.path, "r") as file:
+            self.populations = tuple(file["spikes"])
+            there = population in self.populations
+            self.count = len(file["spikes"][population]["timestamps"]) if there else 0
+        self._first = 0
+        self._times, self._ids = self._load(0)
+
+    def between(self, start: float, stop: float) -> tuple[Float64, Int64]:
+        """Times (ms [n]) and node ids [n] of spikes with ``start`` ≤ time < ``stop``; quick when asked in order."""
+        if self._first and not self._times[:1] < start:
+            self._go_to(0)
+        times, ids = [self._times[:0]], [self._ids[:0]]
+        while True:
+            low, high = np.searchsorted(self._times, (start, stop))
+            times.append(self._times[low:high])
+            ids.append(self._ids[low:high])
+            end = self._first + len(self._times)
+            if high < len(self._times) or end >= self.count:
+                return np.concatenate(times), np.concatenate(ids)
+            self._go_to(end)
+
+    def is_sorted(self) -> bool:
+        """Whether spikes are sorted by time; reads them all."""
+        last = -np.inf
+        for first in range(0, self.count, _SPIKES_HELD):
+            times, _ = self._load(first)
+            if times[0] < last or np.any(np.diff(times) < 0):
+                return False
+            last = times[-1]
+        return True
+
+    def _go_to(self, first: int) -> None:
+        self._first = first
+        self._times, self._ids = self._load(first)
+
+    def _load(self, first: int) -> tuple[Float64, Int64]:
+        if not self.count:
+            return np.empty(0), np.empty(0, np.int64)
+        with h5py.File(self.path, "r") as file:
+            group, part = file["spikes"][self.population], slice(first, first + _SPIKES_HELD)
+            return group["timestamps"][part].astype(np.float64), group["node_ids"][part].astype(np.int64)
 
 
 def read_spikes(path: Path | str) -> dict[str, tuple[Float64, Int64]]:
