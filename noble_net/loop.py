@@ -78,6 +78,11 @@ class Loop:
                 for (target, _), bank in self._banks.items()
                 if target in group.ranges
             ]
+            group.recorded = {
+                (target, synapse): self._banks[target, synapse]
+                for target, synapse in needed
+                if target in group.ranges and synapse in network.spec.record.synapses
+            }
 
     def _route(self, projection: ProjectionArrays) -> _Route:
         group = next(group for group in self._groups if projection.source in group.ranges)
@@ -99,6 +104,15 @@ class Loop:
             route.send(start)
         self.position += samples
         return {name: response for group in self._groups for name, response in group.answers()}
+
+    def inputs(self, report: str, population: str) -> Float32:
+        """What a report of inputs tells of the last block, float32 [cells, samples] of a population.
+
+        `current`: injected, nA; `conductance`: of all zones, nS; `synapse-…`: that of one synapse type (nS), or
+        its current (pA), which the network's `record` must ask for.
+        """
+        group = next(group for group in self._groups if population in group.ranges)
+        return group.inputs(report, population)
 
     def voltage(self) -> dict[str, Float32]:
         """The last voltage of every cell, mV [cells] per population."""
@@ -126,6 +140,8 @@ class _Group:
         self.size: int = cells.size
         self.injections: list[tuple[Injection, slice]] = []
         self.banks: list[tuple[SynapseBank, slice]] = []
+        self.recorded: dict[tuple[str, str], SynapseBank] = {}
+        """Banks by (population, synapse) whose own part of the drive is kept for a report."""
         self.response: Response
         self._buffers: dict[int, _Buffers] = {}
 
@@ -133,7 +149,7 @@ class _Group:
         """Gather the drive of the block from sample ``start`` on and advance all cells."""
         if samples not in self._buffers:
             self._buffers[samples] = _Buffers(self, samples)
-        buffers = self._buffers[samples]
+        buffers = self._last = self._buffers[samples]
         drive = buffers.drive
         drive.current.fill(0.0)
         drive.conductance.fill(0.0)
@@ -141,13 +157,33 @@ class _Group:
         for (stimulus, _), zone in zip(self.injections, buffers.injections, strict=True):
             inject(stimulus, start, *zone)
         for (bank, _), (conductance, reversal_current) in zip(self.banks, buffers.banks, strict=True):
-            bank.drive_block(start, conductance, reversal_current)
+            own = buffers.own.get(id(bank))
+            if own is None:
+                bank.drive_block(start, conductance, reversal_current)
+                continue
+            for mine in own:
+                mine.fill(0.0)
+            bank.drive_block(start, *own)
+            conductance += own[0]
+            reversal_current += own[1]
         responses = []
         for i, chunk in enumerate(self.chunks):
             part = drive if len(self.chunks) == 1 else _part(drive, chunk)
             response, self.states[i] = self.core.advance(self.states[i], part)
             responses.append(response)
         self.response = responses[0] if len(responses) == 1 else _merged(responses, self.chunks)
+
+    def inputs(self, report: str, population: str) -> Float32:
+        """See `Loop.inputs`."""
+        cells, drive = self.ranges[population], self._last.drive
+        if report in ("current", "conductance"):
+            total: Float32 = getattr(drive, report)[:, cells].sum(axis=0)
+            return total
+        bank = self.recorded.get((population, report.removeprefix("synapse-")))
+        if bank is None:  # no projection drew such a synapse
+            return np.zeros((cells.stop - cells.start, drive.samples), np.float32)
+        conductance, current = self._last.own[id(bank)]
+        return conductance if bank.spec.kind == "conductance" else current
 
     def answers(self) -> list[tuple[str, Response]]:
         """The last response, taken apart by population."""
@@ -169,6 +205,13 @@ class _Buffers:
             (g[zones.index(bank.spec.zone), cells], j[zones.index(bank.spec.zone), cells])
             for bank, cells in group.banks
         ]
+        self.own = {
+            id(bank): (
+                np.zeros((len(bank.ring), samples), np.float32),
+                np.zeros((len(bank.ring), samples), np.float32),
+            )
+            for bank in group.recorded.values()
+        }
 
 
 @dataclass

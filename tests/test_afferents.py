@@ -19,7 +19,7 @@ from noble_net.network.injection import Target
 from noble_net.network.node_sets import select_cells
 from noble_net.network.stimuli import make_stimulus
 from noble_net.simulation import simulate
-from noble_net.sonata import SpikeWriter, activity
+from noble_net.sonata import SpikeWriter
 from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
 from noble_net.types import DT
 
@@ -89,7 +89,7 @@ def test_replayed_spikes_arrive_after_their_delay(
     with SpikeWriter(path, ["pre"]) as writer:
         writer.append("pre", times, cells)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(activity, "_SPIKES_HELD", 37)
+        patch.setattr(spike_files, "_SPIKES_HELD", 37)
         made = stimulus("synapse_replay", replay(path, delay="1.5 ms"), warmup="3 ms")
         wanted = np.zeros((30, 2300), np.int32)
         for time, cell in zip(times, cells, strict=True):

@@ -13,7 +13,7 @@ from noble_net.network.random import stream_key
 from noble_net.network.stimulus_files import read_rate_table
 from noble_net.network.synapses import fixed_point
 from noble_net.network.waveforms import RADIANS_PER_SAMPLE
-from noble_net.sonata.activity import SpikeStream
+from noble_net.sonata.spikes import SpikeStream
 from noble_net.specs.afferents import PoissonSpec, SynapseReplaySpec
 from noble_net.types import DT, Float32, Float64, Int32
 

@@ -1,7 +1,8 @@
-"""Which cells a name means: all of a population, or those of a node set."""
+"""Which cells a name means, all of a population or those of a node set, and which cells a report holds."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,13 +34,51 @@ def node_sets(network: Network) -> dict[str, Target]:
     return {name: select_cells(network, name) for name in network.spec.node_sets}
 
 
+def report_cells(network: Network, report: str) -> dict[str, Int64]:
+    """The cells of each population that a report asks for by `record` holds, ascending; a synapse's report holds cells
+    of populations that have such synapses."""
+    spec = network.spec.record.reports[report]
+    if isinstance(spec.cells, tuple):
+        named = [select_cells(network, name) for name in spec.cells]
+        found = {
+            each.population: np.unique(
+                np.concatenate([other.cells for other in named if other.population == each.population])
+            )
+            for each in named
+        }
+    else:
+        most = sys.maxsize if spec.cells == "all" else spec.cells
+        found = {each.name: np.arange(min(each.size, most), dtype=np.int64) for each in network.populations}
+    if report.startswith("synapse-"):
+        having = _having(network.spec, report.removeprefix("synapse-"))
+        return {name: cells for name, cells in found.items() if name in having}
+    return found
+
+
+def _having(spec: NetworkSpec, synapse: str) -> set[str]:
+    """The populations that have synapses of a type."""
+    driven = {
+        spec.population_of(each.to)
+        for each in spec.stimuli
+        if each.afferents is not None and each.afferents.synapse == synapse
+    }
+    return driven | {each.target for each in spec.projections if each.synapse == synapse}
+
+
 def check_targets(network: Network) -> None:
-    """Refuse node sets without cells, or by features that cells have not, and tables of currents for other cells than
-    those they go to. Raises ConfigError at the line."""
+    """Refuse node sets without cells, or by features that cells have not, reports without cells, and tables of currents
+    for other cells than those they go to. Raises ConfigError at the line."""
     for name, target in node_sets(network).items():
         if not len(target.cells):
             problem = f"no cell of {target.population} is chosen"
             raise config_error(network.spec, ("node_sets", name), problem, "widen it")
+    for report in network.spec.record.reports:
+        if not report_cells(network, report):
+            place = ("record", *network.spec.record.place(report))
+            problem = "none of the cells has such synapses"
+            raise config_error(
+                network.spec, place, problem, "record cells that a projection or stimulus drives with it"
+            )
     for index, stimulus in enumerate(network.spec.stimuli):
         check_columns(network.spec, index, len(select_cells(network, stimulus.to).cells))
 

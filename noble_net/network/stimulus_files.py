@@ -10,7 +10,7 @@ import numpy as np
 
 from noble_net.config import NetworkSpec, config_error
 from noble_net.errors import ConfigError
-from noble_net.sonata.activity import SpikeStream
+from noble_net.sonata.spikes import SpikeStream
 from noble_net.specs.specification import nearest
 from noble_net.specs.stimuli import CurrentTableSpec
 from noble_net.types import Float32, Float64

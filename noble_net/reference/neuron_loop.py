@@ -23,7 +23,7 @@ import numpy as np
 from noble_net.cells.family import Family
 from noble_net.cells.mechanisms import neuron
 from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER, SETTLE, ExactCell
-from noble_net.errors import SolverError
+from noble_net.errors import BackendError, SolverError
 from noble_net.network.build import Network
 from noble_net.network.connect import ProjectionArrays
 from noble_net.network.stimuli import Afferents, inject, network_inputs
@@ -93,6 +93,7 @@ class NeuronLoop:
             raise ValueError("the network has been removed from NEURON")
         samples = samples or self.block_samples
         drive, events = self._injected(samples), self._events(samples)
+        self._current = drive[0]
         voltage = np.empty((self.network.n_cells, samples), np.float32)
         for k in range(samples):
             for probe, values in zip(self._drive, drive, strict=True):
@@ -111,6 +112,12 @@ class NeuronLoop:
     def voltage(self) -> dict[str, Float32]:
         """The last voltage of every cell, mV [cells] per population."""
         return {name: self._last[cells].copy() for name, cells in self._ranges.items()}
+
+    def inputs(self, report: str, population: str) -> Float32:
+        """The injected current of the last block, nA [cells, samples]; other reports of inputs are refused."""
+        if report != "current":
+            raise BackendError(f"NEURON records no {report}")
+        return self._current[self._ranges[population]]
 
     def close(self) -> None:
         """Remove cells, synapses and connections from NEURON; safe to call twice."""
