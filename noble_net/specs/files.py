@@ -1,4 +1,4 @@
-"""Paths in input files: relative to the file that names them."""
+"""Paths in input files: relative to the file that names them, or from Python to the working folder."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from noble_net.specs.specification import fault
 def _beside(value: str, info: ValidationInfo) -> str:
     if not value.strip() or "\0" in value:
         raise fault("is no path", "give the path of a file")
-    folder = (info.context or {}).get("folder")
-    path = Path(value)
-    return str(path if folder is None else (Path(folder) / path).resolve())
+    folder = (info.context or {}).get("folder") or ""
+    return str((Path(folder) / value).resolve())
 
 
 InputFile = Annotated[str, Field(strict=True, max_length=4096), AfterValidator(_beside)]
