@@ -89,7 +89,7 @@ def test_replayed_spikes_arrive_after_their_delay(
     with SpikeWriter(path, ["pre"]) as writer:
         writer.append("pre", times, cells)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spike_files, "_SPIKES_HELD", 37)
+        patch.setattr("noble_net.sonata.spikes._SPIKES_HELD", 37)
         made = stimulus("synapse_replay", replay(path, delay="1.5 ms"), warmup="3 ms")
         wanted = np.zeros((30, 2300), np.int32)
         for time, cell in zip(times, cells, strict=True):
