@@ -8,6 +8,7 @@ shortest delay) is checked by later stages, which raise `config_error` with the 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -16,11 +17,14 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_
 from pydantic_core import PydanticCustomError
 
 from noble_net.errors import ConfigError
+from noble_net.specs.afferents import PoissonSpec, SynapseReplaySpec
 from noble_net.specs.basics import INTEGRATE_AND_FIRE, Count, Duration, Instant, Name, Reference
 from noble_net.specs.distribution import Distribution
 from noble_net.specs.gap_junctions import GapJunctionSpec
+from noble_net.specs.node_sets import NodeSetSpec
 from noble_net.specs.populations import PopulationSpec, SampleSpec, integrate_and_fire_parameters
 from noble_net.specs.projections import ProjectionSpec
+from noble_net.specs.recording import RatesSpec, RecordSpec, ReportSpec
 from noble_net.specs.rule_parameters import Ends
 from noble_net.specs.rules import RuleSpec
 from noble_net.specs.specification import (
@@ -32,14 +36,7 @@ from noble_net.specs.specification import (
     nearest,
     validate_document,
 )
-from noble_net.specs.stimuli import (
-    OrnsteinUhlenbeckSpec,
-    PoissonSpec,
-    RecordSpec,
-    StepSpec,
-    StimulusSpec,
-    VoltageSpec,
-)
+from noble_net.specs.stimuli import OrnsteinUhlenbeckSpec, StepSpec, StimulusSpec
 from noble_net.specs.synapses import SynapseSpec
 from noble_net.specs.yaml_source import Document, Location, load_document
 from noble_net.types import DT
@@ -49,17 +46,20 @@ __all__ = [
     "Distribution",
     "GapJunctionSpec",
     "NetworkSpec",
+    "NodeSetSpec",
     "OrnsteinUhlenbeckSpec",
     "PoissonSpec",
     "PopulationSpec",
     "ProjectionSpec",
+    "RatesSpec",
     "RecordSpec",
+    "ReportSpec",
     "RuleSpec",
     "SampleSpec",
     "StepSpec",
     "StimulusSpec",
+    "SynapseReplaySpec",
     "SynapseSpec",
-    "VoltageSpec",
     "config_error",
     "dump_network",
     "json_schema",
@@ -70,7 +70,7 @@ __all__ = [
 
 MAX_CELLS = 2**31 - 1
 _YAML_KEYS = {"source": "from", "target": "to"}
-Weighted = TypeVar("Weighted", ProjectionSpec, PoissonSpec)
+Weighted = TypeVar("Weighted", ProjectionSpec, PoissonSpec | SynapseReplaySpec)
 
 
 class NetworkSpec(Spec):
@@ -94,6 +94,8 @@ class NetworkSpec(Spec):
     core: Reference = "pv-stream"
     """Core of every population that names none: a shipped one, or a path."""
     populations: Annotated[dict[Name, PopulationSpec], Field(min_length=1)]
+    node_sets: dict[Name, NodeSetSpec] = Field(default={})
+    """Named subsets of populations, for `to` of stimuli and `cells` of reports."""
     synapses: dict[Name, SynapseSpec] = Field(default={})
     projections: tuple[ProjectionSpec, ...] = ()
     gap_junctions: tuple[GapJunctionSpec, ...] = ()
@@ -115,6 +117,10 @@ class NetworkSpec(Spec):
     def core_of(self, population: str) -> str:
         """Name or path of the core a population runs on."""
         return self.populations[population].core or self.core
+
+    def population_of(self, target: str) -> str:
+        """The population that a stimulus to ``target``, a population or a node set, goes to."""
+        return self.node_sets[target].population if target in self.node_sets else target
 
     def where(self, path: Sequence[str | int]) -> Location:
         """File, line, key and value of a path such as ``("projections", 0, "weight")``.
@@ -155,6 +161,24 @@ class NetworkSpec(Spec):
         if sum(population.size for population in value.values()) > MAX_CELLS:
             raise fault(f"more than {MAX_CELLS} cells in all", "make them smaller")
         return {name: _fit_core(name, each, info.data.get("core")) for name, each in value.items()}
+
+    @field_validator("node_sets", mode="after")
+    @classmethod
+    def _node_sets_fit(cls, value: dict[str, NodeSetSpec], info: ValidationInfo) -> dict[str, NodeSetSpec]:
+        if "populations" not in info.data:
+            return value
+        populations: Mapping[str, PopulationSpec] = info.data["populations"]
+        for name, each in value.items():
+            if name in populations:
+                raise fault("a population has that name, too", "rename the node set", (name,))
+            if each.population not in populations:
+                remedy = nearest(each.population, populations)
+                raise fault("unknown population", remedy, (name, "population"))
+            size = populations[each.population].size
+            if each.cells and each.cells[-1] >= size:
+                problem = f"has cell {each.cells[-1]}, but {each.population} has {size} cells"
+                raise fault(problem, f"cells are numbered 0 to {size - 1}", (name, "cells"))
+        return value
 
     @field_validator("projections", mode="after")
     @classmethod
@@ -197,10 +221,7 @@ class NetworkSpec(Spec):
         counts: dict[tuple[str, str], int] = {}
         named: dict[str, StimulusSpec] = {}
         for index, stimulus in enumerate(value):
-            if stimulus.to not in info.data.get("populations", {stimulus.to: None}):
-                raise fault(
-                    "unknown population", nearest(stimulus.to, info.data["populations"]), (index, "to")
-                )
+            _check_target(stimulus.to, info, (index, "to"))
             number = counts.get((stimulus.kind, stimulus.to), 0)
             counts[stimulus.kind, stimulus.to] = number + 1
             name = stimulus.name or f"{stimulus.kind}-{stimulus.to}-{number}"
@@ -208,10 +229,26 @@ class NetworkSpec(Spec):
                 problem = f"another stimulus is called {name!r}, too"
                 raise fault(problem, "names key the noise: rename one", (index, "name"))
             update: dict[str, Any] = {"name": name}
-            if stimulus.poisson is not None:
-                update["poisson"] = _weighted(stimulus.poisson, info, (index, "poisson"))
+            if stimulus.afferents is not None:
+                update[stimulus.kind] = _weighted(stimulus.afferents, info, (index, stimulus.kind))
             named[name] = stimulus.model_copy(update=update)
         return tuple(named.values())
+
+    @field_validator("record", mode="after")
+    @classmethod
+    def _record_fits(cls, value: RecordSpec, info: ValidationInfo) -> RecordSpec:
+        for name in value.synapses:
+            if name not in info.data.get("synapses", {name: None}):
+                raise fault("unknown synapse", nearest(name, info.data["synapses"]), ("synapses", name))
+        duration = info.data.get("duration", math.inf)
+        for name, report in value.reports.items():
+            place = value.place(name)
+            if report.start >= duration:
+                remedy = f"start before the end of the run, {duration:g} ms"
+                raise fault("nothing is left to record", remedy, (*place, "start"))
+            for target in report.cells if isinstance(report.cells, tuple) else ():
+                _check_target(target, info, (*place, "cells"))
+        return value
 
 
 def _fit_core(name: str, population: PopulationSpec, network_core: str | None) -> PopulationSpec:
@@ -227,6 +264,15 @@ def _fit_core(name: str, population: PopulationSpec, network_core: str | None) -
         remedy = f"remove it, or write `core: {INTEGRATE_AND_FIRE}`"
         raise fault(f"core {core!r} takes its parameters from the family", remedy, (name, "parameters"))
     return population
+
+
+def _check_target(name: str, info: ValidationInfo, path: tuple[str | int, ...]) -> None:
+    """``name`` is a population or a node set."""
+    if "populations" not in info.data or "node_sets" not in info.data:
+        return
+    targets = (*info.data["populations"], *info.data["node_sets"])
+    if name not in targets:
+        raise fault("unknown population or node set", nearest(name, targets), path)
 
 
 def _check_ends(
@@ -272,13 +318,13 @@ def _weighted(part: Weighted, info: ValidationInfo, path: tuple[str | int, ...])
 
 
 def _check_plasticity(
-    part: ProjectionSpec | PoissonSpec, synapse: SynapseSpec, path: tuple[str | int, ...]
+    part: ProjectionSpec | PoissonSpec | SynapseReplaySpec, synapse: SynapseSpec, path: tuple[str | int, ...]
 ) -> None:
     """Plastic synapses have a source cell, and weights within the bounds of their rule."""
     if synapse.plasticity is None:
         return
-    if isinstance(part, PoissonSpec):
-        problem = f"synapse {part.synapse} is plastic, and a Poisson stimulus has no source cells"
+    if not isinstance(part, ProjectionSpec):
+        problem = f"synapse {part.synapse} is plastic, and a stimulus has no source cells"
         raise fault(problem, "give it a synapse without `plasticity`", (*path, "synapse"))
     stdp = synapse.plasticity.stdp
     if (

@@ -61,7 +61,7 @@ class Loop:
     def _make_inputs(self) -> None:
         """Hang stimuli and synapse banks on the groups, in an order that does not depend on the file's."""
         network, longest = self.network, (self.network.longest_delay, self.network.block_samples)
-        injections, self._poisson, needed = network_inputs(network)
+        injections, self._afferents, needed = network_inputs(network)
         self._banks = {
             (target, synapse): SynapseBank(
                 network.synapses[synapse], network.population(target).size, *longest
@@ -79,6 +79,11 @@ class Loop:
                 for (target, _), bank in self._banks.items()
                 if target in group.ranges
             ]
+            group.recorded = {
+                (target, synapse): self._banks[target, synapse]
+                for target, synapse in needed
+                if target in group.ranges and synapse in network.spec.record.synapses
+            }
 
     def _route(self, projection: ProjectionArrays) -> _Route:
         target = projection.target_population
@@ -95,7 +100,7 @@ class Loop:
         """Run one block (of ``samples``, if not the usual length); returns every population's response."""
         samples = samples or self.block_samples
         start = self.position
-        for stimulus in self._poisson:
+        for stimulus in self._afferents:
             bank, at = self._banks[stimulus.target, stimulus.synapse], start
             for counts in stimulus.pieces(start, samples):
                 bank.arrive(at, counts, stimulus.fixed_weight)
@@ -125,6 +130,15 @@ class Loop:
         """The weights now, nS or pA [synapses] per projection that has any, in the order of its arrays."""
         return {route.projection: route.transmission.weight for route in self._routes}
 
+    def inputs(self, report: str, population: str) -> Float32:
+        """What a report of inputs tells of the last block, float32 [cells, samples] of a population.
+
+        `current`: injected, nA; `conductance`: of all zones, nS; `synapse-…`: that of one synapse type (nS), or
+        its current (pA), which the network's `record` must ask for.
+        """
+        group = next(group for group in self._groups if population in group.ranges)
+        return group.inputs(report, population)
+
     def voltage(self) -> dict[str, Float32]:
         """The last voltage of every cell, mV [cells] per population."""
         return {name: each for group in self._groups for name, each in group.voltage().items()}
@@ -148,6 +162,8 @@ class _Group:
         self.injections: list[tuple[Injection, slice]] = []
         self.banks: list[tuple[SynapseBank, slice]] = []
         self.drive: Drive
+        self.recorded: dict[tuple[str, str], SynapseBank] = {}
+        """Banks by (population, synapse) whose own part of the drive is kept for a report."""
         self.response: Response
         self._buffers: dict[int, _Buffers] = {}
 
@@ -155,7 +171,7 @@ class _Group:
         """Put together the drive of the block from sample ``start`` on."""
         if samples not in self._buffers:
             self._buffers[samples] = _Buffers(self, samples)
-        buffers = self._buffers[samples]
+        buffers = self._last = self._buffers[samples]
         drive = buffers.drive
         drive.current.fill(0.0)
         drive.conductance.fill(0.0)
@@ -166,7 +182,15 @@ class _Group:
         for (stimulus, _), zone in zip(self.injections, buffers.injections, strict=True):
             inject(stimulus, start, *zone)
         for (bank, _), (conductance, reversal_current) in zip(self.banks, buffers.banks, strict=True):
-            bank.drive_block(start, conductance, reversal_current)
+            own = buffers.own.get(id(bank))
+            if own is None:
+                bank.drive_block(start, conductance, reversal_current)
+                continue
+            for mine in own:
+                mine.fill(0.0)
+            bank.drive_block(start, *own)
+            conductance += own[0]
+            reversal_current += own[1]
         self.drive = drive
 
     def soma(self, population: str) -> tuple[Float32, Float32]:
@@ -187,6 +211,18 @@ class _Group:
             response, self.states[i] = self.core.advance(self.states[i], part)
             responses.append(response)
         self.response = responses[0] if len(responses) == 1 else _merged(responses, self.chunks)
+
+    def inputs(self, report: str, population: str) -> Float32:
+        """See `Loop.inputs`."""
+        cells, drive = self.ranges[population], self._last.drive
+        if report in ("current", "conductance"):
+            total: Float32 = getattr(drive, report)[:, cells].sum(axis=0)
+            return total
+        bank = self.recorded.get((population, report.removeprefix("synapse-")))
+        if bank is None:  # no projection drew such a synapse
+            return np.zeros((cells.stop - cells.start, drive.samples), np.float32)
+        conductance, current = self._last.own[id(bank)]
+        return conductance if bank.spec.kind == "conductance" else current
 
     def answers(self) -> list[tuple[str, Response]]:
         """The last response, taken apart by population."""
@@ -210,6 +246,14 @@ class _Buffers:
             blocked = self.drive.nmda if bank.spec.model == "nmda" else None
             into = (g, j) if blocked is None else (blocked.conductance, blocked.reversal_current)
             self.banks.append((into[0][zone, cells], into[1][zone, cells]))
+
+        self.own = {
+            id(bank): (
+                np.zeros((len(bank.ring), samples), np.float32),
+                np.zeros((len(bank.ring), samples), np.float32),
+            )
+            for bank in group.recorded.values()
+        }
 
 
 def _half_block(group: _Group) -> Float32 | None:

@@ -44,6 +44,9 @@ class Engine(Protocol):
     def voltage(self) -> dict[str, Float32]:
         """The last voltage of every cell, mV [cells] per population."""
 
+    def inputs(self, report: str, population: str) -> Float32:
+        """What a report of inputs (`current`, `conductance`, `synapse-…`) tells of the last block, [cells, samples]."""
+
 
 class Clock:
     """Seconds spent in each phase of a run."""
@@ -138,16 +141,16 @@ class _Run:
             population.name: np.zeros(population.size, np.int64) for population in network.populations
         }
         self.spikes = directory.spike_recorder(network)
-        self.voltage = directory.voltage_recorder(network)
+        self.reports = directory.report_recorders(network)
 
     def to_the_end(self, progress: Progress | None) -> None:
         """Advance block by block, recording. A last part shorter than the cores' step is run and cut off."""
         engine, step = self.engine, self.engine.network.step_samples
         told = 0.0
         with self.clock("run"):
-            if self.voltage is not None:
+            if "voltage" in self.reports:
                 for name, voltage in engine.voltage().items():
-                    self.voltage.begin(name, voltage)
+                    self.reports["voltage"].begin(name, voltage)
             while engine.position < self.total:
                 left = -(-(self.total - engine.position) // step) * step
                 start = engine.position
@@ -166,18 +169,21 @@ class _Run:
             self.outside[name] += response.outside
             if response.event_cell.size:
                 self.spikes.record(name, start, response)
-            if self.voltage is not None:
-                self.voltage.record(name, start, response.voltage)
+            if "voltage" in self.reports:
+                self.reports["voltage"].record(name, start, response.voltage)
         self.spikes.advance(min(self.engine.position, self.total))
-        if self.voltage is not None:
-            self.voltage.advance()
+        for report, recorder in self.reports.items():
+            for name in recorder.populations if report != "voltage" else ():
+                values = self.engine.inputs(report, name)
+                recorder.record(name, start, values[:, : self.total - start])
+            recorder.advance()
 
     def close(self) -> None:
         """Close all files, then write the summary; a file that fails does not keep the others open."""
         with ExitStack() as stack, self.clock("write"):
             stack.callback(self._tell)
-            if self.voltage is not None:
-                stack.callback(self.voltage.close)
+            for recorder in self.reports.values():
+                stack.callback(recorder.close)
             stack.callback(self.spikes.close)
 
     def _tell(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run keeps: spikes in time order and voltage frames, streamed to disk in memory independent of time.
+"""What a run keeps: spikes in time order, firing rates and reports, streamed to disk in memory independent of time.
 
 Times: the run counts samples from 0, the warm-up included; what is recorded is told in ms from the end of the
 warm-up, and anything before is dropped.
@@ -12,13 +12,15 @@ array([1, 1])
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from noble_net.sonata.activity import SpikeWriter, VoltageWriter
+from noble_net.sonata import RateWriter, ReportWriter, SpikeWriter
 from noble_net.spikes import MAX_LAG
 from noble_net.types import DT, Float32, Float64, Int64, Response
 
@@ -40,8 +42,14 @@ class SpikeRecorder:
     population. The order within a file is (time, cell) and does not depend on how a run is cut into blocks.
     """
 
-    def __init__(self, writer: SpikeWriter | None, sizes: Mapping[str, int], warmup_samples: int = 0) -> None:
-        self._writer = writer
+    def __init__(
+        self,
+        writer: SpikeWriter | None,
+        sizes: Mapping[str, int],
+        warmup_samples: int = 0,
+        rates: RateRecorder | None = None,
+    ) -> None:
+        self._writer, self._rates = writer, rates
         self._warmup = warmup_samples
         self._times: dict[str, list[Float64]] = {name: [] for name in sizes}
         self._cells: dict[str, list[Int64]] = {name: [] for name in sizes}
@@ -68,6 +76,8 @@ class SpikeRecorder:
         if not len(when):
             return
         self.counts[population] += np.bincount(who, minlength=len(self.counts[population]))
+        if self._rates is not None:
+            self._rates.add(population, when, who)
         if self._writer is not None:
             self._times[population].append(when)
             self._cells[population].append(who)
@@ -79,15 +89,22 @@ class SpikeRecorder:
         Writes and flushes when enough has gathered or some time has passed.
         """
         due = time.monotonic() - self._flushed > FLUSH_INTERVAL
-        if self._writer is not None and (due or self._held > _SPIKES_HELD):
-            self._write(before=(samples_done - self._warmup) * DT - HOLD_BACK)
-            self._writer.flush()
+        done = (samples_done - self._warmup) * DT
+        if self._rates is not None:
+            self._rates.advance(done, flush=due)
+        if due or self._held > _SPIKES_HELD:
+            if self._writer is not None:
+                self._write(before=done - HOLD_BACK)
+                self._writer.flush()
             self._flushed = time.monotonic()
 
     def close(self) -> None:
-        """Write everything held and close the file; safe to call twice."""
-        if self._writer is not None:
-            with self._writer:
+        """Write everything held and close the files; safe to call twice."""
+        with ExitStack() as stack:
+            if self._rates is not None:
+                stack.callback(self._rates.close)
+            if self._writer is not None:
+                stack.enter_context(self._writer)
                 self._write(before=np.inf)
 
     @property
@@ -109,39 +126,99 @@ class SpikeRecorder:
             self._writer.append(name, times[ready][order], cells[ready][order])
 
 
-class VoltageRecorder:
-    """Picks the frames of a voltage report out of the blocks and hands them to a writer.
+class RateRecorder:
+    """Counts spikes in bins of ``width`` ms, of populations and node sets, and hands full bins' rates to a writer.
 
-    ``every`` is the report's dt in samples. Frame i is the voltage ``every``·i samples after the warm-up;
-    frame 0 of a run without warm-up is the initial voltage, which `begin` takes.
+    ``groups``: the population of each name, and a mask of its cells, bool [cells]. Call `add` with spikes and `advance`
+    once per block, then `close`. A last bin that the run's end cuts is told as the rate over its part.
     """
 
-    def __init__(self, writer: VoltageWriter, every: int, warmup_samples: int = 0) -> None:
-        self._writer, self._every, self._warmup = writer, every, warmup_samples
+    def __init__(
+        self, writer: RateWriter, groups: Mapping[str, tuple[str, NDArray[np.bool_]]], width: float
+    ) -> None:
+        self._writer, self._groups, self._width = writer, groups, width
+        self._first, self._done = 0, 0.0
+        self._counts: dict[str, Int64] = {name: np.zeros(0, np.int64) for name in groups}
+
+    def add(self, population: str, times: Float64, cells: Int64) -> None:
+        """Take spikes of ``cells`` at ``times`` (ms after the warm-up), not before bins already written."""
+        index = np.floor(times / self._width + 1e-9).astype(np.int64) - self._first
+        for name, (of, mask) in self._groups.items():
+            if of == population:
+                counted = np.bincount(index[mask[cells]], minlength=len(self._counts[name]))
+                counted[: len(self._counts[name])] += self._counts[name]
+                self._counts[name] = counted
+
+    def advance(self, done: float, flush: bool = False) -> None:
+        """Tell that every population has been recorded up to ``done`` ms after the warm-up."""
+        self._done = done
+        full = int((done - HOLD_BACK) / self._width + 1e-9)
+        if full > self._first:
+            self._write(full)
+        if flush:
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Write all bins that have begun and close the file; safe to call twice."""
+        with self._writer:
+            bins = math.ceil(self._done / self._width - 1e-9)
+            if bins > self._first:
+                self._write(bins)
+
+    def _write(self, stop: int) -> None:
+        bins = np.arange(self._first, stop)
+        widths = np.minimum((bins + 1) * self._width, max(self._done, 0.0)) - bins * self._width
+        for name, (_, mask) in self._groups.items():
+            counts = np.zeros(len(bins), np.int64)
+            ready = self._counts[name][: len(bins)]
+            counts[: len(ready)] = ready
+            self._counts[name] = self._counts[name][len(bins) :]
+            self._writer.append(name, counts / (max(mask.sum(), 1) * widths / 1000.0))
+        self._first = stop
+
+
+class ReportRecorder:
+    """Picks the frames of a report out of the blocks and hands them to a writer.
+
+    ``every`` is the report's dt in samples, ``before`` the samples before its first frame, the warm-up included. Frame
+    i of a voltage is that ``every``·i samples later; frame 0 of a run without warm-up is the initial voltage, which
+    `begin` takes. With ``held``, values are held over their samples, as input is: frame i is the sample that begins
+    then.
+    """
+
+    def __init__(self, writer: ReportWriter, every: int, before: int = 0, held: bool = False) -> None:
+        self._writer, self._every, self._before = writer, every, before
+        self._lag = 0 if held else 1
         self._held: dict[str, list[Float32]] = {name: [] for name in writer.cells}
         self._next = dict.fromkeys(writer.cells, 0)
         self._values = dict.fromkeys(writer.cells, 0)
         self._flushed = time.monotonic()
 
+    @property
+    def populations(self) -> tuple[str, ...]:
+        """Populations of which cells are recorded."""
+        return tuple(self._held)
+
     def begin(self, population: str, voltage: Float32) -> None:
         """Take the voltage of all cells before the first sample, mV [cells]."""
         self.record(population, -1, np.asarray(voltage)[:, None])
 
-    def record(self, population: str, start_sample: int, voltage: Float32) -> None:
-        """Take the block that starts at ``start_sample``: mV [cells, samples], all cells of the population.
+    def record(self, population: str, start_sample: int, values: Float32) -> None:
+        """Take the block that starts at ``start_sample``: [cells, samples], all cells of the population.
 
         ValueError if a frame was left out since the last block.
         """
         if population not in self._held:
             return
-        first = start_sample + 1 - self._warmup  # samples after the warm-up at which column 0 lies
+        first = start_sample + self._lag - self._before  # samples after frame 0 at which column 0 lies
         skip = -first if first < 0 else -first % self._every
         frame = (first + skip) // self._every
-        frames = voltage[self._writer.cells[population], skip :: self._every].T[: self._writer.frames - frame]
+        wanted = slice(skip, None, self._every)
+        frames = values[self._writer.cells[population], wanted].T[: max(self._writer.frames - frame, 0)]
         if not len(frames):
             return
         if frame != self._next[population]:
-            raise ValueError(f"voltage of {population!r}: frame {self._next[population]} was left out")
+            raise ValueError(f"report of {population!r}: frame {self._next[population]} was left out")
         self._held[population].append(np.ascontiguousarray(frames, np.float32))
         self._next[population] += len(frames)
         self._values[population] += frames.size

@@ -11,7 +11,7 @@ import numpy as np
 from noble_net.errors import OutputError
 from noble_net.output import read_json, reading
 from noble_net.run_files import recover_folder
-from noble_net.sonata import read_nodes, read_spikes, read_voltage
+from noble_net.sonata import read_nodes, read_rates, read_report, read_spikes, reported_populations
 from noble_net.types import Float64, Int64
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def load_results(run_dir: Path | str) -> Results:
 
 
 class Results:
-    """What a run left: ``path``, ``summary`` (the content of summary.json), cells, spikes, voltage.
+    """What a run left: ``path``, ``summary`` (the content of summary.json), cells, spikes, reports.
 
     Times are ms from the end of the warm-up, cells are numbered from 0 within their population.
     """
@@ -146,15 +146,50 @@ class Results:
         return counts.astype(np.float64) * (1000.0 / self.duration if self.duration else 0.0)
 
     def voltage(self, population: str, start: float = 0.0, stop: float = np.inf) -> pd.DataFrame:
-        """Somatic voltage in mV: one row per frame (index: time in ms), one column per recorded cell.
+        """Somatic voltage in mV: the report `voltage`, see `recording`."""
+        return self.recording("voltage", population, start, stop)
+
+    @property
+    def recordings(self) -> tuple[str, ...]:
+        """Reports the run left: `voltage`, `current` (nA), `conductance` (nS), `synapse-…` (nS or pA)."""
+        plain = ("voltage", "current", "conductance")
+        found = [name for name in plain if (self.path / f"{name}.h5").is_file()]
+        return (*found, *sorted(path.stem for path in self.path.glob("synapse-*.h5")))
+
+    def recording(
+        self, report: str, population: str, start: float = 0.0, stop: float = np.inf
+    ) -> pd.DataFrame:
+        """A report of `recordings`: one row per frame (index: time in ms), one column per recorded cell, of which a
+        population may have none.
 
         Only ``start`` ≤ time < ``stop`` (ms) is read.
         """
         import pandas as pd
 
-        self._known(population)
-        times, cells, data = read_voltage(self.path / "voltage.h5", population, start, stop)
+        path = self.path / f"{report}.h5"
+        if self._known(population) not in reported_populations(path):
+            return pd.DataFrame(index=pd.Index([], name="time"), columns=pd.Index([], name="cell"))
+        times, cells, data = read_report(path, population, start, stop)
         return pd.DataFrame(data, index=pd.Index(times, name="time"), columns=pd.Index(cells, name="cell"))
+
+    def binned_rates(self) -> pd.DataFrame:
+        """Firing rates as recorded during the run, Hz: one row per bin (index: its beginning in ms), one column per
+        population and node set."""
+        import pandas as pd
+
+        rates = read_rates(self.path / "rates.h5")
+        columns = {name: pd.Series(values, index=times) for name, (times, values) in rates.items()}
+        return pd.DataFrame(columns).rename_axis("time")
+
+    @cached_property
+    def node_sets(self) -> dict[str, tuple[str, Int64]]:
+        """Node sets of the network file: the population of each, and its cells."""
+        sets = read_json(self.path / "node_sets.json", "node sets")
+        return {
+            name: (each["population"], np.array(each["node_id"], np.int64))
+            for name, each in sets.items()
+            if ":" not in name and "node_id" in each
+        }
 
     def __repr__(self) -> str:
         cells = ", ".join(f"{name}: {self.size(name)}" for name in self.populations)

@@ -1,8 +1,9 @@
 """The folder of a run: claimed by one run at a time, and everything in it written the same way by every
 backend.
 
-spikes.h5, voltage.h5, nodes.h5, edges.h5, the SONATA configs, network.yaml (as resolved), summary.json,
-provenance.json and report.html. While a run is under way the file ``.running`` marks the folder as its own.
+spikes.h5, voltage.h5 and other reports, rates.h5, nodes.h5, edges.h5, the SONATA configs, network.yaml (as
+resolved), summary.json, provenance.json and report.html. While a run is under way the file ``.running`` marks the
+folder as its own.
 """
 
 from __future__ import annotations
@@ -16,19 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noble_net.config import NetworkSpec, dump_network
 from noble_net.errors import OutputError
 from noble_net.network.build import Network, PopulationArrays
 from noble_net.network.connect import ProjectionArrays
+from noble_net.network.injection import Target
+from noble_net.network.node_sets import node_sets, report_cells, select_cells
 from noble_net.output import saving, write_json, write_text
-from noble_net.recording import SpikeRecorder, VoltageRecorder
-from noble_net.run_files import FILES, MARK, is_running, recover_files
+from noble_net.recording import RateRecorder, ReportRecorder, SpikeRecorder
+from noble_net.run_files import FILES, MARK, REPORTS, is_running, recover_files
 from noble_net.sonata import (
     EdgePopulation,
     NodePopulation,
+    RateWriter,
+    Report,
+    ReportWriter,
     SpikeWriter,
-    VoltageWriter,
     write_configs,
     write_edges,
     write_nodes,
@@ -96,8 +102,9 @@ class RunDirectory:
             raise OutputError(
                 f"{self.path}: holds an earlier run. Give another folder, or ask to overwrite it."
             )
-        for name in FILES:
-            (self.path / name).unlink(missing_ok=True)
+        for pattern in (*FILES, *REPORTS):
+            for path in self.path.glob(pattern):
+                path.unlink()
 
     def check_space(self, network: Network) -> None:
         """OutputError if the disk has no room for what the run is going to write."""
@@ -125,8 +132,8 @@ class RunDirectory:
             dt=DT,
             seed=spec.seed,
             spikes=spec.record.spikes,
-            voltage={name: len(cells) for name, cells in recorded_cells(spec).items()} or None,
-            voltage_dt=spec.record.voltage.dt if spec.record.voltage else DT,
+            reports=planned_reports(network),
+            node_sets={name: (each.population, each.cells) for name, each in node_sets(network).items()},
         )
         write_text(self.path / "network.yaml", dump_network(spec))
 
@@ -135,17 +142,24 @@ class RunDirectory:
         spec = network.spec
         sizes = {population.name: population.size for population in network.populations}
         writer = SpikeWriter(self.path / "spikes.h5", list(sizes)) if spec.record.spikes else None
-        return SpikeRecorder(writer, sizes, round(spec.warmup / DT))
+        return SpikeRecorder(writer, sizes, round(spec.warmup / DT), self._rate_recorder(network))
 
-    def voltage_recorder(self, network: Network) -> VoltageRecorder | None:
-        """Recorder of the voltage the network asks for into voltage.h5."""
-        spec = network.spec
-        if spec.record.voltage is None:
+    def _rate_recorder(self, network: Network) -> RateRecorder | None:
+        rates = network.spec.record.rates
+        if rates is None:
             return None
-        every = round(spec.record.voltage.dt / DT)
-        path = self.path / "voltage.h5"
-        writer = VoltageWriter(path, recorded_cells(spec), 0.0, spec.duration, spec.record.voltage.dt)
-        return VoltageRecorder(writer, every, round(spec.warmup / DT))
+        names = [*network.spec.populations, *network.spec.node_sets]
+        groups = {name: _masked(select_cells(network, name)) for name in names}
+        return RateRecorder(RateWriter(self.path / "rates.h5", names, rates.bin), groups, rates.bin)
+
+    def report_recorders(self, network: Network) -> dict[str, ReportRecorder]:
+        """Recorders of the reports the network asks for, each into the file of its name."""
+        found = {}
+        for name, report in planned_reports(network).items():
+            writer = ReportWriter(self.path / f"{name}.h5", *report)
+            before = round((network.spec.warmup + report.start) / DT)
+            found[name] = ReportRecorder(writer, round(report.dt / DT), before, held=name != "voltage")
+        return found
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json."""
@@ -164,29 +178,47 @@ def add_report(directory: RunDirectory, summary: dict[str, Any], write: Callable
     directory.write_summary(summary)
 
 
-def recorded_cells(spec: NetworkSpec) -> dict[str, np.ndarray]:
-    """Cells whose voltage is recorded, per population: the first ones."""
-    voltage = spec.record.voltage
-    if voltage is None:
-        return {}
+def planned_reports(network: Network) -> dict[str, Report]:
+    """The reports a network asks for, by the names of their files."""
+    spec = network.spec
     return {
-        name: np.arange(each.size if voltage.cells == "all" else min(voltage.cells, each.size))
-        for name, each in spec.populations.items()
+        name: Report(
+            report_cells(network, name),
+            each.start,
+            spec.duration if each.stop is None else min(each.stop, spec.duration),
+            each.dt,
+            *_quantity(spec, name),
+        )
+        for name, each in spec.record.reports.items()
     }
+
+
+def _quantity(spec: NetworkSpec, report: str) -> tuple[str, str]:
+    """Name and unit of what a report tells."""
+    known = {"voltage": ("v", "mV"), "current": ("i", "nA"), "conductance": ("g", "nS")}
+    if report in known:
+        return known[report]
+    synapse = report.removeprefix("synapse-")
+    conducts = spec.synapses[synapse].kind == "conductance"
+    return (f"g_{synapse}", "nS") if conducts else (f"i_{synapse}", "pA")
+
+
+def _masked(target: Target) -> tuple[str, NDArray[np.bool_]]:
+    mask = np.zeros(target.size, bool)
+    mask[target.cells] = True
+    return target.population, mask
 
 
 def expected_bytes(network: Network) -> int:
     """A generous estimate of the size of a run's folder."""
     seconds = network.spec.duration / 1000.0
-    voltage = network.spec.record.voltage
-    cells = sum(len(each) for each in recorded_cells(network.spec).values())
-    frames = 0 if voltage is None else network.spec.duration / voltage.dt
+    values = sum(
+        sum(len(cells) for cells in report.cells.values()) * (report.stop - report.start) / report.dt
+        for report in planned_reports(network).values()
+    )
     per_cell = _BYTES_PER_CELL + _BYTES_PER_CELL_SECOND * seconds * network.spec.record.spikes
     return round(
-        _SLACK_BYTES
-        + _BYTES_PER_SYNAPSE * network.n_synapses
-        + per_cell * network.n_cells
-        + 4 * cells * frames
+        _SLACK_BYTES + _BYTES_PER_SYNAPSE * network.n_synapses + per_cell * network.n_cells + 4 * values
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from noble_net.sonata.journal import recover
+from noble_net.sonata.journal import JOURNAL, PART, recover
 
 MARK = ".running"
 """Holds the number of the process that writes there."""
@@ -26,6 +26,8 @@ FILES = (
     "report.html",
 )
 """What a run writes, and what a new run in the same folder removes first."""
+REPORTS = ("current.h5", "conductance.h5", "synapse-*.h5", "rates.h5")
+"""What it writes besides when asked to."""
 
 
 def is_running(folder: Path) -> bool:
@@ -41,9 +43,10 @@ def is_running(folder: Path) -> bool:
 
 def recover_files(folder: Path) -> None:
     """Bring the files of a run that was killed to their last commit. Raises OSError."""
-    for name in FILES:
+    for name in (*FILES, *REPORTS):
         if name.endswith(".h5"):
-            recover(folder / name)
+            for left in (*folder.glob(f"{name}{PART}"), *folder.glob(f"{name}{JOURNAL}*")):
+                recover(folder / f"{left.name.split('.h5')[0]}.h5")
 
 
 def recover_folder(folder: Path) -> None:

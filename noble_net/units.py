@@ -1,6 +1,6 @@
 """Physical quantities as text ("1.2 nS") in, floats in internal units out; pint does the units.
 
-Internal units: ms, mV, nA (injected current), nS (conductance), pA (synaptic current), Hz, MΩ, pF, µm, mM. Only
+Internal units: ms, mV, nA (injected current), nS (conductance), pA (synaptic current), Hz, MΩ, pF, µm, mM, rad. Only
 this module knows a conversion factor. The registry takes a third of a second to build, so it is made on
 first use.
 """
@@ -35,6 +35,7 @@ INTERNAL: dict[str, Unit] = {
     "µm": Unit("a length", "150 um"),
     "µm/ms": Unit("a velocity", "0.3 mm/ms"),
     "mM": Unit("a concentration", "1 mM"),
+    "rad": Unit("an angle", "90 deg"),
 }
 """The units in which values are stored, by symbol."""
 

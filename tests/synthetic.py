@@ -12,8 +12,9 @@ from noble_net.output import write_json
 from noble_net.sonata import (
     EdgePopulation,
     NodePopulation,
+    Report,
+    ReportWriter,
     SpikeWriter,
-    VoltageWriter,
     write_configs,
     write_edges,
     write_nodes,
@@ -97,13 +98,15 @@ def write_run(
         for name, (times, cells) in spikes.items():
             writer.append(name, times, cells)
     recorded = {name: min(size, voltage_cells) for name, size in sizes.items()} if voltage_cells else None
+    reports = {}
     if recorded:
         cells = {name: np.arange(n) for name, n in recorded.items()}
-        with VoltageWriter(out / "voltage.h5", cells, 0.0, duration, 0.1) as voltage:
+        reports["voltage"] = Report(cells, 0.0, duration, 0.1, "v", "mV")
+        with ReportWriter(out / "voltage.h5", *reports["voltage"]) as voltage:
             for name, n in recorded.items():
                 voltage.append(name, traces(spikes.get(name, (np.empty(0), np.empty(0, int))), n, duration))
     write_configs(
-        out, list(sizes), {"rec": "conductance"}, duration=duration, dt=0.1, seed=seed, voltage=recorded
+        out, list(sizes), {"rec": "conductance"}, duration=duration, dt=0.1, seed=seed, reports=reports
     )
     write_json(out / "summary.json", {**_summary(spikes, sizes, duration, seed, backend), **(summary or {})})
     return out

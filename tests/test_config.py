@@ -72,6 +72,9 @@ stimuli:
 record:
   spikes: all
   voltage: {cells: 20, dt: 0.5 ms}
+node_sets:
+  few: {population: pv, cells: [0, 5, 7]}
+  low: {population: pv, where: {I_thr: [0.1 nA, 0.2 nA]}}
 """
 
 
@@ -113,11 +116,11 @@ def test_stimuli_are_typed_and_named(tmp_path: Path) -> None:
     spec = load_network(write(tmp_path, GOOD))
     current, conductance, poisson, step = spec.stimuli
     assert isinstance(current.parameters, OrnsteinUhlenbeckSpec)
-    assert (current.parameters.unit, current.parameters.sigma) == ("nA", 0.05)
+    assert (current.parameters.unit, current.parameters.sigma.a) == ("nA", 0.05)
     assert isinstance(conductance.parameters, OrnsteinUhlenbeckSpec)
     assert (conductance.parameters.unit, conductance.parameters.mean.a) == ("nS", 10.0)
     assert poisson.poisson is not None
-    assert poisson.poisson.rate == 800.0
+    assert poisson.poisson.rate == Distribution(a=800.0, unit="Hz")
     assert step.step is not None
     assert (step.step.start, step.step.stop, step.step.amplitude.a) == (100.0, 300.0, 0.3)
     names = ["ornstein_uhlenbeck-pv-0", "ornstein_uhlenbeck-pv-1", "poisson-lif-0", "kick"]
@@ -222,7 +225,7 @@ BAD = [
         "decay: 2 ms, plasticity: {tsodyks_markram: {U: 0.5, tau_rec: 1 s}},",
         39,
         "stimuli[2].poisson.synapse = ampa",
-        "a Poisson stimulus has no source cells",
+        "a stimulus has no source cells",
     ),
     (
         "decay: 5 ms, reversal: -80 mV",
@@ -329,6 +332,11 @@ BAD = [
     ("spikes: all", "spikes: some", 42, "record.spikes = some", "neither `all` nor `none`"),
     ("cells: 20", "cells: -1", 43, "record.voltage.cells = -1", "at least 1"),
     ("dt: 0.5 ms", "dt: 0.25 ms", 43, "record.voltage.dt = 0.25 ms", "multiple"),
+    ("cells: 20, dt", "cells: fee, dt", 43, "record.voltage.cells", "did you mean `few`?"),
+    ("[0, 5, 7]", "[0, 5, 400]", 45, "node_sets.few.cells", "numbered 0 to 399"),
+    ("0.2 nA]", "0.2 nS]", 46, "node_sets.low.where.I_thr[1] = 0.2 nS", "a current such as"),
+    ("to: lif, step: {amp", "to: lif, linear: {amp", 40, "stimuli[3].linear.amplitude", "valid: amp_start"),
+    ("poisson: {rate", "poisson: {rate_table: a.csv, rate", 39, "stimuli[2].poisson", "either `rate` or"),
     ("name: pv-gamma", "name: !!python/name:os.system x", 1, "name", "tag"),
     ("record:", "record: &a\n  again: *a", None, "", ""),
     ("record:", "record:\n  <<: {spikes: none}", 42, "record", "merging"),
@@ -547,6 +555,48 @@ within = st.one_of(
 )
 
 
+NODE_SETS = {  # names longer than those drawn for populations
+    "a-few-cells": {"population": "lif", "cells": [3, 1]},
+    "a-part-of-them": {"population": "lif", "fraction": 0.25},
+    "with-low-rest": {"population": "lif", "where": {"v_rest": ["-70 mV", "-60.5 mV"], "gbar": [0.1, 3]}},
+}
+
+
+@st.composite
+def further_stimuli(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """One of every kind, some with a window of their own, to a population or a node set."""
+    window = draw(st.sampled_from([{}, {"delay": "0.3 ms"}, {"delay": "1 ms", "duration": "3.7 ms"}]))
+    current, time = draw(distributions("nA")), draw(distributions("ms"))
+    hertz = {"uniform": {"low": "1 Hz", "high": f"{draw(st.floats(1, 900))!r} Hz"}}
+    shape = {"rise": "0.1 ms", "decay": time, "rate": hertz, "amp_mean": current, "amp_std": current}
+    afferent = {"synapse": "g", "weight": "1 nS"}
+    kinds: dict[str, dict[str, Any]] = {
+        "linear": {"amp_start": current, "amp_end": "-1 nA", "duration": "2 ms"},
+        "pulse": {"amp": current, "width": "0.5 ms", "frequency": hertz, **window},
+        "sinusoidal": {"amp": current, "frequency": hertz, "phase": "12.5 deg", "dt": "0.4 ms", **window},
+        "noise": {"mean": current, "sigma": "3 pA", "dt": "0.2 ms", **window},
+        "shot_noise": shape | window,
+        "current_table": {"file": "a.h5", "dataset": "b", "dt": "0.3 ms", "scale": current},
+        "poisson": {
+            "rate": hertz,
+            "modulation": 0.5,
+            "frequency": "3 Hz",
+            "phase": "1 rad",
+            **afferent,
+            **window,
+        },
+        "synapse_replay": {"file": "a.h5", "population": "x", "map": "all", "probability": 0.5, **afferent},
+    }
+    to = draw(st.sampled_from(["lif", *NODE_SETS]))
+    return [{"to": to, kind: parameters} for kind, parameters in kinds.items()]
+
+
+reports = st.fixed_dictionaries(
+    {"cells": st.sampled_from(["all", 3, "lif", ["lif", *NODE_SETS]])},
+    optional={"dt": st.just("0.3 ms"), "stop": st.just("2 s")},
+)
+
+
 @st.composite
 def networks(draw: st.DrawFn) -> dict[str, Any]:
     populations = {
@@ -648,6 +698,7 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
                         },
                     },
                     {"to": "lif", "step": {"amplitude": draw(distributions("nA")), "stop": "1 s"}},
+                    *draw(further_stimuli()),
                     {
                         "to": "lif",
                         "poisson": {"rate": f"{draw(numbers)!r} Hz", "synapse": "g", "weight": "1 nS"},
@@ -659,13 +710,17 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
     )
     record = {
         "spikes": draw(st.sampled_from(["all", "none"])),
-        "voltage": {"cells": draw(st.sampled_from(["all", 3])), "dt": "0.3 ms"},
+        "voltage": draw(reports),
+        "current": draw(reports),
+        "synapses": {"g": draw(reports)},
+        "rates": {"bin": "1 ms"},
     }
     return {
         "name": draw(names),
         "seed": draw(st.integers(0, 2**63 - 1)),
         "duration": f"{draw(st.integers(1, 10**6)) / 10} ms",
         "populations": populations,
+        "node_sets": NODE_SETS,
         "synapses": synapses,
         "projections": projections,
         "gap_junctions": gap_junctions,

@@ -19,13 +19,18 @@ from noble_net.cells.model import CellModel
 from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER, SETTLE, ExactCell
 from noble_net.config import NetworkSpec, network_from
 from noble_net.errors import BackendError, ConfigError, MissingExtraError, OutputError, SolverError
+from noble_net.network.afferents import Poisson
 from noble_net.network.build import Network, build_network
-from noble_net.network.stimuli import OrnsteinUhlenbeck, Poisson, Step, make_stimulus
+from noble_net.network.node_sets import select_cells
+from noble_net.network.noise import OrnsteinUhlenbeck
+from noble_net.network.stimuli import make_stimulus
 from noble_net.network.synapses import time_course
+from noble_net.network.waveforms import Step
 from noble_net.reference.neuron_loop import NeuronLoop
 from noble_net.reference.neuron_network import NEURON, simulate_neuron
 from noble_net.registry import load_family
 from noble_net.results import Results, load_results
+from noble_net.sonata import SpikeWriter
 from noble_net.specs.families import CellSpec
 from noble_net.spikes import spike_times
 from noble_net.types import DT, CellTable, CoreInfo, Float32, Response
@@ -188,6 +193,52 @@ def test_poisson_events_arrive_at_the_start_of_their_sample() -> None:
             np.testing.assert_allclose([process.s for process in processes], expected, rtol=1e-9)
 
 
+def test_stimuli_and_reports_are_those_of_the_loop(tmp_path: Path) -> None:
+    """Every kind of injection, node sets and replayed spikes reach the exact cells as they reach a core."""
+    with SpikeWriter(tmp_path / "spikes.h5", ["pre"]) as writer:
+        writer.append("pre", [0.55, 3.21, 3.24], [1, 0, 1])
+    spikes = {"file": str(tmp_path / "spikes.h5"), "population": "pre", "synapse": "ampa", "weight": "20 pA"}
+    shots = {"rise": "1 ms", "decay": "3 ms", "rate": "500 Hz", "amp_mean": "2 nS", "amp_std": "1 nS"}
+    stimuli = [
+        {"to": "some", "noise": {"mean": "0.1 nA", "sigma": "0.1 nA"}},
+        {"to": "pv", "shot_noise": {**shots, "reversal": "-20 mV"}},
+        {"to": "pv", "sinusoidal": {"amp": "0.1 nA", "frequency": "100 Hz"}},
+        {"to": "some", "synapse_replay": spikes},
+    ]
+    data = recurrent(
+        projections=[], stimuli=stimuli, node_sets={"some": {"population": "pv", "cells": [0, 2]}}
+    )
+    network = build(data)
+    spec = network.spec
+    made = [make_stimulus(each, spec, select_cells(network, each.to)) for each in spec.stimuli]
+    noise, shot, sine = (each.values(0, 100) for each in made[:3])  # type: ignore[union-attr]
+    current = sine.copy()
+    current[[0, 2]] = noise + sine[[0, 2]]
+    expected = np.zeros(3)
+    arrived = {5: 2, 32: (0, 2)}
+    with NeuronLoop(network, FAMILIES) as loop:
+        processes = list(neuron().h.List("NobleExpCurrent"))
+        for k in range(100):
+            loop.advance(1)
+            np.testing.assert_allclose(loop.inputs("current", "pv")[:, 0], current[:, k], rtol=1e-6)
+            weight = np.zeros(3)
+            weight[np.array(arrived.get(k, []), int)] = 20.0
+            expected = (expected + weight) * np.exp(-DT / 3.0)
+            np.testing.assert_allclose([process.s for process in processes], expected, rtol=1e-9)
+            drives = [cell.drive for cell in loop._all_cells()]
+            np.testing.assert_allclose([drive.g for drive in drives], shot[:, k], rtol=1e-6)
+
+
+def test_reports_that_neuron_cannot_give_are_refused_at_their_line(tmp_path: Path) -> None:
+    for record, key in (
+        ({"conductance": {"cells": 1}}, "record.conductance"),
+        ({"synapses": {"gaba": {"cells": 1}}}, "record.synapses.gaba"),
+    ):
+        with pytest.raises(ConfigError, match=rf"{key}.*take the surrogate backend"):
+            simulate_neuron(network_from(recurrent(record=record)), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 # --- synapses ---------------------------------------------------------------------------------------------
 
 
@@ -314,7 +365,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, list[tu
     """A run with voltage and its report, and the progress it told."""
     told: list[tuple[float, float]] = []
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    data = recurrent(record={"voltage": {"cells": 2}})
+    data = recurrent(record={"voltage": {"cells": 2}, "current": {"cells": "pv"}, "rates": {"bin": "20 ms"}})
     results = simulate_neuron(
         network_from(data), out=out, progress=lambda done, total: told.append((done, total))
     )
@@ -335,6 +386,10 @@ def test_a_run_leaves_what_every_backend_leaves(
     assert summary["timings_s"]["build"] > 0 and summary["timings_s"]["run"] > 0
     assert summary["spikes"] == len(results.spikes("pv")) >= 3
     assert results.voltage("pv").shape == (600, 2)
+    spec = network_from(recurrent())
+    noise = make_stimulus(spec.stimuli[0], spec).values(0, 600)  # type: ignore[union-attr]
+    assert np.array_equal(results.recording("current", "pv").to_numpy().T, noise)
+    assert results.binned_rates()["pv"].sum() == pytest.approx(summary["spikes"] / 3 / 0.02)
     assert (results.path / "report.html").is_file()
     provenance = json.loads((results.path / "provenance.json").read_text())
     assert provenance["backend"] == "neuron" and provenance["families"] == {FAMILY: FAMILIES[FAMILY].hash}

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noble_net import recording
-from noble_net.recording import SpikeRecorder, VoltageRecorder
-from noble_net.sonata import SpikeWriter, VoltageWriter, read_spikes, read_voltage
+from noble_net.recording import ReportRecorder, SpikeRecorder
+from noble_net.sonata import ReportWriter, SpikeWriter, read_report, read_spikes
 from noble_net.spikes import detect_block, new_detector
 from noble_net.types import DT, Float32, Response
 
@@ -126,8 +126,8 @@ def test_frames_do_not_depend_on_blocks(
     path = tmp_path_factory.mktemp("voltage") / "voltage.h5"
     initial, voltage = np.full(CELLS, -70.0, np.float32), noisy_voltage()
     duration = (SAMPLES - warmup) * DT
-    writer = VoltageWriter(path, {"pv": [0, 1, 2]}, 0.0, duration, every * DT)
-    recorder = VoltageRecorder(writer, every, warmup)
+    writer = ReportWriter(path, {"pv": [0, 1, 2]}, 0.0, duration, every * DT)
+    recorder = ReportRecorder(writer, every, warmup)
     recorder.begin("pv", initial)
     edges = [0, *sorted(set(cuts)), SAMPLES]
     for begin, end in pairwise(edges):
@@ -135,7 +135,7 @@ def test_frames_do_not_depend_on_blocks(
         recorder.record("other", begin, voltage[:, begin:end])
         recorder.advance()
     recorder.close()
-    times, _, data = read_voltage(path, "pv")
+    times, _, data = read_report(path, "pv")
     whole = np.concatenate([initial[:, None], voltage], axis=1)  # column n lies at n·DT from the run's start
     expected = whole[:3, warmup::every].T[: round(duration / (every * DT))]
     np.testing.assert_array_equal(data, expected)
@@ -144,11 +144,11 @@ def test_frames_do_not_depend_on_blocks(
 
 def test_frames_are_written_as_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "FLUSH_INTERVAL", -1.0)
-    recorder = VoltageRecorder(VoltageWriter(tmp_path / "v.h5", {"pv": [0]}, 0.0, 60.0, DT), 1)
+    recorder = ReportRecorder(ReportWriter(tmp_path / "v.h5", {"pv": [0]}, 0.0, 60.0, DT), 1)
     recorder.begin("pv", np.zeros(CELLS, np.float32))
     recorder.record("pv", 0, noisy_voltage()[:, :100])
     recorder.advance()
-    assert len(read_voltage(tmp_path / "v.h5", "pv")[2]) == 101
+    assert len(read_report(tmp_path / "v.h5", "pv")[2]) == 101
     with pytest.raises(ValueError, match="frame 101 was left out"):
         recorder.record("pv", 110, noisy_voltage()[:, 110:120])
     recorder.close()

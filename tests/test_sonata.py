@@ -22,12 +22,12 @@ from noble_net.errors import OutputError
 from noble_net.sonata import (
     EdgePopulation,
     NodePopulation,
+    ReportWriter,
     SpikeWriter,
-    VoltageWriter,
     read_edges,
     read_nodes,
+    read_report,
     read_spikes,
-    read_voltage,
     write_configs,
     write_edges,
     write_nodes,
@@ -65,8 +65,8 @@ def test_libsonata_opens_spikes_and_voltage(run: Path) -> None:
     frames = report.get()
     assert report.times == (0.0, 500.0, 0.1)
     assert report.data_units == "mV"
-    np.testing.assert_array_equal(np.asarray(frames.data), read_voltage(run / "voltage.h5", "pv")[2])
-    np.testing.assert_allclose(frames.times, read_voltage(run / "voltage.h5", "pv")[0], atol=1e-6)
+    np.testing.assert_array_equal(np.asarray(frames.data), read_report(run / "voltage.h5", "pv")[2])
+    np.testing.assert_allclose(frames.times, read_report(run / "voltage.h5", "pv")[0], atol=1e-6)
 
 
 def test_libsonata_opens_the_circuit_and_follows_edges(run: Path) -> None:
@@ -235,10 +235,10 @@ def test_a_voltage_report_reads_back_however_it_was_appended(
 ) -> None:
     path = tmp_path_factory.mktemp("report") / "voltage.h5"
     data = np.random.default_rng(frames).normal(size=(frames, n)).astype(np.float32)
-    with VoltageWriter(path, {"pv": np.arange(n)}, 0.0, frames * dt, dt) as writer:
+    with ReportWriter(path, {"pv": np.arange(n)}, 0.0, frames * dt, dt) as writer:
         for begin in range(0, frames, cut):
             writer.append("pv", data[begin : begin + cut])
-    times, ids, back = read_voltage(path, "pv")
+    times, ids, back = read_report(path, "pv")
     np.testing.assert_array_equal(back, data)
     np.testing.assert_allclose(times, np.arange(frames) * dt)
     assert list(ids) == list(range(n))
@@ -249,7 +249,7 @@ def test_a_voltage_report_reads_back_however_it_was_appended(
 
 @pytest.mark.parametrize(("frames", "dt"), [(6_000_000, 0.1), (700_000, 0.2)])
 def test_libsonata_reads_reports_longer_than_its_rounding(tmp_path: Path, frames: int, dt: float) -> None:
-    with VoltageWriter(tmp_path / "voltage.h5", {"pv": [0]}, 0.0, frames * dt, dt) as writer:
+    with ReportWriter(tmp_path / "voltage.h5", {"pv": [0]}, 0.0, frames * dt, dt) as writer:
         for _ in range(4):
             writer.append("pv", np.zeros((frames // 4, 1), np.float32))
     report = libsonata.ElementReportReader(str(tmp_path / "voltage.h5"))["pv"]
@@ -268,24 +268,24 @@ def test_writers_refuse_disorder(tmp_path: Path) -> None:
             writer.append("pv", [3.0, 2.5], [0, 0])
         writer.append("pv", [2.0], [0])
     assert list(read_spikes(tmp_path / "spikes.h5")["pv"][0]) == [1.0, 2.0, 2.0]
-    with VoltageWriter(tmp_path / "voltage.h5", {"pv": [0]}, 0.0, 1.0, 0.1) as voltage:
+    with ReportWriter(tmp_path / "voltage.h5", {"pv": [0]}, 0.0, 1.0, 0.1) as voltage:
         voltage.append("pv", np.zeros((8, 1)))
         with pytest.raises(ValueError, match="planned"):
             voltage.append("pv", np.zeros((3, 1)))
 
 
 def test_an_unfinished_report_tells_its_own_length(tmp_path: Path) -> None:
-    with VoltageWriter(tmp_path / "voltage.h5", {"pv": [0, 1]}, 0.0, 100.0, 0.1) as writer:
+    with ReportWriter(tmp_path / "voltage.h5", {"pv": [0, 1]}, 0.0, 100.0, 0.1) as writer:
         writer.append("pv", np.zeros((40, 2)))
     assert libsonata.ElementReportReader(str(tmp_path / "voltage.h5"))["pv"].times[1] == pytest.approx(4.0)
 
 
 KILLED = """
     import os, signal, sys
-    from noble_net.sonata import SpikeWriter, VoltageWriter
+    from noble_net.sonata import SpikeWriter, ReportWriter
     import numpy as np
     spikes = SpikeWriter("spikes.h5", ["pv", "pyr"])
-    voltage = VoltageWriter("voltage.h5", {"pv": np.arange(50)}, 0.0, 1e5, 0.1)
+    voltage = ReportWriter("voltage.h5", {"pv": np.arange(50)}, 0.0, 1e5, 0.1)
     for k in range(40):
         spikes.append("pv", np.arange(5000) * 0.001 + 5 * k, np.arange(5000) % 50)
         voltage.append("pv", np.full((2000, 50), k))
@@ -318,7 +318,7 @@ FULL = """
                 writer.append("pv", np.arange(2000) * 0.001 + 2 * k, np.arange(2000))
                 writer.flush()
     def voltage():
-        with VoltageWriter("voltage.h5", {"pv": np.arange(100)}, 0.0, 1e4, 0.1) as writer:
+        with ReportWriter("voltage.h5", {"pv": np.arange(100)}, 0.0, 1e4, 0.1) as writer:
             for k in range(100):
                 writer.append("pv", np.zeros((200, 100)))
                 writer.flush()
@@ -357,7 +357,7 @@ def test_a_full_disk_is_an_error_with_path_and_remedy(tmp_path: Path) -> None:
     assert done.stderr == ""
     times, _ = read_spikes(tmp_path / "spikes.h5")["pv"]
     assert len(times) >= 14_000
-    assert len(read_voltage(tmp_path / "voltage.h5", "pv")[2]) > 0
+    assert len(read_report(tmp_path / "voltage.h5", "pv")[2]) > 0
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
@@ -380,8 +380,8 @@ def test_damaged_files_are_named(busy: Path, tmp_path: Path, content: bytes | st
     with pytest.raises(OutputError, match=r"spikes\.h5"):
         read_spikes(path)
     with pytest.raises(OutputError, match=r"spikes\.h5"):
-        read_voltage(path, "pv")
+        read_report(path, "pv")
     with pytest.raises(OutputError, match="no such file"):
         read_nodes(tmp_path / "nodes.h5")
     with pytest.raises(OutputError, match=r"voltage\.h5"):
-        read_voltage(busy / "voltage.h5", "nobody")
+        read_report(busy / "voltage.h5", "nobody")

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from noble_net.config import NetworkSpec
-from noble_net.network.stimuli import OrnsteinUhlenbeck, Poisson, Step, inject, make_stimulus
+from noble_net.network.afferents import Poisson
+from noble_net.network.noise import OrnsteinUhlenbeck
+from noble_net.network.stimuli import inject, make_stimulus
+from noble_net.network.waveforms import Step
 
 OU = {"mean": "0.3 nA", "sigma": "0.1 nA", "tau": "5 ms"}
 POISSON = {"rate": "800 Hz", "synapse": "ampa", "weight": "2 nS"}

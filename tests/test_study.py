@@ -16,7 +16,8 @@ from noble_net.cells.latent import medoid
 from noble_net.cells.plane import Plane
 from noble_net.cli import app
 from noble_net.errors import ConfigError, FamilyError, NobleNetError, OutputError
-from noble_net.network.stimuli import OrnsteinUhlenbeck, make_stimulus, shared_signal
+from noble_net.network.noise import OrnsteinUhlenbeck
+from noble_net.network.stimuli import make_stimulus, shared_signal
 from noble_net.registry import find_network, find_study, load_family, shipped
 from noble_net.results import load_results
 from noble_net.specs.studies import load_study, study_from

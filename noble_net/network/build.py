@@ -30,7 +30,9 @@ from noble_net.network.connect import ProjectionArrays, connect, expected_size
 from noble_net.network.gap_junctions import GapJunctions, couple_pairs
 from noble_net.network.geometry import Places, draw_positions
 from noble_net.network.given import Edges, GivenError, read_sonata, read_table
+from noble_net.network.node_sets import check_targets
 from noble_net.network.random import cell_uniforms, generator, quantile
+from noble_net.network.stimulus_files import check_files
 from noble_net.specs.gap_junctions import GapJunctionSpec
 from noble_net.specs.specification import nearest
 from noble_net.types import DT, CellTable, CoreInfo, Float32
@@ -95,7 +97,8 @@ def build_network(
 ) -> Network:
     """Build ``spec``. ``families`` and ``cores`` hold every family and core by the name the file gives it.
 
-    Raises ConfigError, at its line, for what `check_network` refuses and for a family without such members.
+    Raises ConfigError, at its line, for what `check_network` and `check_targets` refuse and for a family without such
+    members.
     """
     check_network(spec, cores)
     populations: list[PopulationArrays] = []
@@ -113,7 +116,7 @@ def build_network(
         for index in sorted(range(len(spec.gap_junctions)), key=lambda i: spec.gap_junctions[i].name)
     )
     step = common_step(spec, cores)
-    return Network(
+    network = Network(
         spec=spec,
         populations=tuple(populations),
         projections=projections,
@@ -122,6 +125,8 @@ def build_network(
         step_samples=step,
         gap_junctions=gap_junctions,
     )
+    check_targets(network)
+    return network
 
 
 def expected_synapses(spec: NetworkSpec, index: int) -> int:
@@ -159,11 +164,13 @@ def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
         for key, end in (("from", each.source), ("to", each.target)):
             _check_soma(spec, ("gap_junctions", index, key), end, cores)
     for index, stimulus in enumerate(spec.stimuli):
-        if stimulus.poisson is not None:
-            _check_zone(spec, stimulus.poisson.synapse, stimulus.to, cores)
-            _check_nmda(spec, stimulus.poisson.synapse, stimulus.to, cores)
+        target = spec.population_of(stimulus.to)
+        if stimulus.afferents is not None:
+            _check_zone(spec, stimulus.afferents.synapse, target, cores)
+            _check_nmda(spec, stimulus.afferents.synapse, target, cores)
         else:
-            _check_soma(spec, ("stimuli", index, "to"), stimulus.to, cores)
+            _check_soma(spec, ("stimuli", index, "to"), target, cores)
+    check_files(spec)
 
 
 def _check_nmda(spec: NetworkSpec, name: str, target: str, cores: Mapping[str, CoreInfo]) -> None:
@@ -183,7 +190,8 @@ def _check_nmda(spec: NetworkSpec, name: str, target: str, cores: Mapping[str, C
 
 def _synapses_onto(spec: NetworkSpec, target: str) -> list[str]:
     projected = [each.synapse for each in spec.projections if each.target == target]
-    return projected + [each.poisson.synapse for each in spec.stimuli if each.poisson and each.to == target]
+    stimuli = [each for each in spec.stimuli if spec.population_of(each.to) == target]
+    return projected + [each.afferents.synapse for each in stimuli if each.afferents is not None]
 
 
 def common_step(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> int:

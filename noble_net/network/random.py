@@ -40,14 +40,16 @@ def cell_uniforms(seed: int, purpose: str, name: str, cells: int) -> Float64:
     return random_kernels.row_uniforms(stream_key(seed, purpose, name), rows)
 
 
-def normals(key: np.uint64, cells: int, start: int, samples: int) -> Float64:
+def normals(key: np.uint64, cells: int | Int64, start: int, samples: int) -> Float64:
     """Standard normal values float64 [cells, samples] of a noise stream from absolute sample ``start`` on.
 
-    Random access: the value of a cell at a sample does not depend on which block asks for it.
+    ``cells``: how many (0, 1, …), or their ids. Random access: the value of a cell at a sample does not depend on
+    which block, or which other cells, are asked for.
     """
+    rows: Int64 = np.arange(cells, dtype=np.int64) if isinstance(cells, int) else cells
     before, after = start % 4, -(start + samples) % 4
-    out = np.empty((cells, before + samples + after), np.float64)
-    random_kernels.normal_block(key, start - before, out)
+    out = np.empty((len(rows), before + samples + after), np.float64)
+    random_kernels.normal_block(key, rows, start - before, out)
     return out[:, before : before + samples]
 
 

@@ -74,10 +74,11 @@ def row_uniforms(key: np.uint64, indptr: Int64, first: int = 0) -> Float64:
 
 
 @njit(cache=True)
-def normal_block(key: np.uint64, start: int, out: Float64) -> None:
-    """Fill ``out`` [cells, samples] with noise from absolute sample ``start`` on; both are multiples of 4."""
-    for cell in range(out.shape[0]):
+def normal_block(key: np.uint64, cells: Int64, start: int, out: Float64) -> None:
+    """Fill ``out`` [cells, samples] with the noise of the cells of these ids from absolute sample ``start`` on; it and
+    the number of samples are multiples of 4."""
+    for i in range(cells.size):
         for k in range(0, out.shape[1], 4):
-            values = four_normals(key, cell, (start + k) >> 2)
+            values = four_normals(key, cells[i], (start + k) >> 2)
             for lane in range(4):
-                out[cell, k + lane] = values[lane]
+                out[i, k + lane] = values[lane]

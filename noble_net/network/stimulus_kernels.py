@@ -1,4 +1,8 @@
-"""Noise and Poisson input, compiled: cell by cell, bitwise the same for any split into blocks."""
+"""Stimuli, compiled: cell by cell, bitwise the same for any split into blocks.
+
+``cells`` are ids within the population and key the random numbers, so that a cell's noise does not depend on which
+other cells a stimulus goes to. Samples are absolute; where a kernel says so, they count from the stimulus's beginning.
+"""
 
 from __future__ import annotations
 
@@ -7,47 +11,201 @@ import math
 import numpy as np
 from numba import njit
 
-from noble_net.network.random_kernels import philox
+from noble_net.network.random_kernels import philox, uniform
 from noble_net.types import Float32, Float64, Int32, Int64
+
+_TURN = 2.0 * math.pi
+_MOST = 100.0
+"""Events per sample (1e6 Hz) beyond which a rate counts as that."""
+_SILENT = 1e-15
+"""State of shot noise (nA or nS) that is set to zero, before it turns into slow denormal numbers."""
+_CLOSE = 1e-6
+"""Share of a sample by which an edge on the grid may miss it."""
 
 
 @njit(cache=True)
 def ornstein_uhlenbeck(
-    noise: Float64, deviation: Float64, sigma: float, decay: float, first: bool, mean: Float64, out: Float32
+    noise: Float64,
+    deviation: Float64,
+    sigma: Float64,
+    decay: Float64,
+    first: bool,
+    mean: Float64,
+    out: Float32,
 ) -> None:
     """Continue Ornstein-Uhlenbeck processes by the samples of ``noise`` [cells, samples] into ``out``.
 
-    Exact discretisation y ← decay·y + σ√(1 − decay²)·ξ around ``mean`` [cells]; with ``first`` the first
+    Exact discretisation y ← decay·y + σ√(1 − decay²)·ξ around ``mean`` (all [cells]); with ``first`` the first
     sample is drawn from the stationary distribution. ``deviation`` [cells] is the last y, updated in place.
     """
-    kick = sigma * math.sqrt(1.0 - decay * decay)
     for cell in range(out.shape[0]):
-        y = deviation[cell]
+        y, keep = deviation[cell], decay[cell]
+        kick = sigma[cell] * math.sqrt(1.0 - keep * keep)
         for k in range(out.shape[1]):
-            y = sigma * noise[cell, k] if first and k == 0 else decay * y + kick * noise[cell, k]
+            y = sigma[cell] * noise[cell, k] if first and k == 0 else keep * y + kick * noise[cell, k]
             out[cell, k] = np.float32(mean[cell] + y)
         deviation[cell] = y
 
 
-@njit(cache=True)
-def poisson_counts(key: np.uint64, expected: float, start: int, out: Int32) -> None:
-    """Numbers of Poisson events per cell and sample, int32 [cells, samples], by inversion of one uniform.
+@njit(cache=True, inline="always")
+def _poisson(chance: float, expected: float, none: float) -> int:
+    """A Poisson number by inversion of a uniform; ``none`` is e^−expected."""
+    count, mass, total = 0, none, none
+    while chance > total and mass > 1e-14 * total:
+        count += 1
+        mass *= expected / count
+        total += mass
+    return count
 
-    ``start`` and the number of samples are multiples of 4; ``expected`` events per sample up to 100.
+
+@njit(cache=True)
+def poisson_counts(
+    key: np.uint64, cells: Int64, expected: Float64, factor: Float64, start: int, out: Int32
+) -> None:
+    """Numbers of Poisson events per cell and sample into the rows ``cells`` of ``out``, int32 [population, samples].
+
+    Cell ``cells[i]`` has expected[i]·factor[k] events in sample k. ``start`` and the number of samples are multiples
+    of 4.
     """
-    none = math.exp(-expected)
-    for cell in range(out.shape[0]):
+    for i in range(cells.size):
+        cell, last, mean, none = cells[i], -1.0, 0.0, 1.0
         for k in range(0, out.shape[1], 4):
             group = (start + k) >> 2
             words = philox(group & 0xFFFFFFFF, group >> 32, cell, 2, key)
             for lane in range(4):
-                uniform = (float(words[lane]) + 0.5) * 2.0**-32
-                count, mass, total = 0, none, none
-                while uniform > total and mass > 1e-14 * total:
-                    count += 1
-                    mass *= expected / count
-                    total += mass
-                out[cell, k + lane] = count
+                if factor[k + lane] != last:
+                    last = factor[k + lane]
+                    mean = min(expected[i] * last, _MOST)
+                    none = math.exp(-mean)
+                chance = (float(words[lane]) + 0.5) * 2.0**-32
+                out[cell, k + lane] = _poisson(chance, mean, none)
+
+
+@njit(cache=True)
+def gamma(key: np.uint64, cell: int, sample: int, shape: float) -> float:
+    """A gamma-distributed number of unit scale for one cell and sample, by rejection.
+
+    Marsaglia and Tsang 2000, "A simple method for generating gamma variables"; a shape below 1 is raised by 1 and the
+    result multiplied with U^(1/shape). Every attempt has a counter of its own.
+    """
+    boosted = shape if shape >= 1.0 else shape + 1.0
+    d = boosted - 1.0 / 3.0
+    c = 1.0 / math.sqrt(9.0 * d)
+    attempt = 0
+    while True:
+        words = philox(sample & 0xFFFFFFFF, (sample >> 32) | (attempt << 8), cell, 3, key)
+        x = math.sqrt(-2.0 * math.log((float(words[0]) + 0.5) * 2.0**-32))
+        x *= math.cos(_TURN * 2.0**-32 * float(words[1]))
+        v = (1.0 + c * x) ** 3
+        chance = (float(words[2]) + 0.5) * 2.0**-32
+        if v > 0.0 and math.log(chance) < 0.5 * x * x + d - d * v + d * math.log(v):
+            if shape >= 1.0:
+                return d * v
+            return float(d * v * ((float(words[3]) + 0.5) * 2.0**-32) ** (1.0 / shape))
+        attempt += 1
+
+
+@njit(cache=True)
+def shot_noise(
+    key: np.uint64,
+    cells: Int64,
+    constants: Float64,
+    decaying: Float64,
+    rising: Float64,
+    start: int,
+    first: int,
+    last: int,
+    out: Float32,
+) -> None:
+    """Continue shot noise by the samples of ``out`` [cells, samples], with shots in samples ``first`` … ``last`` − 1.
+
+    ``constants`` [cells, 8]: shots per sample, mean and variance of a shot's peak, peak factor, decay over a sample and
+    mean over a sample of the decaying and of the rising part. The sum of n gamma-distributed peaks of one shape is
+    gamma-distributed with n times that shape. ``start`` and the number of samples are multiples of 4.
+    """
+    for i in range(cells.size):
+        expected, mean, variance, factor, keep_d, keep_r, mean_d, mean_r = constants[i]
+        expected = min(expected, _MOST)
+        none = math.exp(-expected)
+        d, r = decaying[i], rising[i]
+        for k in range(out.shape[1]):
+            sample = start + k
+            if k % 4 == 0:
+                group = sample >> 2
+                words = philox(group & 0xFFFFFFFF, group >> 32, cells[i], 2, key)
+            count = 0
+            if first <= sample < last:
+                count = _poisson((float(words[k % 4]) + 0.5) * 2.0**-32, expected, none)
+            if count > 0:
+                height = count * mean
+                if variance > 0.0 and mean != 0.0:
+                    shape = count * (mean * mean / variance)
+                    height = gamma(key, cells[i], sample, shape) * (variance / mean)
+                d += factor * height
+                r += factor * height
+            out[i, k] = np.float32(d * mean_d - r * mean_r)
+            d, r = d * keep_d, r * keep_r
+            if abs(d) < _SILENT and abs(r) < _SILENT:
+                d, r = 0.0, 0.0
+        decaying[i], rising[i] = d, r
+
+
+@njit(cache=True)
+def ramp(begin: Float64, end: Float64, first: int, total: int, out: Float32) -> None:
+    """A line from ``begin`` to ``end`` [cells] over ``total`` samples: its mean over each sample from ``first`` (from
+    the ramp's beginning) on."""
+    for cell in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            share = (first + k + 0.5) / total
+            out[cell, k] = np.float32(begin[cell] + (end[cell] - begin[cell]) * share)
+
+
+@njit(cache=True)
+def pulses(amplitude: Float64, width: Float64, period: Float64, first: int, out: Float32) -> None:
+    """Rectangular pulses; ``width`` and ``period`` in samples [cells], ``first`` from the first pulse's beginning on.
+
+    A pulse that begins within a sample acts from the next one on, for a whole number of samples.
+    """
+    for cell in range(out.shape[0]):
+        lasting = max(1.0, round(width[cell]))
+        for k in range(out.shape[1]):
+            number = math.floor((first + k + _CLOSE) / period[cell])
+            onset = math.ceil(number * period[cell] - _CLOSE)
+            out[cell, k] = np.float32(amplitude[cell] if first + k - onset < lasting else 0.0)
+
+
+@njit(cache=True)
+def sinusoid(amplitude: Float64, step: Float64, phase: Float64, first: int, every: int, out: Float32) -> None:
+    """A sine, held for ``every`` samples at the value of their middle; ``step`` radians per sample [cells]; ``first``
+    from its beginning on."""
+    for cell in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            middle = ((first + k) // every + 0.5) * every
+            out[cell, k] = np.float32(amplitude[cell] * math.sin(step[cell] * middle + phase[cell]))
+
+
+@njit(cache=True)
+def modulation(depth: float, step: float, phase: float, first: int, out: Float64) -> None:
+    """1 + depth·sin at the middle of each sample, float64 [samples]; ``step`` radians per sample."""
+    for k in range(out.size):
+        out[k] = 1.0 + depth * math.sin(step * (first + k + 0.5) + phase)
+
+
+@njit(cache=True)
+def replay_counts(
+    source: Int64, sample: Int64, cells: Int64, each: bool, probability: float, key: np.uint64, out: Int32
+) -> None:
+    """Count replayed spikes of ``source`` in ``sample`` (of the block) for ``out``, int32 [population, samples].
+
+    A source drives the target of its own number, or ``each`` target; of these pairs, a share ``probability`` is
+    connected.
+    """
+    for event in range(source.size):
+        number, k = source[event], sample[event]
+        low, high = (0, cells.size) if each else (number, min(number + 1, cells.size))
+        for i in range(low, high):
+            if probability >= 1.0 or uniform(key, cells[i], number) < probability:
+                out[cells[i], k] += 1
 
 
 @njit(cache=True)

@@ -23,10 +23,10 @@ import numpy as np
 from noble_net.cells.family import Family
 from noble_net.cells.mechanisms import neuron
 from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER, SETTLE, ExactCell
-from noble_net.errors import SolverError
+from noble_net.errors import BackendError, SolverError
 from noble_net.network.build import Network
 from noble_net.network.connect import ProjectionArrays
-from noble_net.network.stimuli import Poisson, inject, network_inputs
+from noble_net.network.stimuli import Afferents, inject, network_inputs
 from noble_net.reference.neuron_cells import (
     Probe,
     exact_cells,
@@ -95,6 +95,7 @@ class NeuronLoop:
             raise ValueError("the network has been removed from NEURON")
         samples = samples or self.block_samples
         drive, events = self._injected(samples), self._events(samples)
+        self._current = drive[0]
         voltage = np.empty((self.network.n_cells, samples), np.float32)
         for k in range(samples):
             for probe, values in zip(self._drive, drive, strict=True):
@@ -113,6 +114,12 @@ class NeuronLoop:
     def voltage(self) -> dict[str, Float32]:
         """The last voltage of every cell, mV [cells] per population."""
         return {name: self._last[cells].copy() for name, cells in self._ranges.items()}
+
+    def inputs(self, report: str, population: str) -> Float32:
+        """The injected current of the last block, nA [cells, samples]; other reports of inputs are refused."""
+        if report != "current":
+            raise BackendError(f"NEURON records no {report}")
+        return self._current[self._ranges[population]]
 
     def close(self) -> None:
         """Remove cells, synapses and connections from NEURON; safe to call twice."""
@@ -142,16 +149,16 @@ class NeuronLoop:
     def _connect_inputs(self) -> None:
         """Stimuli in the order in which a surrogate run adds them up, and one synapse per cell and type."""
         network = self.network
-        self._injections, poisson, needed = network_inputs(network)
+        self._injections, afferents, needed = network_inputs(network)
         self._synapses = {
             (target, synapse): [
                 point_process(self._h, network.synapses[synapse], cell) for cell in self._cells[target]
             ]
             for target, synapse in needed
         }
-        self._inputs = [(stimulus, self._afferents(stimulus)) for stimulus in poisson]
+        self._inputs = [(stimulus, self._afferents(stimulus)) for stimulus in afferents]
 
-    def _afferents(self, stimulus: Poisson) -> list[Any]:
+    def _afferents(self, stimulus: Afferents) -> list[Any]:
         """A connection without source onto each cell, through which a stimulus sends its events."""
         processes = self._synapses[stimulus.target, stimulus.synapse]
         spec = self.network.synapses[stimulus.synapse]
@@ -228,7 +235,7 @@ class NeuronLoop:
         return drive
 
     def _events(self, samples: int) -> dict[int, list[Any]]:
-        """Per coming sample the connections through which a Poisson event arrives at its start."""
+        """Per coming sample the connections through which a stimulus's event arrives at its start."""
         events: dict[int, list[Any]] = {}
         for stimulus, connections in self._inputs:
             counts = stimulus.counts(self.position, samples)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from noble_net.cells.mechanisms import load_mechanisms
 from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER
-from noble_net.config import INTEGRATE_AND_FIRE, NetworkSpec
+from noble_net.config import INTEGRATE_AND_FIRE, NetworkSpec, config_error
 from noble_net.errors import BackendError
 from noble_net.network.build import build_network, check_network
 from noble_net.provenance import run_provenance
@@ -50,7 +50,7 @@ def simulate_neuron(
     itself is worth. ``threads`` is taken so that backends can be exchanged, but NEURON runs serially: expect
     some tenths of a second per cell and simulated second. Memory does not grow with simulated time.
 
-    Raises ConfigError for a wrong network, BackendError for populations without exact cells,
+    Raises ConfigError for a wrong network or reports it cannot give, BackendError for populations without exact cells,
     MissingExtraError without NEURON or bmtk, SolverError without a compiler or for a cell whose voltage is
     not finite, and OutputError when ``out`` is in use or the disk is full. Ctrl-C leaves files that can be
     read.
@@ -60,6 +60,7 @@ def simulate_neuron(
         spec = resolve_network(network, seed, duration)
         refuse_closed_form(spec)
         refuse_coupling(spec)
+        refuse_reports(spec)
         steps_per_sample(dt)
         cores = {spec.core_of(name): NEURON for name in spec.populations}
         check_network(spec, cores)
@@ -122,3 +123,12 @@ def refuse_coupling(spec: NetworkSpec) -> None:
             f"{spec.source or spec.name}: synapses {', '.join(plastic)} have stdp, which this backend does not "
             "hold. Remove their `plasticity`, or take the surrogate backend."
         )
+
+
+def refuse_reports(spec: NetworkSpec) -> None:
+    """Raise ConfigError, at its line, for reports of conductances and synapses, which here NEURON's synapses hold."""
+    for report in spec.record.reports:
+        if report not in ("voltage", "current"):
+            problem = "the NEURON backend records spikes, rates, voltage and current only"
+            remedy = "leave it out, or take the surrogate backend"
+            raise config_error(spec, ("record", *spec.record.place(report)), problem, remedy)

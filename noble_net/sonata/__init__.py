@@ -1,11 +1,10 @@
 """SONATA files: the only package that knows the format (https://github.com/AllenInstitute/sonata).
 
-`storage` holds what all files share, `activity` spikes and voltage reports, `network` nodes and edges,
+`storage` holds what all files share, `spikes`, `reports` and `rates` what cells did, `network` nodes and edges,
 `configs` the JSON files that bind them. Written for the strictest of libsonata, bluepysnap and bmtk; read
 tolerantly with h5py. Units in the files: ms, mV, nS (conductance), nA (current).
 """
 
-from noble_net.sonata.activity import SpikeWriter, VoltageWriter, read_spikes, read_voltage
 from noble_net.sonata.configs import write_configs
 from noble_net.sonata.network import (
     EdgePopulation,
@@ -15,16 +14,24 @@ from noble_net.sonata.network import (
     write_edges,
     write_nodes,
 )
+from noble_net.sonata.rates import RateWriter, read_rates
+from noble_net.sonata.reports import Report, ReportWriter, read_report, reported_populations
+from noble_net.sonata.spikes import SpikeStream, SpikeWriter, read_spikes
 
 __all__ = [
     "EdgePopulation",
     "NodePopulation",
+    "RateWriter",
+    "Report",
+    "ReportWriter",
+    "SpikeStream",
     "SpikeWriter",
-    "VoltageWriter",
     "read_edges",
     "read_nodes",
+    "read_rates",
+    "read_report",
     "read_spikes",
-    "read_voltage",
+    "reported_populations",
     "write_configs",
     "write_edges",
     "write_nodes",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from noble_net.output import write_json, write_text
 from noble_net.sonata.network import MODEL_TYPE
-
-_RECORDED = "recorded_cells"
+from noble_net.sonata.reports import Report
+from noble_net.types import Int64
 
 
 def write_configs(
@@ -21,21 +22,21 @@ def write_configs(
     dt: float,
     seed: int,
     spikes: bool = True,
-    voltage: Mapping[str, int] | None = None,
-    voltage_dt: float = 0.1,
+    reports: Mapping[str, Report] = MappingProxyType({}),
+    node_sets: Mapping[str, tuple[str, Int64]] = MappingProxyType({}),
 ) -> None:
     """Write the circuit and simulation config, node sets and tables of types into the folder ``out``.
 
     ``populations`` and ``edges`` in the order in which nodes.h5 and edges.h5 were written; ``edges`` maps
-    each projection to its weight column ('conductance' or 'syn_weight'); ``voltage`` gives how many cells of
-    each population are in voltage.h5 (the first ones), None when nothing is recorded. Times in ms. Paths
-    inside are relative, so that the folder can be moved. OutputError when the disk refuses.
+    each projection to its weight column ('conductance' or 'syn_weight'); ``reports`` by the names of their files;
+    ``node_sets``: the population and node ids of each. Times in ms. Paths inside are relative, so that the folder can
+    be moved. OutputError when the disk refuses.
     """
     out = Path(out)
     _write_types(out, "node", populations)
     _write_types(out, "edge", list(edges))
     write_json(out / "circuit_config.json", _circuit(populations, edges))
-    write_json(out / "node_sets.json", _node_sets(populations, voltage))
+    write_json(out / "node_sets.json", _node_sets(populations, reports, node_sets))
     simulation: dict[str, Any] = {
         "version": 2.4,
         "manifest": {"$RUN_DIR": "."},
@@ -43,7 +44,7 @@ def write_configs(
         "network": "$RUN_DIR/circuit_config.json",
         "node_sets_file": "$RUN_DIR/node_sets.json",
         "output": {"output_dir": "$RUN_DIR", "spikes_sort_order": "by_time"},
-        "reports": _reports(duration, voltage_dt) if voltage else {},
+        "reports": {name: _report(name, report) for name, report in reports.items() if report.cells},
         "metadata": {"simulator": "noble-net", "seed": str(seed)},
     }
     if spikes:
@@ -80,26 +81,37 @@ def _circuit(populations: Sequence[str], edges: Mapping[str, str]) -> dict[str, 
     }
 
 
-def _node_sets(populations: Sequence[str], voltage: Mapping[str, int] | None) -> dict[str, Any]:
+def _node_sets(
+    populations: Sequence[str],
+    reports: Mapping[str, Report],
+    node_sets: Mapping[str, tuple[str, Int64]],
+) -> dict[str, Any]:
+    # A colon cannot be in the name of a population or node set: the cells of a report are in nobody's way.
     sets: dict[str, Any] = {name: {"population": name} for name in populations}
-    if voltage:
-        recorded = {f"{name}:recorded": (name, count) for name, count in voltage.items()}
-        for key, (name, count) in recorded.items():
-            sets[key] = {"population": name, "node_id": list(range(count))}
-        sets[_RECORDED] = list(recorded)
+    for name, (population, cells) in node_sets.items():
+        sets[name] = {"population": population, "node_id": cells.tolist()}
+    for report, plan in reports.items():
+        parts = {f"{population}:{report}": (population, cells) for population, cells in plan.cells.items()}
+        for name, (population, cells) in parts.items():
+            sets[name] = {"population": population, "node_id": cells.tolist()}
+        if parts:
+            sets[_cells_of(report)] = list(parts)
     return sets
 
 
-def _reports(duration: float, dt: float) -> dict[str, Any]:
+def _cells_of(report: str) -> str:
+    return f"{report}:cells"
+
+
+def _report(name: str, report: Report) -> dict[str, Any]:
     return {
-        "voltage": {
-            "type": "compartment",
-            "sections": "soma",
-            "cells": _RECORDED,
-            "variable_name": "v",
-            "unit": "mV",
-            "dt": dt,
-            "start_time": 0.0,
-            "end_time": duration,
-        }
+        "type": "compartment",
+        "sections": "soma",
+        "cells": _cells_of(name),
+        "variable_name": report.variable,
+        "unit": report.unit,
+        "dt": report.dt,
+        "start_time": report.start,
+        "end_time": report.stop,
+        "file_name": name,
     }

@@ -1,16 +1,38 @@
-"""The parts of a network file that go in and come out: stimuli, and what to record."""
+"""The stimuli of a network file: injected currents and conductances by the names of SONATA's simulation config."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, cast
 
-from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
-from pydantic.json_schema import WithJsonSchema
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from noble_net.specs.basics import NAME, Count, Duration, Flag, Instant, Name, TimeConstant, Voltage, Weight
+from noble_net.specs.afferents import PoissonSpec, SynapseReplaySpec
+from noble_net.specs.basics import NAME, Duration, Flag, Instant, Name, Voltage
 from noble_net.specs.distribution import Distributed, Distribution
-from noble_net.specs.specification import Quantity, Spec, fault, from_file, quantity_schema, read_quantity
-from noble_net.units import format_quantity
+from noble_net.specs.files import InputFile
+from noble_net.specs.specification import Spec, fault
+
+Current = Annotated[Distribution, Distributed(("nA",))]
+CurrentOrConductance = Annotated[Distribution, Distributed(("nA", "nS"))]
+Spread = Annotated[Distribution, Distributed(("nA",), at_least=0.0)]
+SpreadOfEither = Annotated[Distribution, Distributed(("nA", "nS"), at_least=0.0)]
+Time = Annotated[Distribution, Distributed(("ms",), at_least=0.01)]
+Frequency = Annotated[Distribution, Distributed(("Hz",), at_least=0.001, at_most=5000.0)]
+Angle = Annotated[Distribution, Distributed(("rad",))]
+
+
+def _fit_unit(value: Distribution, info: ValidationInfo) -> Distribution:
+    """``value`` in the unit that `reversal`, validated before it, asks for."""
+    unit = "nA" if info.data.get("reversal") is None else "nS"
+    if not value.unit:
+        return value.model_copy(update={"unit": unit})
+    if value.unit == "nS" and unit == "nA":
+        remedy = "give a current such as `0.25 nA`, or add `reversal: 0 mV`"
+        raise fault("is a conductance, but has no `reversal`", remedy)
+    if value.unit == "nA" and unit == "nS":
+        raise fault("is a current, but `reversal` is given", "give a conductance in nS")
+    return value
 
 
 class OrnsteinUhlenbeckSpec(Spec):
@@ -19,49 +41,86 @@ class OrnsteinUhlenbeckSpec(Spec):
 
     reversal: Voltage | None = None
     """Reversal potential; makes it a conductance."""
-    mean: Annotated[Distribution, Distributed(("nA", "nS"))]
+    mean: CurrentOrConductance
     """nA, or nS with `reversal`; a distribution gives every cell its own."""
-    sigma: Annotated[float, WithJsonSchema(quantity_schema("nA", "nS"))]
+    sigma: SpreadOfEither
     """Standard deviation, in the unit of `mean`."""
-    tau: TimeConstant
+    tau: Time
     """Correlation time."""
     shared: Flag = False
-    """Whether all cells of the population get the same noise, a common input, instead of their own."""
+    """Whether all cells get the same noise, a common input, instead of their own."""
+    delay: Instant | None = None
+    """Begins so long after the warm-up; from the start of the warm-up unless given."""
+    duration: Duration | None = None
+    """To the end unless given."""
+
+    _unit = field_validator("mean", "sigma", mode="after")(_fit_unit)
 
     @property
     def unit(self) -> str:
         """nA of an injected current, nS of a conductance."""
         return "nA" if self.reversal is None else "nS"
 
-    @field_validator("mean", mode="after")
-    @classmethod
-    def _unit_fits_reversal(cls, mean: Distribution, info: ValidationInfo) -> Distribution:
-        unit = "nA" if info.data.get("reversal") is None else "nS"
-        if not mean.unit:
-            return mean.model_copy(update={"unit": unit})
-        if mean.unit == "nS" and unit == "nA":
-            raise fault("is a conductance, but has no `reversal`", "add it, such as `reversal: 0 mV`")
-        if mean.unit == "nA" and unit == "nS":
-            raise fault("is a current, but `reversal` is given", "give a conductance in nS")
-        return mean
+    @model_validator(mode="after")
+    def _shared_is_one_process(self) -> OrnsteinUhlenbeckSpec:
+        for key in ("sigma", "tau"):
+            if self.shared and getattr(self, key).kind != "constant":
+                raise fault("shared noise is one process for all cells", "give one value", (key,))
+        return self
 
-    @field_validator("sigma", mode="before")
-    @classmethod
-    def _read_sigma(cls, value: object, info: ValidationInfo) -> float:
-        mean = info.data.get("mean")
-        number, unit = read_quantity(value, ("nA", "nS") if mean is None else (mean.unit,), from_file(info))
-        Quantity(unit, at_least=0.0, at_most=1e6).check(number)
-        return number
 
-    @field_serializer("sigma", when_used="json")
-    def _sigma_letter(self, value: float) -> str:
-        return format_quantity(value, self.unit)
+class NoiseSpec(Spec):
+    """White Gaussian noise current: an independent value for every cell and interval `dt`."""
+
+    mean: Current = Distribution(a=0.0, unit="nA")
+    """A distribution gives every cell its own."""
+    sigma: Spread
+    """Standard deviation of the values: the square root of SONATA's `variance`."""
+    dt: Duration = 0.1
+    """Interval for which a value is held; the noise's spectral density is 2·sigma²·dt."""
+    delay: Instant | None = None
+    """Begins so long after the warm-up; from the start of the warm-up unless given."""
+    duration: Duration | None = None
+    """To the end unless given."""
+
+
+class ShotNoiseSpec(Spec):
+    """Poisson shots of double-exponential shape and gamma-distributed size, independent for every cell: a current,
+    or (with `reversal`) a conductance."""
+
+    reversal: Voltage | None = None
+    """Reversal potential; makes it a conductance."""
+    rise: Time
+    """Rise time of a shot."""
+    decay: Time
+    """Decay time of a shot, longer than `rise`."""
+    rate: Annotated[Distribution, Distributed(("Hz",), at_least=0.0)]
+    """Shots per time, of one cell."""
+    amp_mean: CurrentOrConductance
+    """Mean peak of a shot, nA, or nS with `reversal`; a negative current hyperpolarises."""
+    amp_std: SpreadOfEither
+    """Standard deviation of the peaks: the square root of SONATA's `amp_var`."""
+    delay: Instant | None = None
+    """Shots begin so long after the warm-up; from the start of the warm-up unless given."""
+    duration: Duration | None = None
+    """To the end unless given."""
+
+    _unit = field_validator("amp_mean", "amp_std", mode="after")(_fit_unit)
+
+    @model_validator(mode="after")
+    def _shape(self) -> ShotNoiseSpec:
+        if self.rise.kind == self.decay.kind == "constant" and self.rise.a >= self.decay.a:
+            raise fault("is not shorter than `decay`", f"give less than {self.decay.a:g} ms", ("rise",))
+        if self.reversal is not None and self.amp_mean.lowest < 0:
+            remedy = "give 0 nS or more, or bound it with `min: 0 nS`"
+            raise fault("a conductance can fall below 0", remedy, ("amp_mean",))
+        return self
 
 
 class StepSpec(Spec):
     """A constant current between two times after the warm-up."""
 
-    amplitude: Annotated[Distribution, Distributed(("nA",))]
+    amplitude: Current
     """A distribution gives every cell its own."""
     start: Instant = 0.0
     stop: Instant
@@ -73,44 +132,138 @@ class StepSpec(Spec):
         return self
 
 
-class PoissonSpec(Spec):
-    """Independent Poisson spike trains, one for every cell, through a synapse."""
+class LinearSpec(Spec):
+    """A current that ramps from one value to another, and is zero before and after."""
 
-    rate: Annotated[float, Quantity("Hz", at_least=0.0, at_most=1e6)]
-    """Rate of one cell's afferents together."""
-    synapse: Name
-    """A key of `synapses`."""
-    weight: Weight
+    amp_start: Current
+    """Value at `delay`."""
+    amp_end: Current
+    """Value at `delay` + `duration`."""
+    delay: Instant = 0.0
+    """From the end of the warm-up."""
+    duration: Duration
 
 
-STIMULI = ("ornstein_uhlenbeck", "step", "poisson")
+class PulseSpec(Spec):
+    """A train of rectangular current pulses."""
+
+    amp: Current
+    width: Time
+    """Of one pulse; rounded to the sample."""
+    frequency: Frequency
+    """Pulses per time; the first begins at `delay`."""
+    delay: Instant = 0.0
+    """From the end of the warm-up."""
+    duration: Duration | None = None
+    """To the end unless given."""
+
+    @model_validator(mode="after")
+    def _separate(self) -> PulseSpec:
+        period = 1000.0 / self.frequency.lowest
+        if self.width.kind == self.frequency.kind == "constant" and self.width.a >= period:
+            problem = f"is not shorter than the time from pulse to pulse, {period:g} ms"
+            raise fault(problem, "shorten it, or lower `frequency`", ("width",))
+        return self
+
+
+class SinusoidalSpec(Spec):
+    """A sinusoidal current, amp·sin(2π·frequency·(t − delay) + phase)."""
+
+    amp: Current
+    frequency: Frequency
+    phase: Angle = Distribution(a=0.0, unit="rad")
+    """At `delay`; in degrees (`90 deg`) or radians."""
+    delay: Instant = 0.0
+    """From the end of the warm-up."""
+    duration: Duration | None = None
+    """To the end unless given."""
+    dt: Duration = 0.1
+    """Interval for which a value, that of its middle, is held."""
+
+
+class CurrentTableSpec(Spec):
+    """Currents from a file, one column for every cell or one for all; zero before and after."""
+
+    file: InputFile
+    """HDF5 (`.h5`, `.hdf5`, `.nwb`) or CSV (one line of names, then one line per interval), in nA."""
+    dataset: Annotated[str, Field(strict=True, min_length=1, max_length=1000)] | None = None
+    """HDF5 path of the array [intervals] or [intervals, cells]; not of a CSV file."""
+    dt: Duration
+    """Interval for which a value is held."""
+    delay: Instant = 0.0
+    """When the first interval begins, from the end of the warm-up."""
+    scale: Annotated[Distribution, Distributed(("nA",))] | None = None
+    """What a value of 1 in the file means; nA unless given. A distribution gives every cell its own."""
+
+    @model_validator(mode="after")
+    def _dataset_of_hdf5(self) -> CurrentTableSpec:
+        text = Path(self.file).suffix.lower() == ".csv"
+        if text and self.dataset is not None:
+            raise fault("a CSV file has no datasets", "remove it", ("dataset",))
+        if not text and self.dataset is None:
+            raise fault("needs `dataset`", "add the array's path, such as `dataset: current`", ("file",))
+        return self
+
+
+Parameters = (
+    OrnsteinUhlenbeckSpec
+    | NoiseSpec
+    | ShotNoiseSpec
+    | StepSpec
+    | LinearSpec
+    | PulseSpec
+    | SinusoidalSpec
+    | CurrentTableSpec
+    | PoissonSpec
+    | SynapseReplaySpec
+)
+Kind = Literal[
+    "ornstein_uhlenbeck",
+    "noise",
+    "shot_noise",
+    "step",
+    "linear",
+    "pulse",
+    "sinusoidal",
+    "current_table",
+    "poisson",
+    "synapse_replay",
+]
+STIMULI: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
 
 
 class StimulusSpec(Spec):
-    """Input to every cell of a population: exactly one of `ornstein_uhlenbeck`, `step` and `poisson`."""
+    """Input to the cells of a population or a node set: exactly one of the kinds below."""
 
     name: Annotated[str, Field(strict=True, pattern=NAME, max_length=160)] | None = None
     """Keys the noise; `kind-population-number` unless given."""
     to: Name
-    """The population."""
+    """The population, or node set."""
     ornstein_uhlenbeck: OrnsteinUhlenbeckSpec | None = None
+    noise: NoiseSpec | None = None
+    shot_noise: ShotNoiseSpec | None = None
     step: StepSpec | None = None
+    linear: LinearSpec | None = None
+    pulse: PulseSpec | None = None
+    sinusoidal: SinusoidalSpec | None = None
+    current_table: CurrentTableSpec | None = None
     poisson: PoissonSpec | None = None
+    synapse_replay: SynapseReplaySpec | None = None
 
     @property
-    def kind(self) -> Literal["ornstein_uhlenbeck", "step", "poisson"]:
-        """Which of the three it is."""
-        if self.step is not None:
-            return "step"
-        return "poisson" if self.poisson is not None else "ornstein_uhlenbeck"
+    def kind(self) -> Kind:
+        """Which of the kinds it is."""
+        return next(kind for kind in STIMULI if getattr(self, kind) is not None)
 
     @property
-    def parameters(self) -> OrnsteinUhlenbeckSpec | StepSpec | PoissonSpec:
+    def parameters(self) -> Parameters:
         """The parameters of that kind."""
-        found = self.ornstein_uhlenbeck or self.step or self.poisson
-        if found is None:
-            raise TypeError("a stimulus without kind passed validation")
-        return found
+        return cast(Parameters, getattr(self, self.kind))
+
+    @property
+    def afferents(self) -> PoissonSpec | SynapseReplaySpec | None:
+        """The parameters, if it acts through synapses; None of an injection."""
+        return self.poisson or self.synapse_replay
 
     @model_validator(mode="after")
     def _exactly_one(self) -> StimulusSpec:
@@ -119,43 +272,3 @@ class StimulusSpec(Spec):
             problem = "has no kind" if not given else f"has {len(given)} kinds: {', '.join(given)}"
             raise fault(problem, f"give exactly one of {', '.join(STIMULI)}")
         return self
-
-
-class VoltageSpec(Spec):
-    """Somatic voltage of some cells."""
-
-    cells: Annotated[Count, Field(ge=1)] | Literal["all"]
-    """The first so many of each population, or all."""
-    dt: Duration = 0.1
-    """Interval between frames."""
-
-    @field_validator("cells", mode="before")
-    @classmethod
-    def _number_or_all(cls, value: object) -> object:
-        if value != "all" and (isinstance(value, bool) or not isinstance(value, int)):
-            raise fault("is neither a whole number nor `all`", "write `cells: 20` or `cells: all`")
-        if isinstance(value, int) and not 1 <= value < 2**31:
-            raise fault("should be at least 1", "write `cells: 20`, or leave `voltage` out to record none")
-        return value
-
-
-class RecordSpec(Spec):
-    """What to keep of a run."""
-
-    spikes: Annotated[bool, WithJsonSchema({"enum": ["all", "none"]})] = True
-    """`all` or `none`."""
-    voltage: VoltageSpec | None = None
-    """Nothing unless given."""
-
-    @field_validator("spikes", mode="before")
-    @classmethod
-    def _all_or_none(cls, value: object, info: ValidationInfo) -> object:
-        if value in ("all", "none"):
-            return value == "all"
-        if isinstance(value, bool) and not from_file(info):
-            return value
-        raise fault("is neither `all` nor `none`", "write `spikes: all`")
-
-    @field_serializer("spikes", when_used="json")
-    def _spikes_letter(self, value: bool) -> str:
-        return "all" if value else "none"

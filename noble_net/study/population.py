@@ -156,7 +156,9 @@ def measures(
 ) -> dict[str, float]:
     """MEASURES of one population. NaN where undefined; information only for the population the signal goes to."""
     found = PopulationStatistics.of(results, name)
-    told = next((each.to == name for each in network.stimuli if each.name == signal), False)
+    told = next(
+        (network.population_of(each.to) == name for each in network.stimuli if each.name == signal), False
+    )
     return {
         "rate_hz": float(found.rates.mean()),
         "rate_std_hz": float(found.rates.std()),

@@ -38,7 +38,9 @@ RASTER = 500.0
 
 def receives(network: NetworkSpec, population: str, stimulus: str) -> bool:
     """Whether a stimulus goes to a population."""
-    return any(each.name == stimulus and each.to == population for each in network.stimuli)
+    return any(
+        each.name == stimulus and network.population_of(each.to) == population for each in network.stimuli
+    )
 
 
 def measures(table: pd.DataFrame, population: str) -> str:

@@ -1,79 +1,37 @@
-"""Spike files and voltage reports: writers that append while a run goes on, and their readers."""
+"""SONATA reports: quantities of chosen cells as functions of time, appended while a run goes on, and their reader."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from noble_net.output import reading
 from noble_net.sonata.storage import Closing, H5Output
 from noble_net.types import Float32, Float64, Int64
 
-UInt64 = NDArray[np.uint64]
-
-_SORTING = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
-"""libsonata crashes on a plain string here."""
-_SPIKES_PER_CHUNK = 8192
 _VALUES_PER_CHUNK = 65536
 _TIME_TOLERANCE = 1e-6
 """libsonata counts a frame while its accumulated time is below the report's stop by more than this, ms."""
 
 
-class SpikeWriter(Closing):
-    """Appends spikes of named populations to a SONATA file, in time order per population.
+class Report(NamedTuple):
+    """What a report holds: the recorded node ids of each population, times in ms, the name and unit of its quantity."""
 
-    Populations without spikes are present and empty. `flush` brings everything to disk. A context manager.
-    """
-
-    def __init__(self, path: Path | str, populations: Sequence[str]) -> None:
-        self._output = H5Output(path)
-        self._count = dict.fromkeys(populations, 0)
-        self._last = dict.fromkeys(populations, -np.inf)
-        for name in populations:
-            group = self._output.file.create_group(f"spikes/{name}")
-            group.attrs.create("sorting", 2, dtype=_SORTING)
-            for column, dtype in (("timestamps", "f8"), ("node_ids", "u8")):
-                group.create_dataset(column, (0,), dtype, maxshape=(None,), chunks=(_SPIKES_PER_CHUNK,))
-            group["timestamps"].attrs["units"] = "ms"
-        self.flush()
-
-    def append(self, population: str, timestamps: ArrayLike, node_ids: ArrayLike) -> None:
-        """Add spikes of cells ``node_ids`` at ``timestamps``, ms [n], in order and not before those written.
-
-        ValueError when out of order: readers refuse a file that claims to be sorted and is not.
-        """
-        times, ids = np.asarray(timestamps, np.float64), np.asarray(node_ids, np.uint64)
-        if not len(times):
-            return
-        if times[0] < self._last[population] or np.any(np.diff(times) < 0):
-            raise ValueError(f"spikes of {population!r} are not in time order")
-        group, end = self._output.file["spikes"][population], self._count[population] + len(times)
-        for column, values in (("timestamps", times), ("node_ids", ids)):
-            group[column].resize((end,))
-            group[column][end - len(times) :] = values
-        self._output.check()
-        self._count[population], self._last[population] = end, times[-1]
-
-    def flush(self) -> None:
-        """Bring all appended spikes to disk."""
-        self._output.flush()
-
-    def close(self) -> None:
-        """Flush and close; safe to call twice."""
-        if not self._output.file:
-            return
-        with self._output:
-            for name, count in self._count.items():  # drop the half of an interrupted append
-                for column in ("timestamps", "node_ids"):
-                    self._output.file["spikes"][name][column].resize((count,))
+    cells: Mapping[str, Int64]
+    start: float
+    stop: float
+    dt: float
+    variable: str
+    unit: str
 
 
-class VoltageWriter(Closing):
-    """Appends somatic voltage frames of chosen cells to a report; frame i lies at ``start`` + i·``dt``.
+class ReportWriter(Closing):
+    """Appends frames of a quantity of chosen cells to a report; frame i lies at ``start`` + i·``dt``.
 
     ``cells`` maps each population to the node ids recorded, ascending. ``frames`` is how many frames fill
     [start, stop), stop excluded. The file's own stop always tells the frames really written. float32,
@@ -81,7 +39,14 @@ class VoltageWriter(Closing):
     """
 
     def __init__(
-        self, path: Path | str, cells: Mapping[str, ArrayLike], start: float, stop: float, dt: float
+        self,
+        path: Path | str,
+        cells: Mapping[str, ArrayLike],
+        start: float,
+        stop: float,
+        dt: float,
+        variable: str = "v",
+        unit: str = "mV",
     ) -> None:
         self._output = H5Output(path)
         self.cells: dict[str, Int64] = {name: np.asarray(ids, np.int64) for name, ids in cells.items()}
@@ -90,15 +55,15 @@ class VoltageWriter(Closing):
         self._written = dict.fromkeys(self.cells, 0)
         self._reached = dict.fromkeys(self.cells, start)
         for name, ids in self.cells.items():
-            self._create(name, ids)
+            self._create(name, ids, variable, unit)
         self.flush()
 
-    def _create(self, name: str, ids: Int64) -> None:
+    def _create(self, name: str, ids: Int64, variable: str, unit: str) -> None:
         group, n = self._output.file.create_group(f"report/{name}"), len(ids)
         rows = max(1, min(_VALUES_PER_CHUNK // max(n, 1), self.frames))
         data = group.create_dataset("data", (0, n), "f4", maxshape=(None, n), chunks=(rows, max(n, 1)))
-        data.attrs["units"] = "mV"
-        data.attrs["variable"] = "v"
+        data.attrs["units"] = unit
+        data.attrs["variable"] = variable
         mapping = group.create_group("mapping")
         mapping.create_dataset("node_ids", data=ids.astype(np.uint64)).attrs["sorted"] = np.uint8(1)
         mapping.create_dataset("index_pointers", data=np.arange(n + 1, dtype=np.uint64))
@@ -109,7 +74,7 @@ class VoltageWriter(Closing):
         time.attrs["units"] = "ms"
 
     def append(self, population: str, data: ArrayLike) -> None:
-        """Add frames: ``data`` in mV [frames, cells]. ValueError beyond the planned number of frames."""
+        """Add frames: ``data`` [frames, cells]. ValueError beyond the planned number of frames."""
         block = np.asarray(data, np.float32)
         begin = self._written[population]
         end = begin + len(block)
@@ -152,32 +117,15 @@ class VoltageWriter(Closing):
                 self.flush()
 
 
-def read_spikes(path: Path | str) -> dict[str, tuple[Float64, Int64]]:
-    """All spikes as {population: (timestamps ms [n], node ids [n])}, sorted by time, then cell.
-
-    OutputError when the file is missing or damaged.
-    """
-    with reading(path, "spikes"), h5py.File(path, "r") as file:
-        return {name: _sorted_spikes(group) for name, group in file["spikes"].items()}
-
-
-def _sorted_spikes(group: h5py.Group) -> tuple[Float64, Int64]:
-    times = np.asarray(group["timestamps"][:], np.float64)
-    ids = np.asarray(group["node_ids"][:], np.int64)
-    n = min(len(times), len(ids))
-    order = np.lexsort((ids[:n], times[:n]))
-    return times[order], ids[order]
-
-
-def read_voltage(
+def read_report(
     path: Path | str, population: str, start: float = 0.0, stop: float = np.inf
 ) -> tuple[Float64, Int64, Float32]:
-    """A voltage report of one population: times (ms [frames]), node ids [cells], data (mV [frames, cells]).
+    """A report of one population: times (ms [frames]), node ids [cells], data [frames, cells].
 
     Only frames with ``start`` ≤ time < ``stop`` (ms) are read. OutputError when the file is missing or
     damaged, or holds no such population.
     """
-    with reading(path, "voltage report"), h5py.File(path, "r") as file:
+    with reading(path, "report"), h5py.File(path, "r") as file:
         group = file["report"][population]
         origin, _, dt = (float(value) for value in group["mapping"]["time"][:])
         first, last = (_frame(time, origin, dt, len(group["data"])) for time in (start, stop))
@@ -190,3 +138,9 @@ def read_voltage(
 def _frame(time: float, origin: float, dt: float, frames: int) -> int:
     """The first frame at or after ``time``, up to rounding."""
     return int(np.ceil(np.clip((time - origin) / dt - _TIME_TOLERANCE, 0, frames)))
+
+
+def reported_populations(path: Path | str) -> list[str]:
+    """The populations of which a report holds cells. OutputError when the file is missing or damaged."""
+    with reading(path, "report"), h5py.File(path, "r") as file:
+        return list(file["report"])

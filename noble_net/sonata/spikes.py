@@ -1,0 +1,136 @@
+"""Spike files: a writer that appends while a run goes on, and readers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import ArrayLike
+
+from noble_net.output import reading
+from noble_net.sonata.storage import Closing, H5Output
+from noble_net.types import Float64, Int64
+
+_SORTING = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
+"""libsonata crashes on a plain string here."""
+_SPIKES_PER_CHUNK = 8192
+_SPIKES_HELD = 65536
+
+
+class SpikeWriter(Closing):
+    """Appends spikes of named populations to a SONATA file, in time order per population.
+
+    Populations without spikes are present and empty. `flush` brings everything to disk. A context manager.
+    """
+
+    def __init__(self, path: Path | str, populations: Sequence[str]) -> None:
+        self._output = H5Output(path)
+        self._count = dict.fromkeys(populations, 0)
+        self._last = dict.fromkeys(populations, -np.inf)
+        for name in populations:
+            group = self._output.file.create_group(f"spikes/{name}")
+            group.attrs.create("sorting", 2, dtype=_SORTING)
+            for column, dtype in (("timestamps", "f8"), ("node_ids", "u8")):
+                group.create_dataset(column, (0,), dtype, maxshape=(None,), chunks=(_SPIKES_PER_CHUNK,))
+            group["timestamps"].attrs["units"] = "ms"
+        self.flush()
+
+    def append(self, population: str, timestamps: ArrayLike, node_ids: ArrayLike) -> None:
+        """Add spikes of cells ``node_ids`` at ``timestamps``, ms [n], in order and not before those written.
+
+        ValueError when out of order: readers refuse a file that claims to be sorted and is not.
+        """
+        times, ids = np.asarray(timestamps, np.float64), np.asarray(node_ids, np.uint64)
+        if not len(times):
+            return
+        if times[0] < self._last[population] or np.any(np.diff(times) < 0):
+            raise ValueError(f"spikes of {population!r} are not in time order")
+        group, end = self._output.file["spikes"][population], self._count[population] + len(times)
+        for column, values in (("timestamps", times), ("node_ids", ids)):
+            group[column].resize((end,))
+            group[column][end - len(times) :] = values
+        self._output.check()
+        self._count[population], self._last[population] = end, times[-1]
+
+    def flush(self) -> None:
+        """Bring all appended spikes to disk."""
+        self._output.flush()
+
+    def close(self) -> None:
+        """Flush and close; safe to call twice."""
+        if not self._output.file:
+            return
+        with self._output:
+            for name, count in self._count.items():  # drop the half of an interrupted append
+                for column in ("timestamps", "node_ids"):
+                    self._output.file["spikes"][name][column].resize((count,))
+
+
+class SpikeStream:
+    """The spikes of one population of a SONATA file sorted by time, of which some are held at a time.
+
+    ``populations`` are all in the file; one that is missing has no spikes. OSError or KeyError when it is no such file.
+    """
+
+    def __init__(self, path: Path | str, population: str) -> None:
+        self.path, self.population = Path(path), population
+        with h5py.File(self.path, "r") as file:
+            self.populations = tuple(file["spikes"])
+            there = population in self.populations
+            self.count = len(file["spikes"][population]["timestamps"]) if there else 0
+        self._first = 0
+        self._times, self._ids = self._load(0)
+
+    def between(self, start: float, stop: float) -> tuple[Float64, Int64]:
+        """Times (ms [n]) and node ids [n] of spikes with ``start`` ≤ time < ``stop``; quick when asked in order."""
+        if self._first and not self._times[:1] < start:
+            self._go_to(0)
+        times, ids = [self._times[:0]], [self._ids[:0]]
+        while True:
+            low, high = np.searchsorted(self._times, (start, stop))
+            times.append(self._times[low:high])
+            ids.append(self._ids[low:high])
+            end = self._first + len(self._times)
+            if high < len(self._times) or end >= self.count:
+                return np.concatenate(times), np.concatenate(ids)
+            self._go_to(end)
+
+    def is_sorted(self) -> bool:
+        """Whether spikes are sorted by time; reads them all."""
+        last = -np.inf
+        for first in range(0, self.count, _SPIKES_HELD):
+            times, _ = self._load(first)
+            if times[0] < last or np.any(np.diff(times) < 0):
+                return False
+            last = times[-1]
+        return True
+
+    def _go_to(self, first: int) -> None:
+        self._first = first
+        self._times, self._ids = self._load(first)
+
+    def _load(self, first: int) -> tuple[Float64, Int64]:
+        if not self.count:
+            return np.empty(0), np.empty(0, np.int64)
+        with h5py.File(self.path, "r") as file:
+            group, part = file["spikes"][self.population], slice(first, first + _SPIKES_HELD)
+            return group["timestamps"][part].astype(np.float64), group["node_ids"][part].astype(np.int64)
+
+
+def read_spikes(path: Path | str) -> dict[str, tuple[Float64, Int64]]:
+    """All spikes as {population: (timestamps ms [n], node ids [n])}, sorted by time, then cell.
+
+    OutputError when the file is missing or damaged.
+    """
+    with reading(path, "spikes"), h5py.File(path, "r") as file:
+        return {name: _sorted_spikes(group) for name, group in file["spikes"].items()}
+
+
+def _sorted_spikes(group: h5py.Group) -> tuple[Float64, Int64]:
+    times = np.asarray(group["timestamps"][:], np.float64)
+    ids = np.asarray(group["node_ids"][:], np.int64)
+    n = min(len(times), len(ids))
+    order = np.lexsort((ids[:n], times[:n]))
+    return times[order], ids[order]
