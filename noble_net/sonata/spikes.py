@@ -85,8 +85,8 @@ class SpikeStream:
 
     def between(self, start: float, stop: float) -> tuple[Float64, Int64]:
         """Times (ms [n]) and node ids [n] of spikes with ``start`` ≤ time < ``stop``; quick when asked in order."""
-        if self._first and not self._times[:1] < start:
-            self._go_to(0)
+        while self._first and self._times[0] >= start:
+            self._go_to(max(0, self._first - _SPIKES_HELD))
         times, ids = [self._times[:0]], [self._ids[:0]]
         while True:
             low, high = np.searchsorted(self._times, (start, stop))
