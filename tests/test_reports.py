@@ -93,9 +93,9 @@ def test_a_synapses_report_is_its_closed_form(tmp_path: Path) -> None:
     told = run(tmp_path / "run", changes | {"record": {"synapses": {"ampa": {"cells": "all"}}}})
     spec = network_from(data(**changes))
     counts = make_stimulus(spec.stimuli[0], spec).counts(0, 800)  # type: ignore[union-attr]
-    gain_d, gain_r, keep_d, keep_r, mean_d, mean_r, _, _ = synapse_constants(spec.synapses["ampa"])
+    gain_d, gain_r, keep_d, keep_r, _, mean_d, mean_r, _, _ = synapse_constants(spec.synapses["ampa"])
     time = np.arange(800)
-    course = 2 * (gain_d * mean_d * keep_d**time - gain_r * mean_r * keep_r**time)
+    course = 2 * (gain_d * mean_d * keep_d**time + gain_r * mean_r * keep_r**time)
     wanted = np.array([np.convolve(row, course)[:800] for row in counts])
     np.testing.assert_allclose(told.recording("synapse-ampa", "inh").to_numpy().T, wanted, atol=1e-5)
 

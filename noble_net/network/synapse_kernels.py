@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from noble_net.types import Float32, Float64, Int32, Int64
+from noble_net.types import Float32, Float64, Int32, Int64, UInt16
 
 FIXED_POINT = 2.0**32
 """Weight units of the ring buffer per nS or pA."""
@@ -71,7 +71,7 @@ def deliver(
     indptr: Int64,
     target: Int32,
     weight: Float32,
-    delay: Int32,
+    delay: UInt16,
     share: Float64,
     ring: Int64,
 ) -> None:
