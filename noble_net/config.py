@@ -11,26 +11,24 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
 
 from noble_net.errors import ConfigError
 from noble_net.specs.afferents import PoissonSpec, SynapseReplaySpec
 from noble_net.specs.basics import INTEGRATE_AND_FIRE, Count, Duration, Instant, Name, Reference
 from noble_net.specs.distribution import Distribution
+from noble_net.specs.fitting import check_ends, check_target, fit_core, weighted
 from noble_net.specs.gap_junctions import GapJunctionSpec
 from noble_net.specs.node_sets import NodeSetSpec
-from noble_net.specs.populations import PopulationSpec, SampleSpec, integrate_and_fire_parameters
+from noble_net.specs.populations import PopulationSpec, SampleSpec
 from noble_net.specs.projections import ProjectionSpec
 from noble_net.specs.recording import RatesSpec, RecordSpec, ReportSpec
-from noble_net.specs.rule_parameters import Ends
 from noble_net.specs.rules import RuleSpec
 from noble_net.specs.specification import (
     Quantity,
     Spec,
-    below,
     config_error_of,
     fault,
     nearest,
@@ -70,7 +68,6 @@ __all__ = [
 
 MAX_CELLS = 2**31 - 1
 _YAML_KEYS = {"source": "from", "target": "to"}
-Weighted = TypeVar("Weighted", ProjectionSpec, PoissonSpec | SynapseReplaySpec)
 
 
 class NetworkSpec(Spec):
@@ -160,7 +157,7 @@ class NetworkSpec(Spec):
     ) -> dict[str, PopulationSpec]:
         if sum(population.size for population in value.values()) > MAX_CELLS:
             raise fault(f"more than {MAX_CELLS} cells in all", "make them smaller")
-        return {name: _fit_core(name, each, info.data.get("core")) for name, each in value.items()}
+        return {name: fit_core(name, each, info.data.get("core")) for name, each in value.items()}
 
     @field_validator("node_sets", mode="after")
     @classmethod
@@ -192,8 +189,8 @@ class NetworkSpec(Spec):
                 raise fault(problem, "names key the random numbers: rename one", (index, "name"))
             seen[projection.name] = index
             if "populations" in info.data:
-                _check_ends(projection, info.data["populations"], index)
-        return tuple(_weighted(each, info, (index,)) for index, each in enumerate(value))
+                check_ends(projection, info.data["populations"], index)
+        return tuple(weighted(each, info, (index,)) for index, each in enumerate(value))
 
     @field_validator("gap_junctions", mode="after")
     @classmethod
@@ -212,7 +209,7 @@ class NetworkSpec(Spec):
                     (index, "rule", each.rule.kind, "autapses"),
                 )
             if "populations" in info.data:
-                _check_ends(each, info.data["populations"], index)
+                check_ends(each, info.data["populations"], index)
         return value
 
     @field_validator("stimuli", mode="after")
@@ -221,7 +218,7 @@ class NetworkSpec(Spec):
         counts: dict[tuple[str, str], int] = {}
         named: dict[str, StimulusSpec] = {}
         for index, stimulus in enumerate(value):
-            _check_target(stimulus.to, info, (index, "to"))
+            check_target(stimulus.to, info, (index, "to"))
             number = counts.get((stimulus.kind, stimulus.to), 0)
             counts[stimulus.kind, stimulus.to] = number + 1
             name = stimulus.name or f"{stimulus.kind}-{stimulus.to}-{number}"
@@ -230,7 +227,7 @@ class NetworkSpec(Spec):
                 raise fault(problem, "names key the noise: rename one", (index, "name"))
             update: dict[str, Any] = {"name": name}
             if stimulus.afferents is not None:
-                update[stimulus.kind] = _weighted(stimulus.afferents, info, (index, stimulus.kind))
+                update[stimulus.kind] = weighted(stimulus.afferents, info, (index, stimulus.kind))
             named[name] = stimulus.model_copy(update=update)
         return tuple(named.values())
 
@@ -247,93 +244,8 @@ class NetworkSpec(Spec):
                 remedy = f"start before the end of the run, {duration:g} ms"
                 raise fault("nothing is left to record", remedy, (*place, "start"))
             for target in report.cells if isinstance(report.cells, tuple) else ():
-                _check_target(target, info, (*place, "cells"))
+                check_target(target, info, (*place, "cells"))
         return value
-
-
-def _fit_core(name: str, population: PopulationSpec, network_core: str | None) -> PopulationSpec:
-    """The population with its integrate-and-fire parameters complete, or with a family."""
-    core = population.core or network_core
-    if core == INTEGRATE_AND_FIRE:
-        parameters = integrate_and_fire_parameters(population.parameters)
-        return population.model_copy(update={"parameters": parameters})
-    if population.family is None and core is not None:
-        remedy = f"add `family: allen-pv-peri`, or `core: {INTEGRATE_AND_FIRE}`"
-        raise fault(f"has no family, which core {core!r} needs", remedy, (name,))
-    if population.parameters and core is not None:
-        remedy = f"remove it, or write `core: {INTEGRATE_AND_FIRE}`"
-        raise fault(f"core {core!r} takes its parameters from the family", remedy, (name, "parameters"))
-    return population
-
-
-def _check_target(name: str, info: ValidationInfo, path: tuple[str | int, ...]) -> None:
-    """``name`` is a population or a node set."""
-    if "populations" not in info.data or "node_sets" not in info.data:
-        return
-    targets = (*info.data["populations"], *info.data["node_sets"])
-    if name not in targets:
-        raise fault("unknown population or node set", nearest(name, targets), path)
-
-
-def _check_ends(
-    projection: ProjectionSpec | GapJunctionSpec, populations: Mapping[str, PopulationSpec], index: int
-) -> None:
-    """Both populations exist, suit the rule, and have positions where distance counts."""
-    for key, end in (("from", projection.source), ("to", projection.target)):
-        if end not in populations:
-            raise fault("unknown population", nearest(end, populations), (index, key))
-    source, target = populations[projection.source], populations[projection.target]
-    try:
-        ends = Ends(source.size, target.size, projection.source == projection.target)
-        projection.rule.parameters.check(ends)
-    except PydanticCustomError as error:
-        raise below(error, index, "rule", projection.rule.kind) from None
-    for end, population in ((projection.source, source), (projection.target, target)):
-        if projection.needs_positions and population.position is None:
-            key = "rule" if projection.rule.distance is not None else "delay"
-            remedy = f"add one to population {end}, such as `position: {{box: {{x: [0 um, 400 um], …}}}}`"
-            raise fault(f"depends on distance, but {end} has no `position`", remedy, (index, key))
-
-
-def _weighted(part: Weighted, info: ValidationInfo, path: tuple[str | int, ...]) -> Weighted:
-    """``part`` with the unit of its weight known; its synapse exists and takes such weights."""
-    synapses: Mapping[str, SynapseSpec] | None = info.data.get("synapses")
-    if synapses is None:
-        return part
-    if part.synapse not in synapses:
-        raise fault("unknown synapse", nearest(part.synapse, synapses), (*path, "synapse"))
-    synapse, weight = synapses[part.synapse], part.weight
-    _check_plasticity(part, synapse, path)
-    if weight is None:
-        return part
-    if weight.unit not in ("", synapse.weight_unit):
-        given = "conductance" if weight.unit == "nS" else "current"
-        problem = f"is a {given}, but synapse {part.synapse} is a {synapse.kind}"
-        remedy = f"give {'nS' if synapse.kind == 'conductance' else 'pA or nA'}"
-        raise fault(problem, remedy, (*path, "weight"))
-    if synapse.kind == "conductance" and weight.lowest < 0:
-        remedy = "give a positive weight" if weight.kind == "constant" else "bound it with `min: 0 nS`"
-        raise fault("a conductance can fall below 0", remedy, (*path, "weight"))
-    return part.model_copy(update={"weight": weight.model_copy(update={"unit": synapse.weight_unit})})
-
-
-def _check_plasticity(
-    part: ProjectionSpec | PoissonSpec | SynapseReplaySpec, synapse: SynapseSpec, path: tuple[str | int, ...]
-) -> None:
-    """Plastic synapses have a source cell, and weights within the bounds of their rule."""
-    if synapse.plasticity is None:
-        return
-    if not isinstance(part, ProjectionSpec):
-        problem = f"synapse {part.synapse} is plastic, and a stimulus has no source cells"
-        raise fault(problem, "give it a synapse without `plasticity`", (*path, "synapse"))
-    stdp = synapse.plasticity.stdp
-    if (
-        stdp is not None
-        and part.weight is not None
-        and not (part.weight.lowest >= 0 and part.weight.highest <= stdp.w_max.a)
-    ):
-        problem = f"can leave the bounds of synapse {part.synapse}'s stdp, 0 to {stdp.w_max.a:g} {synapse.weight_unit}"
-        raise fault(problem, "bound it with `min` and `max`, or raise `w_max`", (*path, "weight"))
 
 
 def load_network(path: str | Path, overrides: Mapping[str, Any] | None = None) -> NetworkSpec:

@@ -16,7 +16,8 @@ import numba
 from noble_net.config import NetworkSpec, config_error
 from noble_net.errors import CheckpointError
 from noble_net.loop import Loop, compile_loop
-from noble_net.network.build import build_network, check_network, expected_synapses
+from noble_net.network.build import build_network, expected_synapses
+from noble_net.network.check import check_network
 from noble_net.provenance import run_provenance
 from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
 from noble_net.registry import load_core

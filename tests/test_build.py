@@ -11,7 +11,8 @@ from helpers import CORES, built, network_data, toy_family
 
 from noble_net.config import load_network, network_from
 from noble_net.errors import ConfigError
-from noble_net.network.build import LONGEST_BLOCK, Network, build_network, check_network
+from noble_net.network.build import LONGEST_BLOCK, Network, build_network
+from noble_net.network.check import check_network
 from noble_net.types import CoreInfo
 
 SLOW = {"integrate-and-fire": CoreInfo("integrate-and-fire", ("soma", "dendrite"), 5)}

@@ -15,7 +15,8 @@ from scipy.spatial.distance import cdist
 
 from noble_net.config import PopulationSpec, ProjectionSpec, RuleSpec, load_network, network_from
 from noble_net.errors import ConfigError
-from noble_net.network.build import build_network, check_network, expected_synapses
+from noble_net.network.build import build_network, expected_synapses
+from noble_net.network.check import check_network
 from noble_net.network.connect import connect
 from noble_net.network.geometry import Places, draw_positions
 from noble_net.network.random import stream_key

@@ -15,7 +15,8 @@ from wiring import KEY, drawn, network_file, projection
 
 from noble_net.config import ProjectionSpec, load_network
 from noble_net.errors import ConfigError
-from noble_net.network.build import build_network, check_network, expected_synapses
+from noble_net.network.build import build_network, expected_synapses
+from noble_net.network.check import check_network
 from noble_net.network.connect import connect
 from noble_net.simulation import simulate
 from noble_net.sonata import EdgePopulation, write_edges

@@ -15,7 +15,8 @@ from test_synapses_in_neuron import CAPACITANCE, RESISTANCE, REST, SAMPLES, pair
 from noble_net.config import SynapseSpec, network_from
 from noble_net.errors import ConfigError
 from noble_net.loop import Loop
-from noble_net.network.build import build_network, check_network
+from noble_net.network.build import build_network
+from noble_net.network.check import check_network
 from noble_net.network.synapses import half_block, time_course
 from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
 from noble_net.types import DT, CellTable, CoreInfo, Drive, Nmda

@@ -6,12 +6,9 @@ the result.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 
@@ -26,19 +23,15 @@ from noble_net.config import (
     config_error,
 )
 from noble_net.errors import FamilyError
+from noble_net.network.check import at_line, check_network, common_step, has_conductance, positions_of
 from noble_net.network.connect import ProjectionArrays, connect, expected_size
 from noble_net.network.gap_junctions import GapJunctions, couple_pairs
-from noble_net.network.geometry import Places, draw_positions
-from noble_net.network.given import Edges, GivenError, read_sonata, read_table
+from noble_net.network.geometry import Places
 from noble_net.network.node_sets import check_targets
 from noble_net.network.random import cell_uniforms, generator, quantile
-from noble_net.network.stimulus_files import check_files
 from noble_net.specs.gap_junctions import GapJunctionSpec
-from noble_net.specs.specification import nearest
-from noble_net.types import DT, CellTable, CoreInfo, Float32
+from noble_net.types import CellTable, CoreInfo, Float32
 
-INJECTION_ZONE = "soma"
-"""The zone stimuli inject their current into."""
 LONGEST_BLOCK = 50
 """Samples of a block at most, where no delay asks for less: longer ones gain no speed, only memory."""
 
@@ -105,7 +98,7 @@ def build_network(
     offset = 0
     for name, each in spec.populations.items():
         cells = _sample(spec, name, each, families)
-        position = _positions(spec, name)
+        position = positions_of(spec, name)
         core = spec.core_of(name)
         populations.append(PopulationArrays(name, each.size, offset, core, each.family, cells, position))
         offset += each.size
@@ -137,66 +130,10 @@ def expected_synapses(spec: NetworkSpec, index: int) -> int:
     projection = spec.projections[index]
     ends = (projection.source, projection.target)
     sizes = [spec.populations[end].size for end in ends]
-    positions = {end: _positions(spec, end) for end in ends} if projection.needs_positions else {}
-    with _at_line(spec, index):
-        places, conductance = _places(spec.projections[index], positions), _has_conductance(spec, index)
+    positions = {end: positions_of(spec, end) for end in ends} if projection.needs_positions else {}
+    with at_line(spec, index):
+        places, conductance = _places(spec.projections[index], positions), has_conductance(spec, index)
         return expected_size(projection, sizes[0], sizes[1], spec.seed, places, conductance)
-
-
-def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
-    """Refuse what the cores cannot do, zones or NMDA input they lack and delays below their step, and files
-    that do not fit. Draws nothing.
-
-    The shortest delay a distribution can give counts, rounded to samples. Raises ConfigError at the line.
-    """
-    for name, population in spec.populations.items():
-        if population.position is not None and population.position.points is not None:
-            _positions(spec, name)
-    for index, projection in enumerate(spec.projections):
-        _check_zone(spec, projection.synapse, projection.target, cores)
-        _check_nmda(spec, projection.synapse, projection.target, cores)
-        shortest = _check_file(spec, index) if projection.rule.lists_synapses else None
-        if projection.delay is not None:
-            shortest = projection.delay.lowest
-        if shortest is not None:
-            _check_delay(spec, index, shortest, cores)
-    for index, each in enumerate(spec.gap_junctions):
-        for key, end in (("from", each.source), ("to", each.target)):
-            _check_soma(spec, ("gap_junctions", index, key), end, cores)
-    for index, stimulus in enumerate(spec.stimuli):
-        target = spec.population_of(stimulus.to)
-        if stimulus.afferents is not None:
-            _check_zone(spec, stimulus.afferents.synapse, target, cores)
-            _check_nmda(spec, stimulus.afferents.synapse, target, cores)
-        else:
-            _check_soma(spec, ("stimuli", index, "to"), target, cores)
-    check_files(spec)
-
-
-def _check_nmda(spec: NetworkSpec, name: str, target: str, cores: Mapping[str, CoreInfo]) -> None:
-    """A core that takes NMDA input, and one magnesium block for all of a population's NMDA synapses."""
-    synapse, core = spec.synapses[name], cores[spec.core_of(target)]
-    if synapse.model != "nmda":
-        return
-    if not core.nmda:
-        problem = f"core {core.name} of population {target} takes no voltage-dependent conductance"
-        raise config_error(spec, ("synapses", name, "model"), problem, "write `model: exp2`, or another core")
-    for other in _synapses_onto(spec, target):
-        each = spec.synapses[other]
-        if each.model == "nmda" and (each.magnesium, each.shift) != (synapse.magnesium, synapse.shift):
-            problem = f"synapse {other}, onto population {target} too, has another `magnesium` or `shift`"
-            raise config_error(spec, ("synapses", name, "magnesium"), problem, "give both the same")
-
-
-def _synapses_onto(spec: NetworkSpec, target: str) -> list[str]:
-    projected = [each.synapse for each in spec.projections if each.target == target]
-    stimuli = [each for each in spec.stimuli if spec.population_of(each.to) == target]
-    return projected + [each.afferents.synapse for each in stimuli if each.afferents is not None]
-
-
-def common_step(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> int:
-    """The shortest block all cores of the network can take, in samples."""
-    return math.lcm(*(cores[spec.core_of(name)].step_samples for name in spec.populations))
 
 
 def block_length(step: int, projections: tuple[ProjectionArrays, ...]) -> int:
@@ -209,26 +146,18 @@ def block_length(step: int, projections: tuple[ProjectionArrays, ...]) -> int:
     return max(min(shortest, LONGEST_BLOCK) // step, 1) * step
 
 
-def _positions(spec: NetworkSpec, name: str) -> Float32 | None:
-    try:
-        return draw_positions(spec.populations[name], name, spec.seed)
-    except GivenError as error:
-        path = ("populations", name, "position", "points")
-        raise config_error(spec, path, error.problem, error.remedy) from error
-
-
 def _connect(spec: NetworkSpec, index: int, positions: Mapping[str, Float32 | None]) -> ProjectionArrays:
     projection = spec.projections[index]
     sources, targets = (spec.populations[end].size for end in (projection.source, projection.target))
-    with _at_line(spec, index):
-        places, conductance = _places(spec.projections[index], positions), _has_conductance(spec, index)
+    with at_line(spec, index):
+        places, conductance = _places(spec.projections[index], positions), has_conductance(spec, index)
         return connect(projection, sources, targets, spec.seed, places, conductance)
 
 
 def _couple(spec: NetworkSpec, index: int, positions: Mapping[str, Float32 | None]) -> GapJunctions:
     each = spec.gap_junctions[index]
     sizes = [spec.populations[end].size for end in (each.source, each.target)]
-    with _at_line(spec, index, "gap_junctions"):
+    with at_line(spec, index, "gap_junctions"):
         return couple_pairs(each, sizes[0], sizes[1], spec.seed, _places(each, positions))
 
 
@@ -237,49 +166,6 @@ def _places(
 ) -> Places | None:
     source, target = positions.get(projection.source), positions.get(projection.target)
     return None if source is None or target is None else Places(source, target)
-
-
-def _has_conductance(spec: NetworkSpec, index: int) -> bool:
-    return spec.synapses[spec.projections[index].synapse].kind == "conductance"
-
-
-@contextmanager
-def _at_line(
-    spec: NetworkSpec, index: int, block: Literal["projections", "gap_junctions"] = "projections"
-) -> Iterator[None]:
-    """Say of what is wrong with a rule's file or graph where the rule stands."""
-    rule = getattr(spec, block)[index].rule
-    try:
-        yield
-    except GivenError as error:
-        path = (block, index, "rule", rule.kind)
-        raise config_error(spec, path, error.problem, error.remedy) from error
-
-
-def _check_file(spec: NetworkSpec, index: int) -> float | None:
-    """Read a projection's file for its faults; its shortest delay, ms, if the delays are to come from it."""
-    projection, conductance = spec.projections[index], _has_conductance(spec, index)
-    sizes = [spec.populations[end].size for end in (projection.source, projection.target)]
-    table, sonata = projection.rule.table, projection.rule.sonata
-    with _at_line(spec, index):
-        if table is not None:
-            file = table.file
-            edges = read_table(table.file, sizes[0], sizes[1])
-        elif sonata is not None:
-            file = sonata.file
-            edges = read_sonata(sonata.file, sonata.population, sizes[0], sizes[1], conductance)
-        else:
-            return None
-        _check_columns(projection, file, edges, conductance)
-    return None if edges.delay is None or not edges.delay.size else float(edges.delay.min())
-
-
-def _check_columns(projection: ProjectionSpec, file: str, edges: Edges, conductance: bool) -> None:
-    for key, column in (("weight", edges.weight), ("delay", edges.delay)):
-        if getattr(projection, key) is None and column is None:
-            raise GivenError(f"{file} has no {key}s", f"give `{key}: …` beside the rule")
-    if projection.weight is None and conductance and edges.weight is not None and np.any(edges.weight < 0):
-        raise GivenError(f"{file} has a conductance below 0", "make the weights positive")
 
 
 def _sample(
@@ -317,35 +203,3 @@ def _integrate_and_fire_cells(spec: NetworkSpec, name: str, population: Populati
         parameters=parameters,
         labels=(INTEGRATE_AND_FIRE,) * population.size,
     )
-
-
-def _check_zone(spec: NetworkSpec, synapse: str, target: str, cores: Mapping[str, CoreInfo]) -> None:
-    core = cores[spec.core_of(target)]
-    zone = spec.synapses[synapse].zone
-    if zone not in core.zones:
-        problem = f"core {core.name} of population {target} has no such zone"
-        raise config_error(spec, ("synapses", synapse, "zone"), problem, nearest(zone, core.zones))
-
-
-def _check_soma(
-    spec: NetworkSpec, path: tuple[str | int, ...], population: str, cores: Mapping[str, CoreInfo]
-) -> None:
-    core = cores[spec.core_of(population)]
-    if INJECTION_ZONE not in core.zones:
-        problem = f"core {core.name} takes no input at the {INJECTION_ZONE}"
-        raise config_error(spec, path, problem, f"its zones: {', '.join(core.zones)}")
-
-
-def _check_delay(spec: NetworkSpec, index: int, shortest: float, cores: Mapping[str, CoreInfo]) -> None:
-    projection = spec.projections[index]
-    step = common_step(spec, cores)
-    if round(shortest / DT) >= step:
-        return
-    slowest = max(
-        (cores[spec.core_of(name)] for name in spec.populations), key=lambda core: core.step_samples
-    )
-    problem = (
-        f"the delay of projection {projection.name} can be {shortest:g} ms, shorter than the step of core "
-        f"{slowest.name}, {step * DT:g} ms"
-    )
-    raise config_error(spec, ("projections", index, "delay"), problem, f"give at least {step * DT:g} ms")

@@ -16,7 +16,8 @@ from noble_net.cells.mechanisms import load_mechanisms
 from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER
 from noble_net.config import INTEGRATE_AND_FIRE, NetworkSpec, config_error
 from noble_net.errors import BackendError
-from noble_net.network.build import build_network, check_network
+from noble_net.network.build import build_network
+from noble_net.network.check import check_network
 from noble_net.provenance import run_provenance
 from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
 from noble_net.reference.neuron_cells import steps_per_sample

@@ -224,7 +224,7 @@ def _varied(study: StudySpec, spec: PopulationStudySpec, network: NetworkSpec) -
 
 def _check(study: StudySpec, condition: str, spec: PopulationStudySpec, network: NetworkSpec) -> None:
     """What needs the cores: zones and delays; and that the signal is there and shared."""
-    from noble_net.network.build import check_network
+    from noble_net.network.check import check_network
     from noble_net.simulation import load_parts
 
     place = ("population", "conditions", condition) if spec.conditions else ("population", "network")

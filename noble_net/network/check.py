@@ -1,0 +1,163 @@
+"""What a network asks of its cores and files, checked before anything is built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal
+
+import numpy as np
+
+from noble_net.config import (
+    NetworkSpec,
+    ProjectionSpec,
+    config_error,
+)
+from noble_net.network.geometry import draw_positions
+from noble_net.network.given import Edges, GivenError, read_sonata, read_table
+from noble_net.network.stimulus_files import check_files
+from noble_net.specs.specification import nearest
+from noble_net.types import DT, CoreInfo, Float32
+
+INJECTION_ZONE = "soma"
+"""The zone stimuli inject their current into."""
+
+
+def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
+    """Refuse what the cores cannot do, zones or NMDA input they lack and delays below their step, and files
+    that do not fit. Draws nothing.
+
+    The shortest delay a distribution can give counts, rounded to samples. Raises ConfigError at the line.
+    """
+    for name, population in spec.populations.items():
+        if population.position is not None and population.position.points is not None:
+            positions_of(spec, name)
+    for index, projection in enumerate(spec.projections):
+        _check_zone(spec, projection.synapse, projection.target, cores)
+        _check_nmda(spec, projection.synapse, projection.target, cores)
+        shortest = _check_file(spec, index) if projection.rule.lists_synapses else None
+        if projection.delay is not None:
+            shortest = projection.delay.lowest
+        if shortest is not None:
+            _check_delay(spec, index, shortest, cores)
+    for index, each in enumerate(spec.gap_junctions):
+        for key, end in (("from", each.source), ("to", each.target)):
+            _check_soma(spec, ("gap_junctions", index, key), end, cores)
+    for index, stimulus in enumerate(spec.stimuli):
+        target = spec.population_of(stimulus.to)
+        if stimulus.afferents is not None:
+            _check_zone(spec, stimulus.afferents.synapse, target, cores)
+            _check_nmda(spec, stimulus.afferents.synapse, target, cores)
+        else:
+            _check_soma(spec, ("stimuli", index, "to"), target, cores)
+    check_files(spec)
+
+
+def _check_nmda(spec: NetworkSpec, name: str, target: str, cores: Mapping[str, CoreInfo]) -> None:
+    """A core that takes NMDA input, and one magnesium block for all of a population's NMDA synapses."""
+    synapse, core = spec.synapses[name], cores[spec.core_of(target)]
+    if synapse.model != "nmda":
+        return
+    if not core.nmda:
+        problem = f"core {core.name} of population {target} takes no voltage-dependent conductance"
+        raise config_error(spec, ("synapses", name, "model"), problem, "write `model: exp2`, or another core")
+    for other in _synapses_onto(spec, target):
+        each = spec.synapses[other]
+        if each.model == "nmda" and (each.magnesium, each.shift) != (synapse.magnesium, synapse.shift):
+            problem = f"synapse {other}, onto population {target} too, has another `magnesium` or `shift`"
+            raise config_error(spec, ("synapses", name, "magnesium"), problem, "give both the same")
+
+
+def _synapses_onto(spec: NetworkSpec, target: str) -> list[str]:
+    projected = [each.synapse for each in spec.projections if each.target == target]
+    stimuli = [each for each in spec.stimuli if spec.population_of(each.to) == target]
+    return projected + [each.afferents.synapse for each in stimuli if each.afferents is not None]
+
+
+def common_step(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> int:
+    """The shortest block all cores of the network can take, in samples."""
+    return math.lcm(*(cores[spec.core_of(name)].step_samples for name in spec.populations))
+
+
+def _check_file(spec: NetworkSpec, index: int) -> float | None:
+    """Read a projection's file for its faults; its shortest delay, ms, if the delays are to come from it."""
+    projection, conductance = spec.projections[index], has_conductance(spec, index)
+    sizes = [spec.populations[end].size for end in (projection.source, projection.target)]
+    table, sonata = projection.rule.table, projection.rule.sonata
+    with at_line(spec, index):
+        if table is not None:
+            file = table.file
+            edges = read_table(table.file, sizes[0], sizes[1])
+        elif sonata is not None:
+            file = sonata.file
+            edges = read_sonata(sonata.file, sonata.population, sizes[0], sizes[1], conductance)
+        else:
+            return None
+        _check_columns(projection, file, edges, conductance)
+    return None if edges.delay is None or not edges.delay.size else float(edges.delay.min())
+
+
+def _check_columns(projection: ProjectionSpec, file: str, edges: Edges, conductance: bool) -> None:
+    for key, column in (("weight", edges.weight), ("delay", edges.delay)):
+        if getattr(projection, key) is None and column is None:
+            raise GivenError(f"{file} has no {key}s", f"give `{key}: …` beside the rule")
+    if projection.weight is None and conductance and edges.weight is not None and np.any(edges.weight < 0):
+        raise GivenError(f"{file} has a conductance below 0", "make the weights positive")
+
+
+def _check_zone(spec: NetworkSpec, synapse: str, target: str, cores: Mapping[str, CoreInfo]) -> None:
+    core = cores[spec.core_of(target)]
+    zone = spec.synapses[synapse].zone
+    if zone not in core.zones:
+        problem = f"core {core.name} of population {target} has no such zone"
+        raise config_error(spec, ("synapses", synapse, "zone"), problem, nearest(zone, core.zones))
+
+
+def _check_soma(
+    spec: NetworkSpec, path: tuple[str | int, ...], population: str, cores: Mapping[str, CoreInfo]
+) -> None:
+    core = cores[spec.core_of(population)]
+    if INJECTION_ZONE not in core.zones:
+        problem = f"core {core.name} takes no input at the {INJECTION_ZONE}"
+        raise config_error(spec, path, problem, f"its zones: {', '.join(core.zones)}")
+
+
+def _check_delay(spec: NetworkSpec, index: int, shortest: float, cores: Mapping[str, CoreInfo]) -> None:
+    projection = spec.projections[index]
+    step = common_step(spec, cores)
+    if round(shortest / DT) >= step:
+        return
+    slowest = max(
+        (cores[spec.core_of(name)] for name in spec.populations), key=lambda core: core.step_samples
+    )
+    problem = (
+        f"the delay of projection {projection.name} can be {shortest:g} ms, shorter than the step of core "
+        f"{slowest.name}, {step * DT:g} ms"
+    )
+    raise config_error(spec, ("projections", index, "delay"), problem, f"give at least {step * DT:g} ms")
+
+
+def positions_of(spec: NetworkSpec, name: str) -> Float32 | None:
+    try:
+        return draw_positions(spec.populations[name], name, spec.seed)
+    except GivenError as error:
+        path = ("populations", name, "position", "points")
+        raise config_error(spec, path, error.problem, error.remedy) from error
+
+
+def has_conductance(spec: NetworkSpec, index: int) -> bool:
+    return spec.synapses[spec.projections[index].synapse].kind == "conductance"
+
+
+@contextmanager
+def at_line(
+    spec: NetworkSpec, index: int, block: Literal["projections", "gap_junctions"] = "projections"
+) -> Iterator[None]:
+    """Say of what is wrong with a rule's file or graph where the rule stands."""
+    rule = getattr(spec, block)[index].rule
+    try:
+        yield
+    except GivenError as error:
+        path = (block, index, "rule", rule.kind)
+        raise config_error(spec, path, error.problem, error.remedy) from error
