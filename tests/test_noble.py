@@ -129,6 +129,26 @@ def test_features_can_be_left_out(names, channels):
     assert embedding.channels == channels and answer.shape == (2, channels, 8640)
 
 
+def test_matrix_products_are_the_library_s_convolutions():
+    net = NobleNet(RANGES, Window(90, 96, 5.0), NobleModelSpec(layers=2, channels=6, modes=8, padded=96))
+    inputs = (
+        torch.tensor([[0.1, 200.0], [0.15, 300.0]]),
+        torch.tensor([0.1, -0.05]),
+        torch.tensor([15.0, 20.0]),
+    )
+    ours = net(*inputs)
+    (gradient,) = torch.autograd.grad(ours.square().sum(), net.fno.lifting.fcs[0].bias)
+    replaced = [module for module in net.modules() if type(module).__name__ == "_Pointwise"]
+    assert len(replaced) > 6
+    for module in replaced:
+        module.__class__ = torch.nn.Conv1d
+    theirs = net(*inputs)
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(
+        gradient, torch.autograd.grad(theirs.square().sum(), net.fno.lifting.fcs[0].bias)[0]
+    )
+
+
 def test_the_embedding_writes_current_amplitude_and_features_as_waves():
     embedding = Embedding(RANGES, PAPER)
     assert embedding.features == ("I_thr", "s_thr")
