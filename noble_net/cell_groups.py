@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from noble_net.network.build import PopulationArrays
 from noble_net.network.check import INJECTION_ZONE
 from noble_net.network.stimuli import Injection, inject
 from noble_net.network.synapses import SynapseBank, half_block
+from noble_net.run_state import Arrays, fill
 from noble_net.surrogate.core import Core
 from noble_net.types import CellTable, Drive, Float32, Nmda, Response, State
 
@@ -70,6 +74,26 @@ class CellGroup:
         """The last voltage of every cell, mV [cells] per population."""
         whole = np.concatenate([state.voltage for state in self.states])
         return {name: whole[cells] for name, cells in self.ranges.items()}
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The cells' state, by population and name: ``pv/voltage``."""
+        names = self.states[0].arrays
+        whole = {name: np.concatenate([state.arrays[name] for state in self.states]) for name in names}
+        return {
+            f"{population}/{name}": array[cells]
+            for population, cells in self.ranges.items()
+            for name, array in whole.items()
+        }
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take such a state. OutputError when it is one of other cells."""
+        whole = self.state()
+        for name, array in whole.items():
+            fill(array, arrays, name)
+        for state, chunk in zip(self.states, self.chunks, strict=True):
+            for name in state.arrays:
+                parts = [whole[f"{population}/{name}"] for population in self.ranges]
+                state.arrays[name] = np.concatenate(parts)[chunk]
 
     def advance(self) -> None:
         """Advance all cells by the drive."""

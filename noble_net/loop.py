@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noble_net.cell_groups import CellGroup
 from noble_net.network.build import Network, PopulationArrays
@@ -22,6 +24,7 @@ from noble_net.network.gap_junctions import couple
 from noble_net.network.stimuli import network_inputs
 from noble_net.network.synapses import SynapseBank
 from noble_net.network.transmission import Events, Transmission, transmission
+from noble_net.run_state import Arrays, fill, part, under
 from noble_net.surrogate.core import Core
 from noble_net.types import Float32, Response
 
@@ -130,6 +133,33 @@ class Loop:
     def weights(self) -> dict[str, Float32]:
         """The weights now, nS or pA [synapses] per projection that has any, in the order of its arrays."""
         return {route.projection: route.transmission.weight for route in self._routes}
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that changes as the network runs, by path. Some are the arrays at work: copy what is to stay."""
+        cells = {name: array for group in self._groups for name, array in group.state().items()}
+        return {"position": np.array(self.position), **under("cells", cells), **self._at_work()}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from such a state, also with other blocks, batches or threads. OutputError when it does not fit."""
+        position = np.array(0)
+        fill(position, arrays, "position")
+        for group in self._groups:
+            group.restore(part(arrays, "cells"))
+        for name, array in self._at_work().items():
+            fill(array, arrays, name)
+        self.position = int(position)
+
+    def _at_work(self) -> dict[str, NDArray[Any]]:
+        """The arrays of stimuli and synapses, by path."""
+        found: dict[str, NDArray[Any]] = {}
+        for group in self._groups:
+            for stimulus, _ in group.injections:
+                found |= under(f"stimuli/{stimulus.name}", stimulus.state)
+        for (target, synapse), bank in self._banks.items():
+            found |= under(f"synapses/{target}/{synapse}", bank.state)
+        for route in self._routes:
+            found |= under(f"projections/{route.projection}", route.transmission.state)
+        return found
 
     def inputs(self, report: str, population: str) -> Float32:
         """What a report of inputs tells of the last block, float32 [cells, samples] of a population.

@@ -129,10 +129,13 @@ def _versions() -> dict[str, str]:
 
 
 def _named_files(spec: NetworkSpec) -> list[Path]:
-    """The files of points, tables and graphs that a network file names."""
+    """The files of points, tables, graphs and stimuli that a network file names."""
     points = [each.position.points for each in spec.populations.values() if each.position is not None]
-    edges = [getattr(each.rule.parameters, "file", None) for each in spec.projections]
-    return [Path(file) for file in dict.fromkeys([*points, *edges]) if file is not None]
+    rules = [each.rule.parameters for each in spec.projections]
+    rules += [each.rule.parameters for each in spec.gap_junctions]
+    stimuli = [each.parameters for each in spec.stimuli]
+    files = [getattr(each, key, None) for each in (*rules, *stimuli) for key in ("file", "rate_table")]
+    return [Path(file) for file in dict.fromkeys([*points, *files]) if file is not None]
 
 
 def _file_hash(path: Path) -> str | None:

@@ -18,7 +18,9 @@ from noble_net.config import NetworkSpec, config_error, load_network, with_overr
 from noble_net.errors import FamilyError, OutputError
 from noble_net.provenance import now, run_summary
 from noble_net.registry import load_family
+from noble_net.resuming import Resumable, Schedule, check_fits, made_of
 from noble_net.run_directory import RunDirectory, add_report
+from noble_net.run_state import RunState, fill, part, under
 from noble_net.types import DT, Float32, Int64, Response
 
 if TYPE_CHECKING:
@@ -53,14 +55,21 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = dict.fromkeys(("load", "build", "run", "write"), 0.0)
+        self._begun: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
-        begin = time.perf_counter()
+        self._begun[phase] = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[phase] += time.perf_counter() - begin
+            self.seconds[phase] = self.so_far(phase)
+            del self._begun[phase]
+
+    def so_far(self, phase: str) -> float:
+        """Seconds spent in a phase, which may be going on."""
+        begun = self._begun.get(phase)
+        return self.seconds[phase] + (0.0 if begun is None else time.perf_counter() - begun)
 
 
 def resolve_network(
@@ -98,17 +107,22 @@ def record_run(
     details: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     report: bool = True,
+    checkpoint_every: float | None = None,
 ) -> None:
     """Run ``engine`` through the warm-up and duration of its network, and write everything a run leaves.
 
     ``provenance`` is that of `run_provenance`; ``details`` are further entries of summary.json; ``report``:
     whether report.html is made. Whatever happens, also on Ctrl-C, files are closed and can be read, and the
-    cause is passed on.
+    cause is passed on. The state of a `Resumable` engine is saved every ``checkpoint_every`` ms of simulated time,
+    or by the wall clock (see `noble_net.resuming.Schedule`); in a directory that holds one, the run goes on from there.
     """
+    if directory.state is not None:
+        check_fits(directory.state, made_of(engine.network, provenance), directory.path)
     with clock("write"):
-        directory.write_network(engine.network)
-        directory.write_provenance(provenance)
-    run = _Run(engine, directory, clock, provenance, details or {})
+        if directory.state is None:
+            directory.write_network(engine.network)
+            directory.write_provenance(provenance)
+    run = _Run(engine, directory, clock, provenance, details or {}, Schedule(checkpoint_every))
     try:
         run.to_the_end(progress)
     except BaseException:  # files are closed whatever happened, also on Ctrl-C; the cause goes on its way
@@ -132,9 +146,11 @@ class _Run:
         clock: Clock,
         provenance: Mapping[str, Any],
         details: Mapping[str, Any],
+        schedule: Schedule,
     ) -> None:
         self.engine, self.directory, self.clock = engine, directory, clock
-        self.provenance, self.details = provenance, details
+        self.provenance, self.details, self.schedule = dict(provenance), details, schedule
+        self.made_of = made_of(engine.network, provenance)
         network = engine.network
         self.total = round((network.spec.warmup + network.spec.duration) / DT)
         self.outside: dict[str, Int64] = {
@@ -142,16 +158,48 @@ class _Run:
         }
         self.spikes = directory.spike_recorder(network)
         self.reports = directory.report_recorders(network)
+        if directory.state is not None:
+            self._restore(directory.state)
+        schedule.start(engine.position)
+
+    def _restore(self, state: RunState) -> None:
+        if not isinstance(self.engine, Resumable):
+            raise TypeError("an engine that cannot go on has left no state")
+        self.engine.restore(part(state.arrays, "engine"))
+        for name, count in self.outside.items():
+            fill(count, state.arrays, f"outside/{name}")
+        for phase, seconds in state.about["timings_s"].items():
+            self.clock.seconds[phase] += seconds
+        again = {"at_ms": round(self.engine.position * DT, 1), "started": self.provenance["started"]}
+        self.provenance["started"] = state.about["started"]
+        self.provenance["resumed"] = [*state.about["resumed"], again]
+
+    def _save(self, engine: Resumable) -> None:
+        """Bring everything recorded to disk, then the state."""
+        begin = time.perf_counter()
+        arrays = under("engine", engine.state()) | under("spikes", self.spikes.save())
+        for name, recorder in self.reports.items():
+            arrays |= under(f"reports/{name}", recorder.save())
+        about = {
+            "made_of": self.made_of,
+            "started": self.provenance["started"],
+            "resumed": self.provenance.get("resumed", []),
+            "timings_s": {**self.clock.seconds, "run": self.clock.so_far("run")},
+        }
+        self.directory.save_state(RunState(arrays | under("outside", self.outside), about))
+        self.schedule.saved(self.engine.position, time.perf_counter() - begin)
 
     def to_the_end(self, progress: Progress | None) -> None:
         """Advance block by block, recording. A last part shorter than the cores' step is run and cut off."""
         engine, step = self.engine, self.engine.network.step_samples
         told = 0.0
         with self.clock("run"):
-            if "voltage" in self.reports:
+            if "voltage" in self.reports and engine.position == 0:
                 for name, voltage in engine.voltage().items():
                     self.reports["voltage"].begin(name, voltage)
             while engine.position < self.total:
+                if self.schedule.due(engine.position) and isinstance(engine, Resumable):
+                    self._save(engine)
                 left = -(-(self.total - engine.position) // step) * step
                 start = engine.position
                 self._record(start, engine.advance(min(engine.block_samples, left)))
@@ -187,7 +235,10 @@ class _Run:
             stack.callback(self.spikes.close)
 
     def _tell(self) -> None:
-        self.directory.write_summary(self.summary())
+        summary = self.summary()
+        self.directory.write_summary(summary)
+        if summary["completed"]:
+            self.directory.drop_state()
         timings = {"finished": now(), "timings_s": self.clock.seconds}
         self.directory.write_provenance({**self.provenance, **timings})
 

@@ -16,10 +16,12 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noble_net.run_state import Arrays, fill, part, under
 from noble_net.sonata import RateWriter, ReportWriter, SpikeWriter
 from noble_net.spikes import MAX_LAG
 from noble_net.types import DT, Float32, Float64, Int64, Response
@@ -53,7 +55,7 @@ class SpikeRecorder:
         self._warmup = warmup_samples
         self._times: dict[str, list[Float64]] = {name: [] for name in sizes}
         self._cells: dict[str, list[Int64]] = {name: [] for name in sizes}
-        self._held = 0
+        self._held, self._done = 0, -math.inf
         self._flushed = time.monotonic()
         self.counts: dict[str, Int64] = {name: np.zeros(size, np.int64) for name, size in sizes.items()}
 
@@ -89,14 +91,42 @@ class SpikeRecorder:
         Writes and flushes when enough has gathered or some time has passed.
         """
         due = time.monotonic() - self._flushed > FLUSH_INTERVAL
-        done = (samples_done - self._warmup) * DT
+        self._done = (samples_done - self._warmup) * DT
         if self._rates is not None:
-            self._rates.advance(done, flush=due)
+            self._rates.advance(self._done, flush=due)
         if due or self._held > _SPIKES_HELD:
-            if self._writer is not None:
-                self._write(before=done - HOLD_BACK)
-                self._writer.flush()
-            self._flushed = time.monotonic()
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._writer is not None:
+            self._write(before=self._done - HOLD_BACK)
+            self._writer.flush()
+        self._flushed = time.monotonic()
+
+    def save(self) -> dict[str, NDArray[Any]]:
+        """Bring to disk what is ready; what `restore` needs besides the files to go on from here."""
+        self._flush()
+        arrays = {} if self._rates is None else under("rates", self._rates.save())
+        if self._writer is not None:
+            arrays |= under("written", {name: np.array(n) for name, n in self._writer.written.items()})
+        for name, counts in self.counts.items():
+            held = {
+                "counts": counts,
+                "times": np.concatenate([np.empty(0), *self._times[name]]),
+                "cells": np.concatenate([np.empty(0, np.int64), *self._cells[name]]),
+            }
+            arrays |= under(f"populations/{name}", held)
+        return arrays
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from there, with writers that keep what had been written then. OutputError when it does not fit."""
+        if self._rates is not None:
+            self._rates.restore(part(arrays, "rates"))
+        for name, counts in self.counts.items():
+            fill(counts, arrays, f"populations/{name}/counts")
+            times, cells = (arrays[f"populations/{name}/{key}"] for key in ("times", "cells"))
+            self._times[name], self._cells[name] = [times], [cells]
+            self._held += len(times)
 
     def close(self) -> None:
         """Write everything held and close the files; safe to call twice."""
@@ -139,6 +169,16 @@ class RateRecorder:
         self._writer, self._groups, self._width = writer, groups, width
         self._first, self._done = 0, 0.0
         self._counts: dict[str, Int64] = {name: np.zeros(0, np.int64) for name in groups}
+
+    def save(self) -> dict[str, NDArray[Any]]:
+        """Bring the bins that are full to disk; what `restore` needs besides the file to go on from here."""
+        self._writer.flush()
+        return {"written": np.array(self._first), **under("counts", self._counts)}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from there, with a writer that keeps the bins written then."""
+        self._first = int(arrays["written"])
+        self._counts = {name: arrays[f"counts/{name}"] for name in self._counts}
 
     def add(self, population: str, times: Float64, cells: Int64) -> None:
         """Take spikes of ``cells`` at ``times`` (ms after the warm-up), not before bins already written."""
@@ -228,10 +268,22 @@ class ReportRecorder:
     def advance(self) -> None:
         """Bring frames to disk when some time has passed; call once per block."""
         if time.monotonic() - self._flushed > FLUSH_INTERVAL:
-            for name in self._held:
-                self._write(name)
-            self._writer.flush()
-            self._flushed = time.monotonic()
+            self._flush()
+
+    def save(self) -> dict[str, NDArray[Any]]:
+        """Bring all frames to disk; what `restore` needs besides the file to go on from here."""
+        self._flush()
+        return under("written", {name: np.array(frames) for name, frames in self._next.items()})
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from there, with a writer that keeps the frames written then."""
+        self._next = {name: int(arrays[f"written/{name}"]) for name in self._next}
+
+    def _flush(self) -> None:
+        for name in self._held:
+            self._write(name)
+        self._writer.flush()
+        self._flushed = time.monotonic()
 
     def close(self) -> None:
         """Write everything held and close the file; safe to call twice."""

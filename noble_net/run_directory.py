@@ -3,7 +3,7 @@ backend.
 
 spikes.h5, voltage.h5 and other reports, rates.h5, nodes.h5, edges.h5, the SONATA configs, network.yaml (as
 resolved), summary.json, provenance.json and report.html. While a run is under way the file ``.running`` marks the
-folder as its own.
+folder as its own, and state.safetensors holds what it takes to go on should it be cut short.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ from noble_net.network.injection import Target
 from noble_net.network.node_sets import node_sets, report_cells, select_cells
 from noble_net.output import saving, write_json, write_text
 from noble_net.recording import RateRecorder, ReportRecorder, SpikeRecorder
+from noble_net.resuming import what_is_left
 from noble_net.run_files import FILES, MARK, REPORTS, is_running, recover_files
+from noble_net.run_state import FILE as STATE
+from noble_net.run_state import Arrays, RunState, part, write_state
 from noble_net.sonata import (
     EdgePopulation,
     NodePopulation,
@@ -51,17 +54,22 @@ class RunDirectory:
     """A claimed folder; use as a context manager, which releases it.
 
     OutputError if another run is writing there, if it holds something else, or if it holds an earlier run
-    and ``overwrite`` is not asked for.
+    and ``overwrite`` is not asked for. With ``resume``, the network to run, an earlier run of it is left in place: as
+    it is if ``completed``, or to go on from ``state`` if it left one.
     """
 
-    def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: Path | str, *, overwrite: bool = False, resume: NetworkSpec | None = None
+    ) -> None:
         self.path = Path(path)
+        self.completed = False
+        self.state: RunState | None = None
         self._made = not self.path.exists()
         with saving(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             self._claim()
             try:
-                self._clear(overwrite)
+                self._clear(overwrite, resume)
             except BaseException:
                 self.release()
                 raise
@@ -91,16 +99,20 @@ class RunDirectory:
                 f"{self.path}: another run is writing there. Give another folder; if none is, remove {mark}."
             ) from None
 
-    def _clear(self, overwrite: bool) -> None:
+    def _clear(self, overwrite: bool, resume: NetworkSpec | None) -> None:
         recover_files(self.path)
         held = {entry.name for entry in self.path.iterdir()} - {MARK}
         if not held:
             return
         if not held & {"summary.json", "nodes.h5"}:
             raise OutputError(f"{self.path}: is not empty and holds no run. Give a new or an empty folder.")
-        if not overwrite:
+        if resume is not None:
+            self.completed, self.state = what_is_left(self.path, resume)
+            if self.completed or self.state is not None:
+                return
+        elif not overwrite:
             raise OutputError(
-                f"{self.path}: holds an earlier run. Give another folder, or ask to overwrite it."
+                f"{self.path}: holds an earlier run. Give another folder, or ask to overwrite it, or to resume it."
             )
         for pattern in (*FILES, *REPORTS):
             for path in self.path.glob(pattern):
@@ -141,25 +153,48 @@ class RunDirectory:
         """Recorder of all spikes into spikes.h5, or one that only counts where the network says so."""
         spec = network.spec
         sizes = {population.name: population.size for population in network.populations}
-        writer = SpikeWriter(self.path / "spikes.h5", list(sizes)) if spec.record.spikes else None
-        return SpikeRecorder(writer, sizes, round(spec.warmup / DT), self._rate_recorder(network))
+        before = self._before("spikes")
+        kept = None if before is None else _rows(part(before, "written"))
+        writer = SpikeWriter(self.path / "spikes.h5", list(sizes), kept) if spec.record.spikes else None
+        recorder = SpikeRecorder(writer, sizes, round(spec.warmup / DT), self._rate_recorder(network, before))
+        if before is not None:
+            recorder.restore(before)
+        return recorder
 
-    def _rate_recorder(self, network: Network) -> RateRecorder | None:
+    def _rate_recorder(self, network: Network, before: Arrays | None) -> RateRecorder | None:
         rates = network.spec.record.rates
         if rates is None:
             return None
         names = [*network.spec.populations, *network.spec.node_sets]
         groups = {name: _masked(select_cells(network, name)) for name in names}
-        return RateRecorder(RateWriter(self.path / "rates.h5", names, rates.bin), groups, rates.bin)
+        kept = None if before is None else int(before["rates/written"])
+        return RateRecorder(RateWriter(self.path / "rates.h5", names, rates.bin, kept), groups, rates.bin)
 
     def report_recorders(self, network: Network) -> dict[str, ReportRecorder]:
         """Recorders of the reports the network asks for, each into the file of its name."""
         found = {}
         for name, report in planned_reports(network).items():
-            writer = ReportWriter(self.path / f"{name}.h5", *report)
-            before = round((network.spec.warmup + report.start) / DT)
-            found[name] = ReportRecorder(writer, round(report.dt / DT), before, held=name != "voltage")
+            before = self._before(f"reports/{name}")
+            kept = None if before is None else _rows(part(before, "written"))
+            writer = ReportWriter(self.path / f"{name}.h5", *report, kept=kept)
+            first = round((network.spec.warmup + report.start) / DT)
+            found[name] = ReportRecorder(writer, round(report.dt / DT), first, held=name != "voltage")
+            if before is not None:
+                found[name].restore(before)
         return found
+
+    def _before(self, recorder: str) -> Arrays | None:
+        """What a recorder needs to go on, in a run that does."""
+        return None if self.state is None else part(self.state.arrays, recorder)
+
+    def save_state(self, state: RunState) -> None:
+        """Replace the state from which the run can go on."""
+        write_state(self.path, state)
+
+    def drop_state(self) -> None:
+        """Remove the state: the run is complete."""
+        with saving(self.path / STATE):
+            (self.path / STATE).unlink(missing_ok=True)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json."""
@@ -201,6 +236,10 @@ def _quantity(spec: NetworkSpec, report: str) -> tuple[str, str]:
     synapse = report.removeprefix("synapse-")
     conducts = spec.synapses[synapse].kind == "conductance"
     return (f"g_{synapse}", "nS") if conducts else (f"i_{synapse}", "pA")
+
+
+def _rows(arrays: Arrays) -> dict[str, int]:
+    return {name: int(rows) for name, rows in arrays.items()}
 
 
 def _masked(target: Target) -> tuple[str, NDArray[np.bool_]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from noble_net.run_state import FILE as STATE
 from noble_net.sonata.journal import JOURNAL, PART, recover
 
 MARK = ".running"
@@ -21,6 +22,7 @@ FILES = (
     "node_types.csv",
     "edge_types.csv",
     "network.yaml",
+    STATE,
     "summary.json",
     "provenance.json",
     "report.html",
@@ -43,6 +45,7 @@ def is_running(folder: Path) -> bool:
 
 def recover_files(folder: Path) -> None:
     """Bring the files of a run that was killed to their last commit. Raises OSError."""
+    (folder / f"{STATE}{PART}").unlink(missing_ok=True)
     for name in (*FILES, *REPORTS):
         if name.endswith(".h5"):
             for left in (*folder.glob(f"{name}{PART}"), *folder.glob(f"{name}{JOURNAL}*")):

@@ -36,7 +36,7 @@ class RunState(NamedTuple):
 def write_state(folder: Path, state: RunState) -> None:
     """Replace the state in ``folder``; a kill at any moment leaves the old one or the new one. Raises OutputError."""
     path, part = folder / FILE, folder / f"{FILE}.part"
-    arrays = {name: np.ascontiguousarray(array) for name, array in sorted(state.arrays.items())}
+    arrays = {name: np.asarray(array, order="C") for name, array in sorted(state.arrays.items())}
     about = json.dumps({**state.about, "checksum": _checksum(arrays)})
     with saving(path):
         try:

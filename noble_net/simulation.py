@@ -39,6 +39,8 @@ def simulate(
     block_samples: int | None = None,
     batch: int | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    checkpoint_every: float | None = None,
     report: bool = True,
     progress: Progress | None = None,
 ) -> Results:
@@ -47,7 +49,9 @@ def simulate(
     ``seed`` and ``duration`` (ms, or text with a unit) replace the file's. ``threads`` (all, unless given),
     ``block_samples`` (a multiple of the cores' step, no longer than the shortest delay) and ``batch`` (cells
     per call of a core) change the speed and never a result. ``overwrite`` allows a folder with an earlier
-    run.
+    run. ``resume`` goes on with this network's run in ``out`` that was cut short, to the results it would have had; it
+    starts one that left no state, and returns one that is complete. State is saved every ``checkpoint_every`` ms of
+    simulated time, or every 10 s.
 
     Raises ConfigError for a wrong network, CheckpointError or FamilyError for a core or family that cannot be
     trusted, OutputError when ``out`` is in use or the disk is full. Ctrl-C (KeyboardInterrupt, passed on) and
@@ -58,7 +62,10 @@ def simulate(
         spec = resolve_network(network, seed, duration)
         cores, families = load_parts(spec)
         check_network(spec, {name: core.info for name, core in cores.items()})
-    with RunDirectory(out, overwrite=overwrite) as directory, _threads(threads) as used:
+    again = spec if resume else None
+    with RunDirectory(out, overwrite=overwrite, resume=again) as directory, _threads(threads) as used:
+        if directory.completed:
+            return load_results(directory.path)
         with clock("build"):
             built = build_network(spec, families, {name: core.info for name, core in cores.items()})
             directory.check_space(built)
@@ -72,7 +79,15 @@ def simulate(
             families={name: family.hash for name, family in families.items()},
             settings=settings,
         )
-        record_run(loop, directory, clock, provenance, progress=progress, report=report)
+        record_run(
+            loop,
+            directory,
+            clock,
+            provenance,
+            progress=progress,
+            report=report,
+            checkpoint_every=checkpoint_every,
+        )
     return load_results(directory.path)
 
 

@@ -135,6 +135,36 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str], message: str) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_a_run_goes_on_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "net.yaml").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    started = CliRunner().invoke(app, ["run", "net.yaml", "--out", "here", "--seed", "5"])
+    assert started.exit_code == 0
+    Path("here/summary.json").unlink()  # as a killed run leaves it
+    for arguments in (["here"], ["net.yaml", "--out", "here", "--seed", "5", "--checkpoint-every", "2 ms"]):
+        again = CliRunner().invoke(app, ["run", *arguments, "--resume"])
+        assert again.exit_code == 0, again.output
+        assert json.loads(Path("here/summary.json").read_text())["seed"] == 5
+    other = command("run", "net.yaml", "--out", "here", "--resume", cwd=tmp_path)
+    assert other.returncode == 2 and "another network: seed differ" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--resume"], "give the folder of the run"),
+        (["--resume", "--overwrite", "--out", "x"], "give one of the two"),
+        (["--resume", "--backend", "neuron", "--out", "x"], "cannot go on"),
+        (["--checkpoint-every", "3"], "has no unit"),
+        (["--checkpoint-every", "0.01 ms"], "shorter than a sample"),
+    ],
+)
+def test_wrong_ways_to_go_on_are_told(tmp_path: Path, options: list[str], message: str) -> None:
+    (tmp_path / "net.yaml").write_text(GOOD)
+    done = command("run", "net.yaml", *options, cwd=tmp_path)
+    assert done.returncode == 2 and message in " ".join(done.stderr.replace("│", " ").split())
+
+
 def test_wrong_recipe_names_line_and_key(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(

@@ -18,7 +18,8 @@ PATHS = st.text("abc/-0", min_size=1, max_size=8)
 
 @given(
     st.dictionaries(
-        PATHS, KINDS.flatmap(lambda kind: arrays_of.arrays(kind, arrays_of.array_shapes(min_side=0)))
+        PATHS,
+        KINDS.flatmap(lambda kind: arrays_of.arrays(kind, arrays_of.array_shapes(min_dims=0, min_side=0))),
     ),
     st.dictionaries(st.text(), st.integers() | st.text() | st.booleans()),
 )

@@ -21,6 +21,7 @@ from noble_net.errors import ConfigError, OutputError
 from noble_net.loop import Loop
 from noble_net.results import Results, load_results
 from noble_net.run_files import FILES, MARK
+from noble_net.run_state import FILE as STATE
 from noble_net.simulation import default_run_directory, describe, simulate
 from noble_net.surrogate.core import Core
 from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
@@ -166,7 +167,7 @@ def test_a_cell_in_a_network_is_the_cell_by_hand(tmp_path: Path) -> None:
 
 def test_all_files_are_written_and_tell_what_ran(reference: Results) -> None:
     names = {path.name for path in reference.path.iterdir()}
-    assert names == set(FILES)
+    assert names == set(FILES) - {STATE}
     summary = reference.summary
     assert summary["completed"] and summary["simulated_ms"] == 200.0 and summary["backend"] == "surrogate"
     assert summary["synapses"] == built(network_data()).n_synapses

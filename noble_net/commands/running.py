@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from noble_net.commands.shared import Into, Progress, complain, console, progress
+from noble_net.commands.shared import Into, complain, console, progress
 
 if TYPE_CHECKING:
     from noble_net.config import NetworkSpec
-    from noble_net.results import Results
 
 INTERRUPTED = 130
 
@@ -44,9 +43,22 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the run in the output folder, or in FILE, that was cut short."
+        ),
+    ] = False,
+    checkpoint_every: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Save the state so often in simulated time (default: every 10 s)."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and describe, simulate nothing.")] = False,
 ) -> None:
     """Simulate a network; write spikes, voltages and a report."""
+    if resume:
+        file, out = _to_resume(file, out, backend, overwrite)
+    every = _time(checkpoint_every, "--checkpoint-every")
     spec = _network(file, {"seed": seed, "noise_seed": noise_seed, "duration": duration})
     from noble_net.simulation import default_run_directory, describe
 
@@ -56,9 +68,26 @@ def run(
     folder = out or default_run_directory(spec)
     try:
         with progress(f"{spec.name} on {backend}") as update:
-            results = _simulate(spec, backend, folder, threads, overwrite, update)
+            if backend is Backend.neuron:
+                from noble_net.reference.neuron_network import simulate_neuron
+
+                results = simulate_neuron(spec, out=folder, overwrite=overwrite, progress=update)
+            else:
+                from noble_net.simulation import simulate
+
+                results = simulate(
+                    spec,
+                    out=folder,
+                    threads=threads,
+                    overwrite=overwrite,
+                    resume=resume,
+                    checkpoint_every=every,
+                    progress=update,
+                )
     except KeyboardInterrupt:
-        left = f"partial results in {folder}" if folder.is_dir() else "nothing was written yet"
+        left = (
+            f"partial results in {folder}, --resume goes on" if folder.is_dir() else "nothing was written yet"
+        )
         complain(f"interrupted: {left}", kind="")
         raise typer.Exit(INTERRUPTED) from None
     typer.echo(closing_line(results.summary, results.path))
@@ -110,18 +139,41 @@ def _network(file: str, options: Mapping[str, Any]) -> NetworkSpec:
     return load_network(find_network(file), given)
 
 
-def _simulate(
-    spec: NetworkSpec,
-    backend: Backend,
-    folder: Path,
-    threads: int | None,
-    overwrite: bool,
-    progress: Progress,
-) -> Results:
+def _to_resume(file: str, out: Path | None, backend: Backend, overwrite: bool) -> tuple[str, Path]:
+    """The network file and folder of a run to go on with: FILE may be the folder itself."""
+    if overwrite:
+        raise typer.BadParameter(
+            "goes on with a run that --overwrite would remove; give one of the two", param_hint="--resume"
+        )
     if backend is Backend.neuron:
-        from noble_net.reference.neuron_network import simulate_neuron
+        raise typer.BadParameter(
+            "the neuron backend cannot go on with a run; run it anew", param_hint="--resume"
+        )
+    folder = Path(file)
+    if folder.is_dir():
+        if out is not None and out.resolve() != folder.resolve():
+            raise typer.BadParameter(
+                f"FILE is the run in {folder}, so --out cannot be {out}", param_hint="--out"
+            )
+        return str(folder / "network.yaml"), folder
+    if out is None:
+        raise typer.BadParameter("give the folder of the run, as --out DIR or as FILE", param_hint="--resume")
+    return file, out
 
-        return simulate_neuron(spec, out=folder, overwrite=overwrite, progress=progress)
-    from noble_net.simulation import simulate
 
-    return simulate(spec, out=folder, threads=threads, overwrite=overwrite, progress=progress)
+def _time(text: str | None, option: str) -> float | None:
+    """A time given as an option, ms."""
+    if text is None:
+        return None
+    from noble_net.types import DT
+    from noble_net.units import QuantityError, parse_quantity
+
+    try:
+        value, _ = parse_quantity(text, "ms")
+    except QuantityError as error:
+        raise typer.BadParameter(f"{text!r} {error.problem}; {error.remedy}", param_hint=option) from None
+    if value < DT:
+        raise typer.BadParameter(
+            f"{text!r} is shorter than a sample; give {DT} ms or more", param_hint=option
+        )
+    return value

@@ -16,8 +16,10 @@ synaptic event is exact whatever τ.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noble_net.config import SynapseSpec
 from noble_net.network import stimulus_kernels, synapse_kernels
@@ -77,8 +79,7 @@ class SynapseBank:
     """State of one synapse type on the cells of one population.
 
     ``longest_delay`` and ``longest_block`` (samples) size the ring. ``ring`` int64 [cells, slots] holds
-    weights still under way in fixed point; ``decaying`` and ``rising`` float64 [cells] are the states. Saving
-    and restoring these three arrays saves and restores the bank, also under another block length.
+    weights still under way in fixed point; ``decaying`` and ``rising`` float64 [cells] are the states.
     """
 
     def __init__(self, spec: SynapseSpec, cells: int, longest_delay: int, longest_block: int) -> None:
@@ -87,6 +88,11 @@ class SynapseBank:
         self.ring: Int64 = np.zeros((cells, max(longest_delay + 1, longest_block)), np.int64)
         self.decaying: Float64 = np.zeros(cells, np.float64)
         self.rising: Float64 = np.zeros(cells, np.float64)
+
+    @property
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that changes: refilling these arrays restores the bank, also under another block length."""
+        return {"ring": self.ring, "decaying": self.decaying, "rising": self.rising}
 
     def drive_block(self, start: int, conductance: Float32, reversal_current: Float32) -> None:
         """Advance from sample ``start`` by the samples of the two drive arrays [cells, samples], adding to

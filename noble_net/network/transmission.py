@@ -1,6 +1,6 @@
 """Transmission: what the spikes of one block make of a projection's weights on their way into the ring.
 
-One of three, by the synapse's plasticity; their arrays are all the state there is.
+One of three, by the synapse's plasticity.
 
 - `Static`: a spike delivers the weight.
 - `TsodyksMarkram`: it delivers weight·u·x, and u and x live in the source cell: release depends on its spikes
@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noble_net.network import plasticity_kernels, synapse_kernels, wiring_kernels
 from noble_net.network.connect import ProjectionArrays
@@ -41,6 +42,10 @@ class Transmission(Protocol):
     weight: Float32
     """Weights now, [synapses] in the projection's order, nS or pA."""
 
+    @property
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that changes, in arrays that may be refilled."""
+
     def send(self, start: int, fired: Events, heard: Events) -> None:
         """Send the spikes of the source in the block that began at ``start``; ``heard``: those of the target."""
 
@@ -50,6 +55,7 @@ class Static:
 
     def __init__(self, projection: ProjectionArrays, bank: SynapseBank) -> None:
         self.weight = projection.weight
+        self.state: dict[str, NDArray[Any]] = {}
         self._arrays = (*_synapses(projection), _EVERYTHING, bank.ring)
 
     def send(self, start: int, fired: Events, heard: Events) -> None:
@@ -69,6 +75,11 @@ class TsodyksMarkram:
         self.used: Float64 = np.zeros(sources)
         self.recovered: Float64 = np.ones(sources)
         self.last: Int64 = np.zeros(sources, np.int64)
+        self.state: dict[str, NDArray[Any]] = {
+            "used": self.used,
+            "recovered": self.recovered,
+            "last": self.last,
+        }
         self._constants = np.array([spec.U, spec.tau_rec, spec.tau_facil])
         self._arrays = _synapses(projection)
         self._ring = bank.ring
@@ -97,6 +108,13 @@ class Stdp:
         self.pre_last: Int64 = np.zeros(sources, np.int64)
         self.post_trace: Float64 = np.zeros(targets)
         self.post_last: Int64 = np.zeros(targets, np.int64)
+        self.state: dict[str, NDArray[Any]] = {
+            "weight": self.weight,
+            "pre_trace": self.pre_trace,
+            "pre_last": self.pre_last,
+            "post_trace": self.post_trace,
+            "post_last": self.post_last,
+        }
         rows, entries = wiring_kernels.grouped(projection.target, targets)
         constants = spec.tau_plus, spec.tau_minus, spec.a_plus, spec.a_minus, spec.w_max.a
         wiring = projection.indptr, projection.target, projection.delay, rows, entries, projection.source_ids

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from noble_net.output import reading
-from noble_net.sonata.storage import Closing, H5Output
+from noble_net.sonata.storage import Closing, H5Output, keep_rows
 from noble_net.types import Float64
 
 _BINS_PER_CHUNK = 4096
@@ -18,11 +18,21 @@ _BINS_PER_CHUNK = 4096
 class RateWriter(Closing):
     """Appends rates (Hz) of named populations and node sets; bin i of ``rates/<name>`` begins at i·``width`` ms.
 
-    A context manager.
+    ``kept`` goes on with a file that exists, after so many bins; OutputError when it does not hold them. A context
+    manager.
     """
 
-    def __init__(self, path: Path | str, names: Sequence[str], width: float) -> None:
-        self._output = H5Output(path)
+    def __init__(self, path: Path | str, names: Sequence[str], width: float, kept: int | None = None) -> None:
+        self._output = H5Output(path, append=kept is not None)
+        with self._output.opening("firing rates"):
+            if kept is None:
+                self._create(names, width)
+            else:
+                for name in names:
+                    keep_rows(self._output.file["rates"][name], kept)
+        self.flush()
+
+    def _create(self, names: Sequence[str], width: float) -> None:
         group = self._output.file.create_group("rates")
         group.attrs["bin"] = width
         group.attrs["bin_units"] = "ms"

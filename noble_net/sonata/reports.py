@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from noble_net.output import reading
-from noble_net.sonata.storage import Closing, H5Output
+from noble_net.sonata.storage import Closing, H5Output, keep_rows
 from noble_net.types import Float32, Float64, Int64
 
 _VALUES_PER_CHUNK = 65536
@@ -35,7 +35,8 @@ class ReportWriter(Closing):
 
     ``cells`` maps each population to the node ids recorded, ascending. ``frames`` is how many frames fill
     [start, stop), stop excluded. The file's own stop always tells the frames really written. float32,
-    uncompressed (libsonata reads no compressed reports). A context manager.
+    uncompressed (libsonata reads no compressed reports). ``kept`` goes on with a file that exists, after so many frames
+    of each population; OutputError when it does not hold them. A context manager.
     """
 
     def __init__(
@@ -47,15 +48,21 @@ class ReportWriter(Closing):
         dt: float,
         variable: str = "v",
         unit: str = "mV",
+        kept: Mapping[str, int] | None = None,
     ) -> None:
-        self._output = H5Output(path)
+        self._output = H5Output(path, append=kept is not None)
         self.cells: dict[str, Int64] = {name: np.asarray(ids, np.int64) for name, ids in cells.items()}
         self.start, self.dt = start, dt
         self.frames = round((stop - start) / dt)
         self._written = dict.fromkeys(self.cells, 0)
         self._reached = dict.fromkeys(self.cells, start)
-        for name, ids in self.cells.items():
-            self._create(name, ids, variable, unit)
+        with self._output.opening("report"):
+            for name, ids in self.cells.items():
+                if kept is None:
+                    self._create(name, ids, variable, unit)
+                else:
+                    keep_rows(self._output.file["report"][name]["data"], kept[name])
+                    self._count(name, kept[name])
         self.flush()
 
     def _create(self, name: str, ids: Int64, variable: str, unit: str) -> None:
@@ -84,10 +91,13 @@ class ReportWriter(Closing):
         dataset.resize(end, axis=0)
         dataset[begin:] = block
         self._output.check()
-        steps = np.full(len(block) + 1, self.dt)
+        self._count(population, len(block))
+
+    def _count(self, population: str, frames: int) -> None:
+        steps = np.full(frames + 1, self.dt)
         steps[0] = self._reached[population]
         self._reached[population] = float(np.add.accumulate(steps)[-1])
-        self._written[population] = end
+        self._written[population] += frames
 
     def flush(self) -> None:
         """Bring all frames to disk and say in the file how many there are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from noble_net.output import reading
-from noble_net.sonata.storage import Closing, H5Output
+from noble_net.sonata.storage import Closing, H5Output, keep_rows
 from noble_net.types import Float64, Int64
 
 _SORTING = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
@@ -22,20 +22,42 @@ _SPIKES_HELD = 65536
 class SpikeWriter(Closing):
     """Appends spikes of named populations to a SONATA file, in time order per population.
 
-    Populations without spikes are present and empty. `flush` brings everything to disk. A context manager.
+    Populations without spikes are present and empty. `flush` brings everything to disk. ``kept`` goes on with a file
+    that exists, after so many spikes of each population; OutputError when it does not hold them. A context manager.
     """
 
-    def __init__(self, path: Path | str, populations: Sequence[str]) -> None:
-        self._output = H5Output(path)
-        self._count = dict.fromkeys(populations, 0)
+    def __init__(
+        self, path: Path | str, populations: Sequence[str], kept: Mapping[str, int] | None = None
+    ) -> None:
+        self._output = H5Output(path, append=kept is not None)
+        self._count = dict.fromkeys(populations, 0) if kept is None else dict(kept)
         self._last = dict.fromkeys(populations, -np.inf)
-        for name in populations:
-            group = self._output.file.create_group(f"spikes/{name}")
-            group.attrs.create("sorting", 2, dtype=_SORTING)
-            for column, dtype in (("timestamps", "f8"), ("node_ids", "u8")):
-                group.create_dataset(column, (0,), dtype, maxshape=(None,), chunks=(_SPIKES_PER_CHUNK,))
-            group["timestamps"].attrs["units"] = "ms"
+        with self._output.opening("spikes"):
+            for name, count in self._count.items():
+                if kept is None:
+                    self._create(name)
+                else:
+                    self._keep(name, count)
         self.flush()
+
+    def _create(self, name: str) -> None:
+        group = self._output.file.create_group(f"spikes/{name}")
+        group.attrs.create("sorting", 2, dtype=_SORTING)
+        for column, dtype in (("timestamps", "f8"), ("node_ids", "u8")):
+            group.create_dataset(column, (0,), dtype, maxshape=(None,), chunks=(_SPIKES_PER_CHUNK,))
+        group["timestamps"].attrs["units"] = "ms"
+
+    def _keep(self, name: str, count: int) -> None:
+        group = self._output.file["spikes"][name]
+        for column in ("timestamps", "node_ids"):
+            keep_rows(group[column], count)
+        if count:
+            self._last[name] = float(group["timestamps"][count - 1])
+
+    @property
+    def written(self) -> dict[str, int]:
+        """Spikes appended so far, per population."""
+        return dict(self._count)
 
     def append(self, population: str, timestamps: ArrayLike, node_ids: ArrayLike) -> None:
         """Add spikes of cells ``node_ids`` at ``timestamps``, ms [n], in order and not before those written.

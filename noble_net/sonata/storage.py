@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noble_net.errors import OutputError
-from noble_net.output import saving, unwritable
+from noble_net.output import reading, saving, unwritable
 from noble_net.sonata.journal import JournaledFile, recover
 
 _MAGIC = np.uint32(0x0A7A)
@@ -55,10 +56,26 @@ class H5Output(Closing):
             if append:
                 recover(self.path)
             self._guard = JournaledFile(self.path, append=append)
-        self.file = h5py.File(self._guard, "r+" if append else "w")
+        try:
+            with reading(self.path, "HDF5"):
+                self.file = h5py.File(self._guard, "r+" if append else "w")
+        except OutputError:
+            self._guard.close()
+            raise
         if not append:
             self.file.attrs["magic"] = _MAGIC
             self.file.attrs["version"] = _VERSION
+
+    @contextmanager
+    def opening(self, what: str) -> Iterator[None]:
+        """Turn what goes wrong inside with a file that is no ``what`` into an OutputError, and close it."""
+        try:
+            with reading(self.path, what):
+                yield
+        except BaseException:
+            with suppress(OutputError):
+                self.close()
+            raise
 
     def check(self) -> None:
         """Raise OutputError if the disk refused anything so far."""
@@ -81,6 +98,13 @@ class H5Output(Closing):
         finally:
             self._guard.close()
         self.check()
+
+
+def keep_rows(dataset: h5py.Dataset, rows: int) -> None:
+    """Drop what follows the first ``rows``. ValueError when there are fewer."""
+    if len(dataset) < rows:
+        raise ValueError(f"{dataset.name} holds {len(dataset)} rows where {rows} had been written")
+    dataset.resize(rows, axis=0)
 
 
 def write_constant(group: h5py.Group, name: str, value: float, size: int, dtype: str) -> None:

@@ -1,0 +1,134 @@
+"""Going on with a run that was cut short: when its state is saved, what a folder holds of it, and what must fit.
+
+A state is saved between two blocks, after everything recorded until then was brought to disk, so that the files hold at
+least what the state counts on; what they hold beyond it is dropped when the run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noble_net.config import NetworkSpec, load_network
+from noble_net.errors import ConfigError, OutputError
+from noble_net.network.build import Network
+from noble_net.output import read_json
+from noble_net.run_state import Arrays, RunState, read_state
+from noble_net.types import DT
+
+WALL_CLOCK_INTERVAL = 10.0
+"""Seconds between two states where a run is not told otherwise."""
+_SHARE_OF_TIME = 0.02
+"""What saving may cost at most then."""
+_MADE_OF = ("backend", "cores", "families", "files")
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """An engine whose state can be saved and restored."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that changes as the network runs, by path."""
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from such a state. OutputError when it does not fit."""
+
+
+class Schedule:
+    """When a run saves its state: every so many ms of simulated time, or by the wall clock so that it costs little."""
+
+    def __init__(self, every: float | None) -> None:
+        self._every = None if every is None else max(1, round(every / DT))
+        self._saved_at, self._saved, self._cost = 0, time.monotonic(), 0.0
+
+    def start(self, position: int) -> None:
+        """The run begins, or goes on, at this sample."""
+        self._saved_at, self._saved = position, time.monotonic()
+
+    def due(self, position: int) -> bool:
+        """Whether to save before the block from this sample on."""
+        if self._every is not None:
+            return position // self._every > self._saved_at // self._every
+        return time.monotonic() - self._saved > max(WALL_CLOCK_INTERVAL, self._cost / _SHARE_OF_TIME)
+
+    def saved(self, position: int, seconds: float) -> None:
+        """The state at this sample was saved, which took some seconds."""
+        self._saved_at, self._saved, self._cost = position, time.monotonic(), seconds
+
+
+class Left(NamedTuple):
+    """What a folder holds of a run: all of it, or a state to go on from, or nothing of use."""
+
+    completed: bool
+    state: RunState | None
+
+
+def what_is_left(folder: Path, spec: NetworkSpec) -> Left:
+    """What ``folder``, whose files are whole, holds of a run of this network.
+
+    OutputError when it holds another network's run, or a damaged state.
+    """
+    if not (folder / "network.yaml").is_file():  # killed before the run began
+        return Left(False, None)
+    _same_network(folder, spec)
+    summary = folder / "summary.json"
+    if summary.is_file() and read_json(summary, "summary").get("completed"):
+        return Left(True, None)
+    return Left(False, read_state(folder))
+
+
+def made_of(network: Network, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same for a run to go on as if it had never ended: backend, cores, families, files that the
+    network names, and the arrays of the network itself. In terms that JSON can hold."""
+    about = {key: provenance[key] for key in _MADE_OF}
+    found: dict[str, Any] = json.loads(json.dumps({**about, "arrays": _check_sum(network)}))
+    return found
+
+
+def check_fits(state: RunState, parts: Mapping[str, Any], folder: Path) -> None:
+    """Raise OutputError, naming what differs, when a state is of a run `made_of` other parts."""
+    before = state.about["made_of"]
+    differing = [key for key, value in parts.items() if before.get(key) != value]
+    if differing:
+        told = {"arrays": "cells and synapses"}
+        raise OutputError(
+            f"{folder}: the run cannot go on: its {', '.join(told.get(key, key) for key in differing)} are not what "
+            "they were when it began. Bring them back, or start it again with --overwrite."
+        )
+
+
+def _same_network(folder: Path, spec: NetworkSpec) -> None:
+    try:
+        before = load_network(folder / "network.yaml")
+    except ConfigError as error:
+        raise OutputError(
+            f"{folder}: the run there cannot go on: {error} Start it again with --overwrite."
+        ) from error
+    differing = [key for key in NetworkSpec.model_fields if getattr(before, key) != getattr(spec, key)]
+    if differing:
+        raise OutputError(
+            f"{folder}: holds a run of another network: {', '.join(differing)} differ. Give the network and options it "
+            "was started with (the folder itself stands for them), another folder, or --overwrite."
+        )
+
+
+def _check_sum(network: Network) -> int:
+    """Of everything drawn when the network was built."""
+    total = 0
+    arrays: list[NDArray[Any]] = []
+    for population in network.populations:
+        arrays += [population.cells.code, *population.cells.parameters.values()]
+    for projection in network.projections:
+        arrays += [projection.indptr, projection.target, projection.weight, projection.delay]
+    for junctions in network.gap_junctions:
+        arrays += [junctions.first, junctions.second, junctions.conductance]
+    for array in arrays:
+        total = zlib.crc32(np.ascontiguousarray(array).data.cast("B") if array.size else b"", total)
+    return total
