@@ -129,10 +129,15 @@ def _versions() -> dict[str, str]:
 
 
 def _named_files(spec: NetworkSpec) -> list[Path]:
-    """The files of points, tables and graphs that a network file names."""
+    """The files of points, nodes, tables, graphs and spikes that a network file names."""
     points = [each.position.points for each in spec.populations.values() if each.position is not None]
     edges = [getattr(each.rule.parameters, "file", None) for each in spec.projections]
-    return [Path(file) for file in dict.fromkeys([*points, *edges]) if file is not None]
+    nodes = [
+        file for each in spec.populations.values() if each.nodes is not None for file in each.nodes.files
+    ]
+    replays = [each.synapse_replay for each in spec.stimuli if each.synapse_replay is not None]
+    spikes = [file for each in replays for file in each.files]
+    return [Path(file) for file in dict.fromkeys([*points, *nodes, *edges, *spikes]) if file is not None]
 
 
 def _file_hash(path: Path) -> str | None:
