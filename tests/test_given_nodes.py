@@ -15,7 +15,7 @@ from helpers import CORES, toy_family
 from noble_net.cells.assigned import assigned_cells
 from noble_net.cells.latent import from_codes
 from noble_net.config import dump_network, load_network, network_from
-from noble_net.errors import ConfigError, FamilyError
+from noble_net.errors import ConfigError, FamilyError, LatentSpaceWarning
 from noble_net.loop import Loop
 from noble_net.network.build import Network, build_network
 from noble_net.network.check import check_network
@@ -130,10 +130,10 @@ def test_a_replay_drives_its_cells_alone(circuit: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "key", "message"),
     [
-        ({"size": 7}, "populations.exc.nodes", "has 8 such nodes for 7 cells"),
+        ({"size": 7}, "populations.exc.nodes", "there are 8 such nodes for 7 cells"),
         ({"nodes": {"population": "kortex"}}, "populations.exc.nodes", "has no node population 'kortex'"),
         ({"nodes": {"types_file": "/nowhere.csv"}}, "populations.exc.nodes", "no such file"),
-        ({"nodes": {"types": [7]}}, "populations.exc.nodes", "has 0 such nodes"),
+        ({"nodes": {"types": [7]}}, "populations.exc.nodes", "there are 0 such nodes"),
     ],
 )
 def test_nodes_that_do_not_fit_are_refused(circuit: Path, change: Any, key: str, message: str) -> None:
@@ -169,6 +169,9 @@ def test_a_cell_is_the_first_that_is_said_of_it() -> None:
     ] == pytest.approx(0.9)
     np.testing.assert_array_equal(cells.code[[0, 2, 4]], family.codes(["m3", "m7", "m5"]))
     np.testing.assert_array_equal(cells.code[3], drawn.code[3])
+    values["I_thr"][2] = 7.0
+    with pytest.warns(LatentSpaceWarning, match="1 of 1 cells lie outside the range"):
+        assigned_cells(family, drawn, member=["m3", None, None, None, "m5"], values=values)
     values["gK"][1] = np.nan
     with pytest.raises(FamilyError, match="of cell 1 1 parameters of family toy are given and gK is not"):
         assigned_cells(family, drawn, member=[None] * 5, values=values)

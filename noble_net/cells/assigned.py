@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from noble_net.cells.family import Family
 from noble_net.cells.latent import from_codes
-from noble_net.errors import FamilyError
+from noble_net.errors import FamilyError, LatentSpaceWarning
 from noble_net.types import CellTable, Float64
 
 
@@ -66,6 +67,13 @@ def _nearest_members(
     cells = np.flatnonzero(left & ~np.isnan(wanted).all(axis=1))
     ids = family.ids()
     measured = family.table.loc[ids, names].to_numpy(np.float64)
+    low, high = np.nanmin(measured, axis=0), np.nanmax(measured, axis=0)
+    beyond = ((wanted[cells] < low) | (wanted[cells] > high)).any(axis=1)
+    if beyond.any():
+        problem = (
+            f"features of {beyond.sum()} of {len(cells)} cells lie outside the range of family {family.name}"
+        )
+        warnings.warn(f"{problem}: they get the members that come nearest", LatentSpaceWarning, stacklevel=2)
     spread = np.nanstd(measured, axis=0)
     scaled = measured / np.where(spread > 0, spread, 1.0)
     found = []

@@ -27,7 +27,11 @@ class Backend(StrEnum):
 
 def run(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A network file, or the name of a shipped one.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="A network file, the name of a shipped one, or a SONATA simulation config (.json).",
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the run (default: a new one in runs/).")
@@ -44,16 +48,23 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
     ] = False,
+    cell_types: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="What the cells of a SONATA circuit are (.csv or .yaml, see docs/sonata.md).",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and describe, simulate nothing.")] = False,
 ) -> None:
     """Simulate a network; write spikes, voltages and a report."""
-    spec = _network(file, {"seed": seed, "noise_seed": noise_seed, "duration": duration})
+    spec, wanted = _network(file, {"seed": seed, "noise_seed": noise_seed, "duration": duration}, cell_types)
     from noble_net.simulation import default_run_directory, describe
 
     if dry_run:
         typer.echo(describe(spec))
         return
-    folder = out or default_run_directory(spec)
+    folder = out or wanted or default_run_directory(spec)
     try:
         with progress(f"{spec.name} on {backend}") as update:
             results = _simulate(spec, backend, folder, threads, overwrite, update)
@@ -102,12 +113,24 @@ def closing_line(summary: Mapping[str, Any], folder: Path) -> str:
     )
 
 
-def _network(file: str, options: Mapping[str, Any]) -> NetworkSpec:
+def _network(
+    file: str, options: Mapping[str, Any], cell_types: Path | None
+) -> tuple[NetworkSpec, Path | None]:
+    """The network of a file, and the folder that the file wants its results in."""
     from noble_net.config import load_network
     from noble_net.registry import find_network
 
     given = {name: value for name, value in options.items() if value is not None}
-    return load_network(find_network(file), given)
+    if file.endswith(".json"):
+        from noble_net.sonata_in import load_simulation
+
+        translation = load_simulation(file, cell_types, given)
+        for note in translation.notes:
+            complain(note, kind="note: ")
+        return translation.network, translation.output
+    if cell_types is not None:
+        raise typer.BadParameter("is for SONATA simulation configs (.json)", param_hint="--cell-types")
+    return load_network(find_network(file), given), None
 
 
 def _simulate(

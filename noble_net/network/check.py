@@ -17,7 +17,7 @@ from noble_net.config import (
 from noble_net.network.edge_replay import replayed_edges
 from noble_net.network.geometry import draw_positions
 from noble_net.network.given import Edges, GivenError, read_sonata, read_table
-from noble_net.network.nodes import node_ids, nodes_of
+from noble_net.network.nodes import check_nodes, node_ids, nodes_of
 from noble_net.network.stimulus_files import check_files
 from noble_net.specs.specification import nearest
 from noble_net.types import DT, CoreInfo, Float32
@@ -33,8 +33,8 @@ def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
     The shortest delay a distribution can give counts, rounded to samples. Raises ConfigError at the line.
     """
     for name, population in spec.populations.items():
-        points = population.position is not None and population.position.points is not None
-        if points or population.nodes is not None:
+        check_nodes(spec, name)
+        if population.position is not None and population.position.points is not None:
             positions_of(spec, name)
     for index, projection in enumerate(spec.projections):
         _check_zone(spec, projection.synapse, projection.target, cores)
@@ -57,7 +57,7 @@ def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
     check_files(spec)
     for stimulus in spec.stimuli:
         if stimulus.synapse_replay is not None and stimulus.synapse_replay.edges is not None:
-            replayed_edges(spec, stimulus)
+            replayed_edges(spec, stimulus, spec.populations[spec.population_of(stimulus.to)].size)
 
 
 def _check_nmda(spec: NetworkSpec, name: str, target: str, cores: Mapping[str, CoreInfo]) -> None:

@@ -17,7 +17,7 @@ from noble_net.sonata.spikes import SpikeStream
 from noble_net.specs.afferents import SynapseReplaySpec
 from noble_net.types import DT, Int32, Int64
 
-_SOURCES = 2**40
+_MANY = 2**40
 
 
 class EdgeReplay(Afferents):
@@ -75,8 +75,8 @@ class EdgeReplay(Afferents):
             room = np.empty((2, number), np.int64)
 
 
-def replayed_edges(network: NetworkSpec, stimulus: StimulusSpec) -> Edges:
-    """The edges that a stimulus replays spikes along, onto the cells of its target's population.
+def replayed_edges(network: NetworkSpec, stimulus: StimulusSpec, size: int = _MANY) -> Edges:
+    """The edges that a stimulus replays spikes along, onto the ``size`` cells of its target's population.
 
     Raises ConfigError, at the line of `edges`, where the file is wrong.
     """
@@ -89,7 +89,7 @@ def replayed_edges(network: NetworkSpec, stimulus: StimulusSpec) -> Edges:
     conductance = network.synapses[replay.synapse].kind == "conductance"
     ids = (None, ids_of(network, target))
     try:
-        edges = read_sonata(replay.edges, _SOURCES, network.populations[target].size, conductance, ids)
+        edges = read_sonata(replay.edges, _MANY, size, conductance, ids)
     except GivenError as error:
         raise config_error(network, path, error.problem, error.remedy) from error
     for key, column in (("weight", edges.weight), ("delay", edges.delay)):

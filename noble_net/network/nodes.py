@@ -22,23 +22,24 @@ _ABOVE_ZERO = ("capacitance", "resistance")
 
 
 def nodes_of(spec: NetworkSpec, name: str) -> GivenNodes | None:
-    """The nodes that a population's cells are, one for each; None if they are of no file."""
-    population = spec.populations[name]
-    given = population.nodes
+    """The nodes that a population's cells are; None if they are of no file."""
+    given = spec.populations[name].nodes
     if given is None:
         return None
     path = ("populations", name, "nodes")
     try:
-        found = read_given_nodes(
-            given.file, given.population, given.types_file, given.types, given.components
-        )
+        return read_given_nodes(given.file, given.population, given.types_file, given.types, given.components)
     except OutputError as error:
         remedy = "give a SONATA nodes file, a population in it, and the table of its types"
         raise config_error(spec, path, str(error), remedy) from error
-    if found.size != population.size:
-        problem = f"{given.file} has {found.size} such nodes for {population.size} cells"
-        raise config_error(spec, path, problem, "make the numbers equal")
-    return found
+
+
+def check_nodes(spec: NetworkSpec, name: str) -> None:
+    """Refuse nodes that are not as many as the population's cells."""
+    nodes, size = nodes_of(spec, name), spec.populations[name].size
+    if nodes is not None and nodes.size != size:
+        problem = f"there are {nodes.size} such nodes for {size} cells"
+        raise config_error(spec, ("populations", name, "nodes"), problem, "make the numbers equal")
 
 
 def node_ids(spec: NetworkSpec, projection: ProjectionSpec) -> NodeIds:

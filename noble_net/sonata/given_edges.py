@@ -28,11 +28,15 @@ class GivenEdges(NamedTuple):
 
 
 class EdgeHead(NamedTuple):
-    """What an edge population joins, and the types of its edges, int64 ascending, with the columns they have."""
+    """What an edge population joins, node ids and types int64 [edges] in file order, and for each type the columns that
+    all of its edges have."""
 
     source: str
     target: str
-    types: dict[int, tuple[str, ...]]
+    source_node_id: Int64
+    target_node_id: Int64
+    edge_type: Int64
+    columns: dict[int, frozenset[str]]
 
 
 def read_given_edges(
@@ -76,12 +80,13 @@ def read_edge_head(path: Path | str, population: str) -> EdgeHead:
         ends = [root[f"{side}_node_id"].attrs["node_population"] for side in ("source", "target")]
         source, target = (end.decode() if isinstance(end, bytes) else str(end) for end in ends)
         kind = np.asarray(root["edge_type_id"][:], np.int64)
-        columns: dict[int, tuple[str, ...]] = {}
+        columns: dict[int, frozenset[str]] = {}
         for group, rows, _ in rows_of_groups(root, "edge", kind.size):
-            names = set(column_names(group))
+            names = frozenset(column_names(group))
             for each in np.unique(kind[rows]).tolist():
-                columns[each] = tuple(sorted(names & set(columns.get(each, names))))
-        return EdgeHead(source, target, dict(sorted(columns.items())))
+                columns[each] = names & columns.get(each, names)
+        ids = [np.asarray(root[f"{side}_node_id"][:], np.int64) for side in ("source", "target")]
+        return EdgeHead(source, target, ids[0], ids[1], kind, dict(sorted(columns.items())))
 
 
 def edge_populations(path: Path | str) -> list[str]:
