@@ -14,11 +14,11 @@ from helpers import CORES
 from typer.testing import CliRunner
 
 from noble_net.cli import app
-from noble_net.config import dump_network, load_network
+from noble_net.config import dump_network, load_network, network_from
 from noble_net.errors import ConfigError
 from noble_net.network.build import build_network
 from noble_net.results import load_results
-from noble_net.simulation import load_parts
+from noble_net.simulation import load_parts, simulate
 from noble_net.sonata_in import load_simulation
 
 POINTS = {"model_template": "noble-net:integrate-and-fire"}
@@ -297,3 +297,71 @@ def test_edges_that_cannot_be_held_are_refused(
     with pytest.raises(ConfigError, match=message) as caught:
         load_simulation(tmp_path / "c" / "simulation_config.json")
     assert caught.value.key == "networks.edges[0].edges_file" and "edge type 100" in str(caught.value)
+
+
+OURS: dict[str, Any] = {
+    "name": "ours",
+    "seed": 3,
+    "noise_seed": 2**40,
+    "duration": "150 ms",
+    "warmup": "20 ms",
+    "core": "pv-stream",
+    "populations": {
+        "pv": {"size": 6, "family": "allen-pv-peri"},
+        "lif": {"size": 5, "core": "integrate-and-fire", "parameters": {"v_rest": "-65 mV"}},
+    },
+    "node_sets": {"two": {"population": "lif", "cells": [1, 3]}},
+    "synapses": {
+        "ampa": {"model": "exp2", "rise": "0.3 ms", "decay": "3 ms", "reversal": "0 mV"},
+        "psc": {
+            "model": "exp",
+            "decay": "5 ms",
+            "plasticity": {"tsodyks_markram": {"U": 0.5, "tau_rec": "100 ms"}},
+        },
+    },
+    "projections": [
+        {"name": "a", "from": "lif", "to": "pv", "rule": {"all_to_all": {}}, "synapse": "ampa"}
+        | {"weight": {"lognormal": {"mean": "1 nS", "std": "0.5 nS"}}, "delay": "1.5 ms"},
+        {"name": "b", "from": "pv", "to": "lif", "rule": {"all_to_all": {}}, "synapse": "psc"}
+        | {"weight": "-32 pA", "delay": {"uniform": {"low": "1 ms", "high": "4 ms"}}},
+    ],
+    "stimuli": [
+        {"to": "pv", "ornstein_uhlenbeck": {"mean": "0.5 nA", "sigma": "0.05 nA", "tau": "5 ms"}},
+        {"to": "two", "noise": {"mean": "0.3 nA", "sigma": "0.7 nA", "delay": "10 ms"}},
+        {"to": "lif", "step": {"amplitude": "0.21 nA", "start": "5 ms", "stop": "120 ms"}},
+    ],
+    "record": {"voltage": {"cells": ["two", "pv"], "dt": "0.2 ms"}, "synapses": {"ampa": {"cells": "all"}}},
+}
+
+
+def test_a_run_of_ours_is_run_again_from_its_sonata_files(tmp_path: Path) -> None:
+    """Same cells, edges and noise from the files alone, and so the same spikes."""
+    import libsonata
+
+    first = simulate(network_from(OURS), out=tmp_path / "first", report=False)
+    file = tmp_path / "first" / "simulation_config.json"
+    inputs = libsonata.SimulationConfig.from_file(str(file)).list_input_names
+    assert sorted(inputs) == ["noise-two-0", "ornstein_uhlenbeck-pv-0", "step-lif-0"]
+    translation = load_simulation(file)
+    assert translation.notes == () and translation.network.name == "ours"
+    again = simulate(translation.network, out=tmp_path / "again", report=False)
+    for name in ("pv", "lif"):
+        for one, other in zip(first.spike_arrays(name), again.spike_arrays(name), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert len(first.spike_arrays(name)[0]) > 5
+        assert first.recording("synapse-ampa", "pv").equals(again.recording("synapse-ampa", "pv"))
+        np.testing.assert_array_equal(first.nodes(name)["label"], again.nodes(name)["label"])
+    assert first.voltage("lif").columns.tolist() == again.voltage("lif").columns.tolist() == [1, 3]
+
+
+def test_what_sonata_cannot_hold_of_a_run_is_noted_when_it_is_read(tmp_path: Path) -> None:
+    gap = {"name": "gap", "from": "lif", "to": "lif", "conductance": "0.5 nS"}
+    poisson = {"to": "lif", "poisson": {"rate": "50 Hz", "synapse": "ampa", "weight": "1 nS"}}
+    data = {
+        **OURS,
+        "stimuli": [poisson],
+        "gap_junctions": [gap | {"rule": {"pairwise_bernoulli": {"p": 0.4}}}],
+    }
+    simulate(network_from(data), out=tmp_path / "run", report=False, duration="5 ms")
+    (note,) = load_simulation(tmp_path / "run" / "simulation_config.json").notes
+    assert "left out here: poisson-lif-0, gap" in note

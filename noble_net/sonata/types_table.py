@@ -43,7 +43,7 @@ def read_types(path: Path | str, kind: str) -> pd.DataFrame:
 def types_text(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """The table whose type i has the values ``rows[i]``, as it is written to a file."""
     stream = io.StringIO()
-    columns = [f"{kind}_type_id", *dict.fromkeys(key for row in rows for key in row)]
+    columns = [f"{kind}_type_id", *(dict.fromkeys(key for row in rows for key in row) or ["population"])]
     writer = csv.DictWriter(stream, columns, restval="NULL", delimiter=" ", lineterminator="\n")
     writer.writeheader()
     writer.writerows({columns[0]: index, **row} for index, row in enumerate(rows))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import h5py
 
+from noble_net.sonata.inputs import FROM_WARMUP
 from noble_net.sonata_in.cells import Cells
 from noble_net.sonata_in.config_files import ConfigFile
 from noble_net.sonata_in.names import Names
@@ -30,8 +31,9 @@ class _Input(NamedTuple):
         return f"{self.config.number('inputs', self.name, key, default=default)!r} {unit}"
 
     def when(self) -> dict[str, str]:
-        """`delay` and, if given, `duration`."""
-        found = {"delay": self.number("delay", "ms", 0.0)}
+        """`delay` and, if given, `duration`; no delay where it acts through the warm-up."""
+        warming = self.config.get("inputs", self.name, FROM_WARMUP, default=False)
+        found = {} if warming else {"delay": self.number("delay", "ms", 0.0)}
         if self.config.get("inputs", self.name, "duration") is not None:
             found["duration"] = self.number("duration", "ms")
         return found
