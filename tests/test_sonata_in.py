@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from noble_net.config import dump_network, load_network, network_from
 from noble_net.errors import ConfigError
 from noble_net.network.build import build_network
 from noble_net.results import load_results
-from noble_net.simulation import load_parts, simulate
+from noble_net.simulation import describe, load_parts, simulate
 from noble_net.sonata_in import load_simulation
+from noble_net.sonata_in.mapping import read_cell_types
 
 POINTS = {"model_template": "noble-net:integrate-and-fire"}
 
@@ -129,6 +131,24 @@ def test_a_table_says_what_cells_are_and_splits_a_population(tmp_path: Path, nam
     assert ends["GABA"][:2] == ("cortex-integrate-and-fire", "cortex-allen-pv-peri")
     (some,) = [each for each in spec.node_sets.values() if each.population == "cortex-integrate-and-fire"]
     assert some.cells == (1,) and spec.stimuli[0].to == "cortex-integrate-and-fire"
+
+
+def test_the_tables_and_the_network_of_the_page_are_valid(circuit: Path, tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "sonata.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"```csv\n(.*?)```", page, re.DOTALL)
+    rows, network = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "cells.csv").write_text(table)
+    (tmp_path / "cells.yaml").write_text(rows)
+    read = [read_cell_types(tmp_path / f"cells.{kind}") for kind in ("csv", "yaml")]
+    for name, core in (("PV1", "pv-stream"), ("LIF_exc", "integrate-and-fire")):
+        answers = [each.find({"pop_name": name, "model_template": "ctdb:x"}) for each in read]
+        assert answers[0] == answers[1] and answers[0]["core"] == core
+    assert read[0].find({"pop_name": "other"}) == {}
+    (circuit / "network.yaml").write_text(network)
+    described = describe(load_network(circuit / "network.yaml"))
+    assert f"exc-inh: exc → inh, sonata, {2 * EXC * INH} synapses" in described
+    for module in SONATA_INPUTS:
+        assert f"`{module}`" in page
 
 
 def test_one_member_a_type(tmp_path: Path) -> None:
