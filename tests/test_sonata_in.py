@@ -18,6 +18,7 @@ from noble_net.cli import app
 from noble_net.config import dump_network, load_network, network_from
 from noble_net.errors import ConfigError
 from noble_net.network.build import build_network
+from noble_net.reference.neuron_network import simulate_neuron
 from noble_net.results import load_results
 from noble_net.simulation import describe, load_parts, simulate
 from noble_net.sonata_in import load_simulation
@@ -163,6 +164,22 @@ def test_one_member_a_type(tmp_path: Path) -> None:
     cores, families = load_parts(spec)
     (cells,) = build_network(spec, families, {key: core.info for key, core in cores.items()}).populations
     assert cells.cells.labels[:EXC] == (member,) * EXC and len(set(cells.cells.labels[EXC:])) == INH
+
+
+def test_a_circuit_is_the_same_in_neuron(tmp_path: Path) -> None:
+    """Replayed spikes arrive along the same edges there: the same cells spike, as often and at the same times."""
+    write_circuit(tmp_path)
+    (tmp_path / "cells.csv").write_text("family\nallen-pv-peri\n")
+    network = load_simulation(
+        write_simulation(tmp_path), tmp_path / "cells.csv", {"duration": "45 ms"}
+    ).network
+    runs = [
+        simulate(network, out=tmp_path / "ours", report=False),
+        simulate_neuron(network, out=tmp_path / "neuron"),
+    ]
+    (times, cells), (exact_times, exact_cells) = (run.spike_arrays("cortex") for run in runs)
+    assert len(times) >= 8 and cells.tolist() == exact_cells.tolist()
+    np.testing.assert_allclose(times, exact_times, atol=0.5)
 
 
 SONATA_INPUTS: dict[str, dict[str, Any]] = {

@@ -81,15 +81,25 @@ class _Source:
     population: str
     nodes: GivenNodes
 
-    def attributes(self, node_type: int) -> dict[str, object]:
-        """What all nodes of a type have in common."""
-        mine = self.nodes.node_type == node_type
-        found: dict[str, object] = {"population": self.population, "node_type_id": node_type}
-        for name in {*self.nodes.columns, *self.nodes.types}:
-            values = self.nodes.attribute(str(name))
-            distinct = [] if values is None else list(dict.fromkeys(values[mine].tolist()))
-            if len(distinct) == 1 and distinct[0] == distinct[0]:
-                found[str(name)] = distinct[0]
+    def error(self, problem: str, remedy: str) -> ConfigError:
+        """A ConfigError about the population, where the circuit names its file."""
+        return self.circuit.error((*self.keys, "nodes_file"), problem, remedy)
+
+    def attributes(self) -> dict[int, dict[str, object]]:
+        """For every node type what all of its nodes have in common."""
+        types = np.unique(self.nodes.node_type).tolist()
+        found: dict[int, dict[str, object]] = {
+            each: {"population": self.population, "node_type_id": each} for each in types
+        }
+        mine = {each: self.nodes.node_type == each for each in types}
+        for name in {*self.nodes.columns, *map(str, self.nodes.types)}:
+            values = self.nodes.attribute(name)
+            if values is None:
+                continue
+            for each in types:
+                distinct = list(dict.fromkeys(values[mine[each]].tolist()))
+                if len(distinct) == 1 and distinct[0] == distinct[0]:
+                    found[each][name] = distinct[0]
         return found
 
 
@@ -98,14 +108,14 @@ def _add(source: _Source, kind: str, table: CellTypes, cells: Cells, names: Name
     population = source.population
     if population in cells.nodes:
         remedy = "give each population one name"
-        raise source.circuit.error(source.keys, f"there are two node populations called {population}", remedy)
+        raise source.error(f"there are two node populations called {population}", remedy)
     cells.nodes[population] = source.nodes
-    types = np.unique(source.nodes.node_type).tolist()
-    attributes = {each: source.attributes(each) for each in types}
+    attributes = source.attributes()
+    types = list(attributes)
     virtual = [each for each in types if kind == "virtual" or attributes[each].get("model_type") == "virtual"]
     if virtual and len(virtual) < len(types):
         problem = f"population {population} has virtual nodes (type {virtual[0]}) and others"
-        raise source.circuit.error(source.keys, problem, "put virtual nodes into a population of their own")
+        raise source.error(problem, "put virtual nodes into a population of their own")
     if virtual or not types:
         cells.virtual.add(population)
         return
@@ -113,7 +123,9 @@ def _add(source: _Source, kind: str, table: CellTypes, cells: Cells, names: Name
     members: dict[str, list[int]] = {}
     for each in types:
         answers = _answers(source, attributes[each], table)
-        core, family = _core_and_family(source, each, answers, table)
+        if not {"core", "family"} & set(answers):
+            raise _unknown(source, each, attributes[each], table)
+        core, family = _core_and_family(source, each, answers)
         groups.setdefault((core, family), []).append(each)
         if answers.get("member"):
             members.setdefault(answers["member"], []).append(each)
@@ -158,33 +170,28 @@ def _answers(source: _Source, attributes: dict[str, object], table: CellTypes) -
     return found
 
 
-def _core_and_family(
-    source: _Source, node_type: int, answers: dict[str, str], table: CellTypes
-) -> tuple[str, str | None]:
+def _core_and_family(source: _Source, node_type: int, answers: dict[str, str]) -> tuple[str, str | None]:
     """Core and family of a node type, each found by the other where it is not given."""
     core, family = answers.get("core"), answers.get("family")
     what = f"node type {node_type} of population {source.population}"
     if core == INTEGRATE_AND_FIRE:
         return core, None
-    if core is None and family is None:
-        raise _unknown(source, node_type, table)
     if core is None:
         known = cores_of(str(family))
         if len(known) != 1:
             problem = f"{what} is of family {family}, which {len(known)} shipped cores know"
-            raise source.circuit.error(source.keys, problem, "name its `core` in the table of cell types")
+            raise source.error(problem, "name its `core` in the table of cell types")
         core = known[0]
     if family is None:
         try:
             family = family_of(core)
         except CheckpointError as error:
             remedy = "name it by its path in the table of cell types (--cell-types)"
-            raise source.circuit.error(source.keys, f"{what}: {error}", remedy) from error
+            raise source.error(f"{what}: {error}", remedy) from error
     return core, family
 
 
-def _unknown(source: _Source, node_type: int, table: CellTypes) -> ConfigError:
-    attributes = source.attributes(node_type)
+def _unknown(source: _Source, node_type: int, attributes: dict[str, object], table: CellTypes) -> ConfigError:
     shown = [
         f"{key} {attributes[key]}"
         for key in ("model_template", "model_type", "pop_name")
@@ -193,7 +200,7 @@ def _unknown(source: _Source, node_type: int, table: CellTypes) -> ConfigError:
     problem = f"nobody says of which family node type {node_type} of population {source.population} is"
     where = "with --cell-types give a table" if table.file is None else f"add to {table.file}"
     remedy = f"{where} with a row such as `node_type_id: {node_type}, family: allen-pv-peri, core: pv-stream`"
-    return source.circuit.error(source.keys, problem + (f" ({', '.join(shown)})" if shown else ""), remedy)
+    return source.error(problem + (f" ({', '.join(shown)})" if shown else ""), remedy)
 
 
 def _components(source: _Source, types: list[int], cells: Cells) -> Path | None:
