@@ -259,9 +259,10 @@ def load_network(path: str | Path, overrides: Mapping[str, Any] | None = None) -
     return with_overrides(spec, overrides) if overrides else spec
 
 
-def network_from(data: Mapping[str, Any]) -> NetworkSpec:
-    """A network from a mapping written like a network file. Raises ConfigError like `load_network`."""
-    document = Document(dict(data))
+def network_from(data: Mapping[str, Any], file: Path | None = None) -> NetworkSpec:
+    """A network from a mapping written like a network file. Raises ConfigError like `load_network`, naming ``file``
+    if the mapping was made of one."""
+    document = Document(dict(data), file)
     spec = validate_document(NetworkSpec, document)
     spec._document = document
     return spec

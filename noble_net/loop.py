@@ -105,10 +105,7 @@ class Loop:
         samples = samples or self.block_samples
         start = self.position
         for stimulus in self._afferents:
-            bank, at = self._banks[stimulus.target, stimulus.synapse], start
-            for counts in stimulus.pieces(start, samples):
-                bank.arrive(at, counts, stimulus.fixed_weight)
-                at += counts.shape[1]
+            stimulus.deliver(start, samples, self._banks[stimulus.target, stimulus.synapse])
         for group in self._groups:
             group.gather(start, samples)
         self._couple()

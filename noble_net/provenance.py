@@ -129,13 +129,17 @@ def _versions() -> dict[str, str]:
 
 
 def _named_files(spec: NetworkSpec) -> list[Path]:
-    """The files of points, tables, graphs and stimuli that a network file names."""
-    points = [each.position.points for each in spec.populations.values() if each.position is not None]
+    """The files of points, nodes, tables, graphs, spikes and other stimuli that a network file names."""
+    populations = spec.populations.values()
+    points = [each.position.points for each in populations if each.position is not None]
+    nodes = [file for each in populations if each.nodes is not None for file in each.nodes.files]
     rules = [each.rule.parameters for each in spec.projections]
     rules += [each.rule.parameters for each in spec.gap_junctions]
     stimuli = [each.parameters for each in spec.stimuli]
+    replays = [each.synapse_replay for each in spec.stimuli if each.synapse_replay is not None]
+    spikes = [file for each in replays for file in each.files]
     files = [getattr(each, key, None) for each in (*rules, *stimuli) for key in ("file", "rate_table")]
-    return [Path(file) for file in dict.fromkeys([*points, *files]) if file is not None]
+    return [Path(file) for file in dict.fromkeys([*points, *nodes, *files, *spikes]) if file is not None]
 
 
 def _file_hash(path: Path) -> str | None:

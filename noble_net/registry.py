@@ -93,6 +93,16 @@ def load_family(name: str) -> Family:
     return read_family(path)
 
 
+def family_of(core: str) -> str | None:
+    """The family that a core, of a name or a path, was trained on, by name. Raises CheckpointError."""
+    return None if core == INTEGRATE_AND_FIRE else _told(_checkpoint(core), "family") or None
+
+
+def cores_of(family: str) -> list[str]:
+    """The shipped cores that were trained on a family and run networks."""
+    return [name for name in shipped()["cores"] if family_of(name) == family]
+
+
 def find_network(name: str) -> Path:
     """The network file of a path, or of a shipped name. Raises NobleNetError."""
     path = Path(name)
@@ -127,9 +137,13 @@ def _checkpoint(name: str) -> Path:
 
 
 def _kind(checkpoint: Path) -> str:
-    """The kind core.json names; empty where it cannot be read, which whoever loads it explains."""
+    return _told(checkpoint, "kind")
+
+
+def _told(checkpoint: Path, key: str) -> str:
+    """What core.json says of itself; empty where it cannot be read, which whoever loads it explains."""
     try:
-        return str(json.loads((checkpoint / "core.json").read_text(encoding="utf-8"))["kind"])
+        return str(json.loads((checkpoint / "core.json").read_text(encoding="utf-8"))[key])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

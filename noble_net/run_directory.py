@@ -8,6 +8,7 @@ folder as its own, and state.safetensors holds what it takes to go on should it 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -38,6 +39,7 @@ from noble_net.sonata import (
     Report,
     ReportWriter,
     SpikeWriter,
+    inputs_of,
     write_configs,
     write_edges,
     write_nodes,
@@ -135,6 +137,7 @@ class RunDirectory:
         sizes = {population.name: population.size for population in network.populations}
         write_nodes(self.path / "nodes.h5", [_nodes(population) for population in network.populations])
         edges = (_edges(network, projection) for projection in network.projections)
+        inputs, left_out = inputs_of(spec.stimuli, spec.duration)
         write_edges(self.path / "edges.h5", edges, sizes)
         write_configs(
             self.path,
@@ -146,6 +149,9 @@ class RunDirectory:
             spikes=spec.record.spikes,
             reports=planned_reports(network),
             node_sets={name: (each.population, each.cells) for name, each in node_sets(network).items()},
+            types={**_node_types(spec), **_edge_types(spec)},
+            inputs=inputs,
+            metadata=_metadata(spec, left_out),
         )
         write_text(self.path / "network.yaml", dump_network(spec))
 
@@ -271,6 +277,27 @@ def _nodes(population: PopulationArrays) -> NodePopulation:
         cells.labels,
         population.position,
     )
+
+
+def _node_types(spec: NetworkSpec) -> dict[str, dict[str, str]]:
+    """What a circuit's reader must know of populations beside their nodes, by name."""
+    families = {
+        name: {"family": each.family} if each.family else {} for name, each in spec.populations.items()
+    }
+    return {name: {"core": spec.core_of(name), **family} for name, family in families.items()}
+
+
+def _edge_types(spec: NetworkSpec) -> dict[str, dict[str, str]]:
+    """Likewise of projections: the synapse type, as it stands in the network file."""
+    synapses = spec.model_dump(mode="json", by_alias=True, exclude_none=True)["synapses"]
+    return {each.name: {"dynamics_params": json.dumps(synapses[each.synapse])} for each in spec.projections}
+
+
+def _metadata(spec: NetworkSpec, left_out: list[str]) -> dict[str, Any]:
+    """What SONATA has no place for, and the names of what it cannot hold at all."""
+    named = [*left_out, *(each.name for each in spec.gap_junctions)]
+    found = {"network": spec.name, "noise_seed": str(spec.seed_of_noise), "warmup": spec.warmup}
+    return {**found, "left_out": ", ".join(named)} if named else found
 
 
 def _edges(network: Network, projection: ProjectionArrays) -> EdgePopulation:

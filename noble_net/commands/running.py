@@ -26,7 +26,11 @@ class Backend(StrEnum):
 
 def run(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A network file, or the name of a shipped one.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="A network file, the name of a shipped one, or a SONATA simulation config (.json).",
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the run (default: a new one in runs/).")
@@ -53,19 +57,26 @@ def run(
         str | None,
         typer.Option(metavar="TIME", help="Save the state so often in simulated time (default: every 10 s)."),
     ] = None,
+    cell_types: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="What the cells of a SONATA circuit are (.csv or .yaml, see docs/sonata.md).",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and describe, simulate nothing.")] = False,
 ) -> None:
     """Simulate a network; write spikes, voltages and a report."""
     if resume:
         file, out = _to_resume(file, out, backend, overwrite)
     every = _time(checkpoint_every, "--checkpoint-every")
-    spec = _network(file, {"seed": seed, "noise_seed": noise_seed, "duration": duration})
+    spec, wanted = _network(file, {"seed": seed, "noise_seed": noise_seed, "duration": duration}, cell_types)
     from noble_net.simulation import default_run_directory, describe
 
     if dry_run:
         typer.echo(describe(spec))
         return
-    folder = out or default_run_directory(spec)
+    folder = out or wanted or default_run_directory(spec)
     try:
         with progress(f"{spec.name} on {backend}") as update:
             if backend is Backend.neuron:
@@ -131,15 +142,27 @@ def closing_line(summary: Mapping[str, Any], folder: Path) -> str:
     )
 
 
-def _network(file: str, options: Mapping[str, Any]) -> NetworkSpec:
+def _network(
+    file: str, options: Mapping[str, Any], cell_types: Path | None
+) -> tuple[NetworkSpec, Path | None]:
+    """The network of a file, and the folder that the file wants its results in."""
     from noble_net.config import load_network
     from noble_net.registry import find_network
 
     given = {name: value for name, value in options.items() if value is not None}
-    return load_network(find_network(file), given)
+    if file.endswith(".json"):
+        from noble_net.sonata_in import load_simulation
+
+        translation = load_simulation(file, cell_types, given)
+        for note in translation.notes:
+            complain(note, kind="note: ")
+        return translation.network, translation.output
+    if cell_types is not None:
+        raise typer.BadParameter("is for SONATA simulation configs (.json)", param_hint="--cell-types")
+    return load_network(find_network(file), given), None
 
 
-def _to_resume(file: str, out: Path | None, backend: Backend, overwrite: bool) -> tuple[str, Path]:
+def _to_resume(file: str, out: Path | None, backend: Backend, overwrite: bool) -> tuple[str, Path | None]:
     """The network file and folder of a run to go on with: FILE may be the folder itself."""
     if overwrite:
         raise typer.BadParameter(
@@ -156,7 +179,7 @@ def _to_resume(file: str, out: Path | None, backend: Backend, overwrite: bool) -
                 f"FILE is the run in {folder}, so --out cannot be {out}", param_hint="--out"
             )
         return str(folder / "network.yaml"), folder
-    if out is None:
+    if out is None and not file.endswith(".json"):  # a SONATA config names a folder itself
         raise typer.BadParameter("give the folder of the run, as --out DIR or as FILE", param_hint="--resume")
     return file, out
 

@@ -11,17 +11,18 @@ from noble_net.network import stimulus_kernels
 from noble_net.network.injection import CHUNK, Target, Timing, chunks, per_cell
 from noble_net.network.random import stream_key
 from noble_net.network.stimulus_files import read_rate_table
-from noble_net.network.synapses import fixed_point
+from noble_net.network.synapses import SynapseBank, fixed_point
 from noble_net.network.waveforms import RADIANS_PER_SAMPLE
 from noble_net.sonata.spikes import SpikeStream
 from noble_net.specs.afferents import PoissonSpec, SynapseReplaySpec
-from noble_net.types import DT, Float32, Float64, Int32
+from noble_net.types import DT, Float32, Float64, Int32, Int64
 
 
 class Afferents(ABC):
     """Spikes that arrive at the cells of a population through a synapse, at the start of the sample they fall in.
 
-    ``weight`` float32 [cells of the population], nS or pA, is drawn once per cell, and 0 of cells that are not meant.
+    They arrive at ``sites``, the cell of each int64 [sites]: one for every cell of the population unless a kind has
+    others. ``weight`` float32 [sites], nS or pA, is drawn once per cell, and 0 of cells that are not meant.
     """
 
     def __init__(
@@ -29,12 +30,20 @@ class Afferents(ABC):
     ) -> None:
         self.name, self.target, self.synapse = name, target.population, spec.synapse
         self.cells = target.cells
+        self.sites: Int64 = np.arange(target.size, dtype=np.int64)
         self.weight: Float32 = np.zeros(target.size, np.float32)
-        self.weight[target.cells] = per_cell(spec.weight, target, timing.seed, f"{name}/weight")
+        if spec.weight is not None:
+            self.weight[target.cells] = per_cell(spec.weight, target, timing.seed, f"{name}/weight")
         self.fixed_weight = fixed_point(self.weight.astype(np.float64))
 
+    def deliver(self, start: int, samples: int, bank: SynapseBank) -> None:
+        """Let the events of ``samples`` from absolute sample ``start`` on arrive at the synapses of all cells."""
+        for counts in self.pieces(start, samples):
+            bank.arrive(start, counts, self.fixed_weight)
+            start += counts.shape[1]
+
     def counts(self, start: int, samples: int) -> Int32:
-        """Number of events int32 [cells of the population, samples] from absolute sample ``start`` on."""
+        """Number of events int32 [sites, samples] from absolute sample ``start`` on."""
         return np.concatenate([piece.copy() for piece in self.pieces(start, samples)], axis=1)
 
     @abstractmethod
@@ -93,7 +102,7 @@ class SynapseReplay(Afferents):
     def __init__(self, spec: SynapseReplaySpec, name: str, target: Target, timing: Timing) -> None:
         super().__init__(spec, name, target, timing)
         self._spikes = SpikeStream(spec.file, spec.population)
-        self._shift = timing.warmup + spec.delay / DT
+        self._shift = timing.warmup + (spec.delay or 0.0) / DT
         self._each, self._probability = spec.map == "all", spec.probability
         self._key = stream_key(timing.seed, "stimulus", f"{name}/connected")
 

@@ -28,6 +28,7 @@ from noble_net.network.connect import ProjectionArrays, connect, expected_size
 from noble_net.network.gap_junctions import GapJunctions, couple_pairs
 from noble_net.network.geometry import Places
 from noble_net.network.node_sets import check_targets
+from noble_net.network.nodes import as_in_nodes, node_ids
 from noble_net.network.random import cell_uniforms, generator, quantile
 from noble_net.specs.gap_junctions import GapJunctionSpec
 from noble_net.types import CellTable, CoreInfo, Float32
@@ -133,7 +134,8 @@ def expected_synapses(spec: NetworkSpec, index: int) -> int:
     positions = {end: positions_of(spec, end) for end in ends} if projection.needs_positions else {}
     with at_line(spec, index):
         places, conductance = _places(spec.projections[index], positions), has_conductance(spec, index)
-        return expected_size(projection, sizes[0], sizes[1], spec.seed, places, conductance)
+        ids = node_ids(spec, projection)
+        return expected_size(projection, sizes[0], sizes[1], spec.seed, places, conductance, ids)
 
 
 def block_length(step: int, projections: tuple[ProjectionArrays, ...]) -> int:
@@ -151,7 +153,9 @@ def _connect(spec: NetworkSpec, index: int, positions: Mapping[str, Float32 | No
     sources, targets = (spec.populations[end].size for end in (projection.source, projection.target))
     with at_line(spec, index):
         places, conductance = _places(spec.projections[index], positions), has_conductance(spec, index)
-        return connect(projection, sources, targets, spec.seed, places, conductance)
+        return connect(
+            projection, sources, targets, spec.seed, places, conductance, node_ids(spec, projection)
+        )
 
 
 def _couple(spec: NetworkSpec, index: int, positions: Mapping[str, Float32 | None]) -> GapJunctions:
@@ -172,11 +176,11 @@ def _sample(
     spec: NetworkSpec, name: str, population: PopulationSpec, families: Mapping[str, Family]
 ) -> CellTable:
     if population.family is None or spec.core_of(name) == INTEGRATE_AND_FIRE:
-        return _integrate_and_fire_cells(spec, name, population)
-    sample = population.sample
+        return as_in_nodes(spec, name, _integrate_and_fire_cells(spec, name, population), None)
+    sample, family = population.sample, families[population.family]
     try:
-        return sample_cells(
-            families[population.family],
+        drawn = sample_cells(
+            family,
             population.size,
             source=sample.source,
             role=sample.role,
@@ -190,6 +194,7 @@ def _sample(
         )
     except FamilyError as error:
         raise config_error(spec, ("populations", name, "sample"), str(error)) from error
+    return as_in_nodes(spec, name, drawn, family)
 
 
 def _integrate_and_fire_cells(spec: NetworkSpec, name: str, population: PopulationSpec) -> CellTable:

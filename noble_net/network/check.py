@@ -14,8 +14,10 @@ from noble_net.config import (
     ProjectionSpec,
     config_error,
 )
+from noble_net.network.edge_replay import replayed_edges
 from noble_net.network.geometry import draw_positions
 from noble_net.network.given import Edges, GivenError, read_sonata, read_table
+from noble_net.network.nodes import check_nodes, node_ids, nodes_of
 from noble_net.network.stimulus_files import check_files
 from noble_net.specs.specification import nearest
 from noble_net.types import DT, CoreInfo, Float32
@@ -31,6 +33,7 @@ def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
     The shortest delay a distribution can give counts, rounded to samples. Raises ConfigError at the line.
     """
     for name, population in spec.populations.items():
+        check_nodes(spec, name)
         if population.position is not None and population.position.points is not None:
             positions_of(spec, name)
     for index, projection in enumerate(spec.projections):
@@ -52,6 +55,9 @@ def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
         else:
             _check_soma(spec, ("stimuli", index, "to"), target, cores)
     check_files(spec)
+    for stimulus in spec.stimuli:
+        if stimulus.synapse_replay is not None and stimulus.synapse_replay.edges is not None:
+            replayed_edges(spec, stimulus, spec.populations[spec.population_of(stimulus.to)].size)
 
 
 def _check_nmda(spec: NetworkSpec, name: str, target: str, cores: Mapping[str, CoreInfo]) -> None:
@@ -91,7 +97,7 @@ def _check_file(spec: NetworkSpec, index: int) -> float | None:
             edges = read_table(table.file, sizes[0], sizes[1])
         elif sonata is not None:
             file = sonata.file
-            edges = read_sonata(sonata.file, sonata.population, sizes[0], sizes[1], conductance)
+            edges = read_sonata(sonata, sizes[0], sizes[1], conductance, node_ids(spec, projection))
         else:
             return None
         _check_columns(projection, file, edges, conductance)
@@ -139,6 +145,10 @@ def _check_delay(spec: NetworkSpec, index: int, shortest: float, cores: Mapping[
 
 
 def positions_of(spec: NetworkSpec, name: str) -> Float32 | None:
+    """Positions of a population's cells, float32 [cells, 3], µm: its `position`, else those of its `nodes`."""
+    nodes = nodes_of(spec, name)
+    if nodes is not None and spec.populations[name].position is None:
+        return nodes.position
     try:
         return draw_positions(spec.populations[name], name, spec.seed)
     except GivenError as error:

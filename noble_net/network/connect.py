@@ -15,7 +15,7 @@ import numpy as np
 from noble_net.config import ProjectionSpec
 from noble_net.network import random_kernels, rules, wiring_kernels
 from noble_net.network.geometry import Places, distances
-from noble_net.network.given import GivenError
+from noble_net.network.given import GivenError, NodeIds
 from noble_net.network.random import quantile, stream_key
 from noble_net.network.rows import Rows
 from noble_net.network.rules import Setting, draw_rows
@@ -65,13 +65,15 @@ def connect(
     seed: int,
     places: Places | None = None,
     conductance: bool = False,
+    nodes: NodeIds = (None, None),
 ) -> ProjectionArrays:
     """Draw a projection between populations of the given sizes. Delays are rounded to whole samples.
 
-    ``places`` are needed where distance counts; ``conductance`` says what weights in files mean. Raises
-    GivenError for a file or a generator that does not fit, and for delays longer than a ring can hold.
+    ``places`` are needed where distance counts; ``conductance`` says what weights in files mean, ``nodes`` by which
+    node ids SONATA files know the cells. Raises GivenError for a file or a generator that does not fit, and for delays
+    longer than a ring can hold.
     """
-    rows = draw_rows(spec.rule, _setting(spec, sources, targets, seed, places, conductance))
+    rows = draw_rows(spec.rule, _setting(spec, sources, targets, seed, places, conductance, nodes))
     indptr = wiring_kernels.row_pointers(rows.source, sources)
     size = rows.source.size
     target, weight = np.empty(size, np.int32), np.empty(size, np.float32)
@@ -92,16 +94,23 @@ def expected_size(
     seed: int = 1,
     places: Places | None = None,
     conductance: bool = False,
+    nodes: NodeIds = (None, None),
 ) -> int:
     """Number of synapses a projection is going to have: exact, or the mean for a random number."""
-    return rules.expected_size(spec.rule, _setting(spec, sources, targets, seed, places, conductance))
+    return rules.expected_size(spec.rule, _setting(spec, sources, targets, seed, places, conductance, nodes))
 
 
 def _setting(
-    spec: ProjectionSpec, sources: int, targets: int, seed: int, places: Places | None, conductance: bool
+    spec: ProjectionSpec,
+    sources: int,
+    targets: int,
+    seed: int,
+    places: Places | None,
+    conductance: bool,
+    nodes: NodeIds,
 ) -> Setting:
     ends = Ends(sources, targets, spec.source == spec.target)
-    return Setting(ends, stream_key(seed, "connect", spec.name), places, conductance)
+    return Setting(ends, stream_key(seed, "connect", spec.name), places, conductance, nodes)
 
 
 def _stretches(indptr: Int64) -> Iterator[tuple[int, int]]:

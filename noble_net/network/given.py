@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from noble_net.errors import OutputError
 from noble_net.sonata.given_edges import read_given_edges
 from noble_net.specs.basics import MAX_DELAY
+from noble_net.specs.given_rules import SonataSpec
 from noble_net.types import DT, Float32, Float64, Int64
 
 if TYPE_CHECKING:
@@ -41,6 +42,14 @@ class Edges(NamedTuple):
     target: Int64
     weight: Float32 | None = None
     delay: Float64 | None = None
+
+    def where(self, mask: NDArray[np.bool_]) -> Edges:
+        """Those for which ``mask`` [synapses] is true."""
+        return Edges(*(None if column is None else column[mask] for column in self))  # type: ignore[arg-type]
+
+
+NodeIds = tuple[Int64 | None, Int64 | None]
+"""Node ids of source and target cells, ascending; None where a cell's number is its id."""
 
 
 def read_points(file: str, size: int) -> Float32:
@@ -79,15 +88,27 @@ def read_table(file: str, sources: int, targets: int) -> Edges:
     )
 
 
-def read_sonata(file: str, population: str, sources: int, targets: int, conductance: bool) -> Edges:
-    """Synapses of an edge population; ``conductance``: whether its weights are conductances."""
+def read_sonata(
+    rule: SonataSpec, sources: int, targets: int, conductance: bool, nodes: NodeIds = (None, None)
+) -> Edges:
+    """Synapses of an edge population; ``conductance``: whether its weights are conductances.
+
+    ``nodes``: the node ids of the source and the target cells, ascending, where these are not their numbers; edges of
+    other nodes are left out.
+    """
+    file = rule.file
     try:
-        found = read_given_edges(file, population, conductance)
+        found = read_given_edges(file, rule.population, conductance, rule.types)
     except OutputError as error:
         raise GivenError(str(error), "give a SONATA edges file and a population in it") from error
-    source = _cells(file, "source_node_id", found.source, sources)
-    target = _cells(file, "target_node_id", found.target, targets)
-    return _checked(file, Edges(source, target, found.weight, found.delay))
+    edges = Edges(*found)
+    for ids, column in zip(nodes, ("source", "target"), strict=True):
+        if ids is not None:
+            edges = edges.where(np.isin(getattr(edges, column), ids))
+            edges = edges._replace(**{column: np.searchsorted(ids, getattr(edges, column))})
+    source = _cells(file, "source_node_id", edges.source, sources)
+    target = _cells(file, "target_node_id", edges.target, targets)
+    return _checked(file, edges._replace(source=source, target=target))
 
 
 def read_graph(file: str, sources: int, targets: int) -> Edges:

@@ -26,7 +26,7 @@ import numpy as np
 
 from noble_net.network import wiring_kernels
 from noble_net.network.geometry import DistanceDraw, Places
-from noble_net.network.given import Edges, GivenError, edges_of, read_graph, read_sonata, read_table
+from noble_net.network.given import Edges, GivenError, NodeIds, edges_of, read_graph, read_sonata, read_table
 from noble_net.network.rows import Rows, grown_rows, rows_of
 from noble_net.specs import given_rules
 from noble_net.specs import rule_parameters as specs
@@ -37,12 +37,14 @@ from noble_net.types import Int64
 
 
 class Setting(NamedTuple):
-    """What a rule draws with: the populations, its key, their positions, and what weights in files mean."""
+    """What a rule draws with: the populations, its key, their positions, what weights in files mean, and the node ids
+    that SONATA files know the cells by."""
 
     ends: Ends
     key: np.uint64
     places: Places | None = None
     conductance: bool = False
+    nodes: NodeIds = (None, None)
 
 
 def draw_rows(rule: RuleSpec, setting: Setting) -> Rows:
@@ -238,9 +240,7 @@ def _table(rule: given_rules.TableSpec, setting: Setting) -> Rows:
 
 def _sonata(rule: given_rules.SonataSpec, setting: Setting) -> Rows:
     ends = setting.ends
-    return _listed(
-        read_sonata(rule.file, rule.population, ends.sources, ends.targets, setting.conductance), setting
-    )
+    return _listed(read_sonata(rule, ends.sources, ends.targets, setting.conductance, setting.nodes), setting)
 
 
 def _listed(edges: Edges, setting: Setting) -> Rows:

@@ -9,6 +9,7 @@ import numpy as np
 
 from noble_net.config import NetworkSpec, StimulusSpec
 from noble_net.network.afferents import Afferents, Poisson, SynapseReplay
+from noble_net.network.edge_replay import EdgeReplay, replayed_edges
 from noble_net.network.injection import Injection, Target, Timing, inject, per_cell
 from noble_net.network.node_sets import select_cells
 from noble_net.network.noise import OrnsteinUhlenbeck, ShotNoise, WhiteNoise
@@ -65,6 +66,9 @@ def make_stimulus(
     if target is None:
         target = Target.whole(spec.to, network.populations[spec.to].size)
     timing = Timing(network.seed, network.seed_of_noise, round(network.warmup / DT))
+    if spec.synapse_replay is not None and spec.synapse_replay.edges is not None:
+        edges = replayed_edges(network, spec)
+        return EdgeReplay(spec.synapse_replay, stimulus_name(spec), target, timing, edges)
     return _CLASSES[spec.kind](spec.parameters, stimulus_name(spec), target, timing)
 
 

@@ -171,7 +171,8 @@ def _check_spikes(path: str, population: str) -> None:
         problem = f"{path} has no spikes of such a population"
         raise FileFault(problem, nearest(population, stream.populations), "population")
     if not stream.is_sorted():
-        raise FileFault(f"{path}: spikes of {population} are not sorted by time", "sort them")
+        problem = f"{path}: spikes of {population} are not sorted by time, as the file says they are"
+        raise FileFault(problem, "sort them, or remove the attribute `sorting`")
 
 
 class _opening:

@@ -216,3 +216,32 @@ def add_counts(counts: Int32, weight: Int64, start: int, ring: Int64) -> None:
         for k in range(counts.shape[1]):
             if counts[cell, k] > 0:
                 ring[cell, (start + k) % slots] += counts[cell, k] * weight[cell]
+
+
+@njit(cache=True)
+def add_events(cells: Int64, samples: Int64, weights: Int64, ring: Int64) -> None:
+    """Put single events of fixed-point weight into the ring at the absolute samples they belong to."""
+    slots = ring.shape[1]
+    for event in range(cells.size):
+        ring[cells[event], samples[event] % slots] += weights[event]
+
+
+@njit(cache=True)
+def edge_arrivals(
+    source: Int64, sample: Int64, samples: int, indptr: Int64, delay: Int64, edge: Int64, arrival: Int64
+) -> int:
+    """Spikes of ``source`` in ``sample`` (of the block, or before it) along edges, grouped by source and ascending in
+    ``delay``: number of those that arrive in the block; the first of them go into ``edge`` and ``arrival``."""
+    number = 0
+    for event in range(source.size):
+        cell = source[event]
+        if cell < 0 or cell >= indptr.size - 1:
+            continue
+        first, last = indptr[cell], indptr[cell + 1]
+        e = first + np.searchsorted(delay[first:last], -sample[event])
+        while e < last and sample[event] + delay[e] < samples:
+            if number < edge.size:
+                edge[number], arrival[number] = e, sample[event] + delay[e]
+            number += 1
+            e += 1
+    return number

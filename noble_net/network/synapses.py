@@ -111,6 +111,10 @@ class SynapseBank:
         """
         stimulus_kernels.add_counts(counts, weight, start, self.ring)
 
+    def arrive_each(self, cells: Int64, samples: Int64, weights: Int64) -> None:
+        """Let single events arrive at ``cells`` in absolute ``samples`` of the coming block; all int64 [events]."""
+        stimulus_kernels.add_events(cells, samples, weights, self.ring)
+
 
 def fixed_point(weight: Float64) -> Int64:
     """Float32 weights (nS or pA) in the ring buffer's fixed point: exact above 0.002, to 2⁻³² below."""

@@ -159,10 +159,10 @@ class NeuronLoop:
         self._inputs = [(stimulus, self._afferents(stimulus)) for stimulus in afferents]
 
     def _afferents(self, stimulus: Afferents) -> list[Any]:
-        """A connection without source onto each cell, through which a stimulus sends its events."""
+        """A connection without source onto each site, through which a stimulus sends its events."""
         processes = self._synapses[stimulus.target, stimulus.synapse]
         spec = self.network.synapses[stimulus.synapse]
-        connections = [self._h.NetCon(None, process) for process in processes]
+        connections = [self._h.NetCon(None, processes[cell]) for cell in stimulus.sites.tolist()]
         for connection, weight in zip(connections, stimulus.weight, strict=True):
             connection.delay, connection.weight[0] = 0.0, netcon_weight(spec, float(weight))
         return connections

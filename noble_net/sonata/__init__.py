@@ -1,11 +1,13 @@
 """SONATA files: the only package that knows the format (https://github.com/AllenInstitute/sonata).
 
 `storage` holds what all files share, `spikes`, `reports` and `rates` what cells did, `network` nodes and edges,
-`configs` the JSON files that bind them. Written for the strictest of libsonata, bluepysnap and bmtk; read
+`configs` the JSON files that bind them, `inputs` the stimuli. Of other programs' files, `given_nodes`, `given_edges`
+and `types_table` read what may differ from our own. Written for the strictest of libsonata, bluepysnap and bmtk; read
 tolerantly with h5py. Units in the files: ms, mV, nS (conductance), nA (current).
 """
 
 from noble_net.sonata.configs import write_configs
+from noble_net.sonata.inputs import inputs_of
 from noble_net.sonata.network import (
     EdgePopulation,
     NodePopulation,
@@ -26,6 +28,7 @@ __all__ = [
     "ReportWriter",
     "SpikeStream",
     "SpikeWriter",
+    "inputs_of",
     "read_edges",
     "read_nodes",
     "read_rates",

@@ -10,6 +10,7 @@ from typing import Any
 from noble_net.output import write_json, write_text
 from noble_net.sonata.network import MODEL_TYPE
 from noble_net.sonata.reports import Report
+from noble_net.sonata.types_table import types_text
 from noble_net.types import Int64
 
 
@@ -24,17 +25,21 @@ def write_configs(
     spikes: bool = True,
     reports: Mapping[str, Report] = MappingProxyType({}),
     node_sets: Mapping[str, tuple[str, Int64]] = MappingProxyType({}),
+    types: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    inputs: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    metadata: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Write the circuit and simulation config, node sets and tables of types into the folder ``out``.
 
     ``populations`` and ``edges`` in the order in which nodes.h5 and edges.h5 were written; ``edges`` maps
     each projection to its weight column ('conductance' or 'syn_weight'); ``reports`` by the names of their files;
-    ``node_sets``: the population and node ids of each. Times in ms. Paths inside are relative, so that the folder can
-    be moved. OutputError when the disk refuses.
+    ``node_sets``: the population and node ids of each; ``types``: columns of the tables of types, for populations and
+    projections by name; ``inputs`` as they are written; ``metadata``: text and numbers beside our own. Times in ms.
+    Paths inside are relative, so that the folder can be moved. OutputError when the disk refuses.
     """
     out = Path(out)
-    _write_types(out, "node", populations)
-    _write_types(out, "edge", list(edges))
+    _write_types(out, "node", populations, types)
+    _write_types(out, "edge", list(edges), types)
     write_json(out / "circuit_config.json", _circuit(populations, edges))
     write_json(out / "node_sets.json", _node_sets(populations, reports, node_sets))
     simulation: dict[str, Any] = {
@@ -44,19 +49,22 @@ def write_configs(
         "network": "$RUN_DIR/circuit_config.json",
         "node_sets_file": "$RUN_DIR/node_sets.json",
         "output": {"output_dir": "$RUN_DIR", "spikes_sort_order": "by_time"},
+        "inputs": dict(inputs),
         "reports": {name: _report(name, report) for name, report in reports.items() if report.cells},
-        "metadata": {"simulator": "noble-net", "seed": str(seed)},
+        "metadata": {"simulator": "noble-net", "seed": str(seed), **metadata},
     }
     if spikes:
         simulation["output"]["spikes_file"] = "spikes.h5"
     write_json(out / "simulation_config.json", simulation)
 
 
-def _write_types(out: Path, kind: str, populations: Sequence[str]) -> None:
-    # One type per population: all properties stand with the cells, but bmtk opens nothing without these
+def _write_types(
+    out: Path, kind: str, populations: Sequence[str], types: Mapping[str, Mapping[str, str]]
+) -> None:
+    # One type per population: properties that differ stand with the cells, but bmtk opens nothing without these
     # tables.
-    rows = [f"{kind}_type_id population", *(f"{i} {name}" for i, name in enumerate(populations))]
-    write_text(out / f"{kind}_types.csv", "\n".join(rows) + "\n")
+    rows = [{"population": name, **types.get(name, {})} for name in populations]
+    write_text(out / f"{kind}_types.csv", types_text(kind, rows))
 
 
 def _circuit(populations: Sequence[str], edges: Mapping[str, str]) -> dict[str, Any]:

@@ -91,8 +91,9 @@ class SpikeWriter(Closing):
 
 
 class SpikeStream:
-    """The spikes of one population of a SONATA file sorted by time, of which some are held at a time.
+    """The spikes of one population of a SONATA file, by time, of which some are held at a time.
 
+    A file that is not sorted by time, nor says so, is sorted here and held as a whole, 16 bytes a spike.
     ``populations`` are all in the file; one that is missing has no spikes. OSError or KeyError when it is no such file.
     """
 
@@ -102,6 +103,11 @@ class SpikeStream:
             self.populations = tuple(file["spikes"])
             there = population in self.populations
             self.count = len(file["spikes"][population]["timestamps"]) if there else 0
+            by_time = there and _labelled_by_time(file["spikes"][population])
+        self._whole: tuple[Float64, Int64] | None = None
+        if not by_time and not self.is_sorted():
+            with h5py.File(self.path, "r") as file:
+                self._whole = _sorted_spikes(file["spikes"][population])
         self._first = 0
         self._times, self._ids = self._load(0)
 
@@ -120,7 +126,7 @@ class SpikeStream:
             self._go_to(end)
 
     def is_sorted(self) -> bool:
-        """Whether spikes are sorted by time; reads them all."""
+        """Whether spikes come sorted by time; reads them all."""
         last = -np.inf
         for first in range(0, self.count, _SPIKES_HELD):
             times, _ = self._load(first)
@@ -136,9 +142,19 @@ class SpikeStream:
     def _load(self, first: int) -> tuple[Float64, Int64]:
         if not self.count:
             return np.empty(0), np.empty(0, np.int64)
+        part = slice(first, first + _SPIKES_HELD)
+        if self._whole is not None:
+            return self._whole[0][part], self._whole[1][part]
         with h5py.File(self.path, "r") as file:
-            group, part = file["spikes"][self.population], slice(first, first + _SPIKES_HELD)
+            group = file["spikes"][self.population]
             return group["timestamps"][part].astype(np.float64), group["node_ids"][part].astype(np.int64)
+
+
+def _labelled_by_time(group: h5py.Group) -> bool:
+    """Whether a file says that its spikes are sorted by time: in SONATA's enumeration, or in text as bmtk does."""
+    label = group.attrs.get("sorting", "none")
+    text = label.decode() if isinstance(label, bytes) else str(label)
+    return text in ("2", "by_time")
 
 
 def read_spikes(path: Path | str) -> dict[str, tuple[Float64, Int64]]:

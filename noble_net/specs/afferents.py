@@ -9,6 +9,7 @@ from pydantic import model_validator
 from noble_net.specs.basics import Duration, Fraction, Instant, Name, Weight
 from noble_net.specs.distribution import Distributed, Distribution
 from noble_net.specs.files import InputFile
+from noble_net.specs.given_rules import SonataSpec
 from noble_net.specs.specification import Quantity, Spec, fault
 
 
@@ -53,18 +54,36 @@ class SynapseReplaySpec(Spec):
     """The spikes of a SONATA file, through a synapse: source cell i onto target cell i, or each onto all."""
 
     file: InputFile
-    """SONATA spike file, such as the spikes.h5 of another run, sorted by time; times count from the end of the
-    warm-up."""
+    """SONATA spike file, such as the spikes.h5 of another run; times count from the end of the warm-up. One that is
+    not sorted by time is held in memory as a whole."""
     population: Name
     """Whose spikes, in that file."""
     synapse: Name
     """A key of `synapses`."""
-    weight: Weight
-    """A distribution gives every target cell its own."""
-    delay: Instant = 0.0
-    """From a spike to its arrival."""
+    edges: SonataSpec | None = None
+    """The edges that lead each spike to its targets, of a SONATA file, instead of `map`: source ids are those of the
+    spike file, target ids as in a projection's rule `sonata`. Edges onto cells that the stimulus is not for are left
+    out."""
+    weight: Weight | None = None
+    """A distribution gives every target cell its own. May be left out where `edges` have weights."""
+    delay: Instant | None = None
+    """From a spike to its arrival; 0 ms, or that of the `edges`, unless given."""
     map: Literal["one_to_one", "all"] = "one_to_one"
     """`one_to_one`: source cell i drives the i-th target cell, and sources beyond them none. `all`: every source
     drives every target cell."""
     probability: Fraction = 1.0
     """Of each pair of source and target being connected at all."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that are read."""
+        return (self.file,) if self.edges is None else (self.file, self.edges.file)
+
+    @model_validator(mode="after")
+    def _one_way_to_the_targets(self) -> SynapseReplaySpec:
+        if self.edges is None and self.weight is None:
+            raise fault("`weight` is missing", "add `weight: 1 nS`")
+        for key in ("map", "probability"):
+            if self.edges is not None and getattr(self, key) != SynapseReplaySpec.model_fields[key].default:
+                raise fault("`edges` say who drives whom", "remove it", (key,))
+        return self

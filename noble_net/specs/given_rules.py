@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from noble_net.specs.basics import FilePath, Flag, Name
+from noble_net.specs.basics import Count, FilePath, Flag, Name
 from noble_net.specs.graphs import check_arguments, check_generator
 from noble_net.specs.rule_parameters import Ends, Rule, check_within
 from noble_net.specs.specification import fault
@@ -68,9 +68,12 @@ class SonataSpec(Rule):
     """Synapses of an edge population of a SONATA file.
 
     Weights are read from `conductance` (nS) or `syn_weight` (µS, or nA for a current synapse), delays from
-    `delay` (ms).
+    `delay` (ms); an edge of `nsyns` counts as so many. Node ids are the cells' numbers; of a population with `nodes`,
+    the ids of these, and edges of other nodes are left out.
     """
 
     file: FilePath
     population: Annotated[str, Field(strict=True, min_length=1, max_length=256)]
     """The edge population's name."""
+    types: tuple[Annotated[Count, Field(ge=0)], ...] | None = None
+    """Only edges of these edge types; all unless given."""

@@ -52,9 +52,11 @@ class NodeSetSpec(Spec):
     def _each_once(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if value is not None and not value:
             raise fault("holds no cell", "name some, such as `cells: [0, 5, 7]`")
+        seen: set[int] = set()
         for index, cell in enumerate(value or ()):
-            if cell in (value or ())[:index]:
+            if cell in seen:
                 raise fault("is named twice", "remove it", (index,))
+            seen.add(cell)
         return None if value is None else tuple(sorted(value))
 
     @field_validator("where", mode="before")

@@ -22,6 +22,7 @@ from noble_net.specs.basics import (
     VoltageDistribution,
 )
 from noble_net.specs.distribution import Distributed, Distribution
+from noble_net.specs.nodes import NodesSpec
 from noble_net.specs.positions import PositionSpec
 from noble_net.specs.specification import Spec, below, fault
 
@@ -112,6 +113,9 @@ class PopulationSpec(Spec):
     """Of an integrate-and-fire cell: capacitance, resistance, v_rest, v_reset, v_threshold, refractory."""
     position: PositionSpec | None = None
     """Where the cells are, for rules and delays that depend on distance."""
+
+    nodes: NodesSpec | None = None
+    """The nodes of a SONATA file that the cells are: their ids in edges, positions, members and parameters."""
 
     @model_validator(mode="after")
     def _a_place_for_every_cell(self) -> PopulationSpec:
