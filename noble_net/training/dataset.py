@@ -119,8 +119,7 @@ def plan_runs(recipe: CoreRecipe, family: Family) -> list[Run]:
 
 def solve(model: CellModel, run: Run) -> tuple[Input, np.ndarray[Any, np.dtype[np.float32]]]:
     """Input and exact voltage of one run; a training input the solver fails on is redrawn."""
-    cell = exact_cell(model)
-    cell.dt = run.dt
+    cell = exact_cell(model, dt=run.dt)
     cell.set_parameters(run.parameters)
     for attempt in range(_MAX_REDRAWS):
         generator = np.random.default_rng([*run.seed, attempt])

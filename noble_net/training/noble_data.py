@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -27,6 +27,7 @@ from scipy.signal import resample_poly
 
 from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
+from noble_net.cells.solver import exact_cell
 from noble_net.errors import OutputError, SolverError
 from noble_net.processes import in_processes
 from noble_net.specs.noble import NobleDatasetSpec, NobleRecipe, window_samples
@@ -41,9 +42,6 @@ from noble_net.training.noble_plan import (
 )
 from noble_net.types import DT, Float32, Float64, Int32
 
-if TYPE_CHECKING:
-    from noble_net.cells.solver import ExactCell
-
 VOLTAGE_UNIT = 0.01
 """mV per integer in the file: rounding adds 0.003 mV, some 3e-5 of the voltage's norm."""
 PIECE = 24
@@ -55,8 +53,6 @@ _NUDGE = 1e-5
 Solve = Callable[[Mapping[str, float], Float64, float], Float32]
 """(parameters, current in nA float [samples of 0.1 ms], sampling in ms) → voltage in mV from t = 0 to the end."""
 Progress = Callable[[int, int], None]
-
-_cells: dict[str, ExactCell] = {}
 
 
 class Traces(NamedTuple):
@@ -203,13 +199,7 @@ def _nudged(
 
 def _neuron(model: Any, spec: NobleDatasetSpec) -> Solve:
     """NEURON on the cell model; the cell is built once per process."""
-    from noble_net.cells.solver import ExactCell
-
-    key = repr(model)
-    if key not in _cells:
-        _cells[key] = ExactCell(model, dt=spec.dt)
-    cell = _cells[key]
-    cell.tolerance = spec.tolerance
+    cell = exact_cell(model, dt=spec.dt, tolerance=spec.tolerance)
 
     def solve(parameters: Mapping[str, float], current: Float64, sampling: float) -> Float32:
         cell.set_parameters(parameters)
