@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -25,14 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.cells.solver import exact_cell
 from noble_net.errors import OutputError, SolverError
 from noble_net.processes import in_processes
 from noble_net.specs.noble import NobleDatasetSpec, NobleRecipe, window_samples
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
-from noble_net.training.dataset import open_dataset
+from noble_net.training.dataset import dataset_file, open_dataset
 from noble_net.training.noble_plan import (
     Steps,
     amplitude_range,
@@ -85,9 +83,8 @@ class Piece(NamedTuple):
 
 
 def noble_dataset_path(recipe: NobleRecipe, family: Family) -> Path:
-    """Where a dataset lies: the user's cache folder, named by what determines its content."""
-    content = recipe.dataset.model_dump_json() + family.hash
-    return cache_folder("datasets") / f"noble-{family.name}-{zlib.crc32(content.encode()):08x}.h5"
+    """Where a dataset lies. Recipes with the same dataset and family share it."""
+    return dataset_file(f"noble-{family.name}", recipe.dataset, family)
 
 
 def build_noble_dataset(
