@@ -5,7 +5,7 @@ NobleNetError
 ├── MissingExtraError    a part that needs an optional install (NEURON, torch …)
 ├── FamilyError          a cell family cannot be found, read or trusted
 ├── CheckpointError      a core cannot be found, read or does not fit its family
-├── SolverError          NEURON cannot be set up, or returned no finite voltage
+├── SolverError          NEURON cannot be set up, or a cell's voltage is not finite
 ├── BackendError         a backend cannot hold something the network asks for
 └── OutputError          results cannot be written or read
 
@@ -65,7 +65,7 @@ class CheckpointError(NobleNetError):
 
 
 class SolverError(NobleNetError):
-    """NEURON cannot be set up, or gave no finite voltage for a cell."""
+    """NEURON cannot be set up, or the voltage of a cell, in NEURON or on a core, is not finite."""
 
 
 class BackendError(NobleNetError):
