@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+_LONGEST_KEY = 200
+
 
 class NobleNetError(Exception):
     """Base of every error noble-net raises on purpose; its text says what to do."""
@@ -41,7 +43,10 @@ class ConfigError(NobleNetError):
         self.problem, self.remedy = problem, remedy
         self.file, self.line, self.key, self.value = file, line, key, value
         place = f"{file or '<input>'}" + (f":{line}" if line is not None else "")
-        subject = "" if key is None else (f"{key}: " if value is None else f"{key} = {_short(value)}: ")
+        shown = shortened(key, _LONGEST_KEY)
+        subject = (
+            "" if key is None else (f"{shown}: " if value is None else f"{shown} = {shortened(value)}: ")
+        )
         super().__init__(f"{place}: {subject}{problem}" + (f". {remedy}" if remedy else ""))
 
 
@@ -76,6 +81,8 @@ class OutputError(NobleNetError):
     """Results cannot be written or read; names the path."""
 
 
-def _short(value: object, limit: int = 60) -> str:
+def shortened(value: object, limit: int = 60) -> str:
+    """``value`` as text of at most ``limit`` characters that can be shown on any terminal."""
     text = str(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    text = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -6,6 +6,7 @@ the network file that named it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -227,7 +228,7 @@ def _checked(file: str, edges: Edges) -> Edges:
 @contextmanager
 def _readable(file: str) -> Iterator[None]:
     """Turn everything a reader may raise over a missing, damaged or foreign file into a GivenError."""
-    if not Path(file).is_file():
+    if not os.path.isfile(file):
         raise GivenError(f"{file}: there is no such file", "check the path")
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import islice
 from pathlib import Path
 
@@ -181,7 +182,7 @@ class _opening:
         self.path, self.key = Path(path), key
 
     def __enter__(self) -> None:
-        if not self.path.is_file():
+        if not os.path.isfile(self.path):
             remedy = "give its path, relative to the network file"
             raise FileFault(f"there is no file {self.path}", remedy, self.key)
 

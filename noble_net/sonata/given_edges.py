@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ def read_given_edges(path: Path | str, population: str, conductance: bool) -> Gi
     """
     import libsonata
 
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise OutputError(f"{path}: there is no such file")
     try:
         storage = libsonata.EdgeStorage(str(path))
