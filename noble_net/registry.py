@@ -131,7 +131,7 @@ def _kind(checkpoint: Path) -> str:
     """The kind core.json names; empty where it cannot be read, which whoever loads it explains."""
     try:
         return str(json.loads((checkpoint / "core.json").read_text(encoding="utf-8"))["kind"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 

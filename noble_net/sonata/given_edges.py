@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import numpy as np
 
 from noble_net.errors import OutputError
@@ -35,6 +36,8 @@ def read_given_edges(path: Path | str, population: str, conductance: bool) -> Gi
     if not os.path.isfile(path):
         raise OutputError(f"{path}: there is no such file")
     try:
+        with h5py.File(path, "r"):  # libsonata prints HDF5's complaints beside raising them
+            pass
         storage = libsonata.EdgeStorage(str(path))
         if population not in storage.population_names:
             there = ", ".join(sorted(storage.population_names)[:12])
@@ -56,6 +59,6 @@ def read_given_edges(path: Path | str, population: str, conductance: bool) -> Gi
             None if weight is None else weight.astype(np.float32),
             column("delay"),
         )
-    except (libsonata.SonataError, RuntimeError) as error:
+    except (libsonata.SonataError, OSError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or ["damaged"])[0]
         raise OutputError(f"{path}: is no SONATA edges file: {reason[:120]}") from error

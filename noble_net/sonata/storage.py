@@ -83,6 +83,11 @@ class H5Output(Closing):
         self.check()
 
 
+def lies_within(data: h5py.Dataset, file: h5py.File) -> bool:
+    """Whether the values of a dataset are in the file itself, not in another one that it links to."""
+    return data.file.filename == file.filename and not data.external and not data.is_virtual
+
+
 def write_constant(group: h5py.Group, name: str, value: float, size: int, dtype: str) -> None:
     """A column that holds ``value`` everywhere and takes no space: a fill value over chunks never written."""
     chunks = (min(size, 65536),) if size else None
