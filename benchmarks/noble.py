@@ -8,19 +8,15 @@ checkpoint. Datasets that are missing are made (extras [reference] and [train]; 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from noble_shared import ROOT, errors, read_recipe
 from scoreboard import Target, record
 
 from noble_net.registry import load_family, load_step_core, shipped
-from noble_net.specs.noble import NobleRecipe
-from noble_net.specs.specification import validate_document
-from noble_net.specs.yaml_source import load_document
 from noble_net.training.noble_data import build_noble_dataset
 from noble_net.training.noble_evaluate import DEVIATES, PAPER, evaluate_noble, write_noble_accuracy
 
-ROOT = Path(__file__).parent.parent
 COMMAND = "python benchmarks/noble.py"
 FAMILY = "allen-pv"
 LIMITS: dict[str, dict[str, float]] = {
@@ -52,20 +48,6 @@ def main() -> None:
         for target in rows:
             print(target.line())
         print(f"{name}: {summary(found)}", flush=True)
-
-
-def read_recipe(name: str) -> NobleRecipe:
-    """The recipe of a shipped core."""
-    return validate_document(NobleRecipe, load_document(ROOT / f"surrogate/recipes/{name}.yaml"))
-
-
-def errors(row: dict[str, Any]) -> dict[str, float]:
-    """Relative L2 errors of one row of a table: the voltage's and every feature's, NaN where there is none."""
-    features = {name: each["error"] for name, each in row["features"].items()}
-    return {
-        "V": float(row["voltage_rel_l2"]),
-        **{name: float("nan") if error is None else float(error) for name, error in features.items()},
-    }
 
 
 def targets(name: str, found: dict[str, Any]) -> list[Target]:

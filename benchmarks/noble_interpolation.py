@@ -15,12 +15,11 @@ Table: benchmarks/results/noble_interpolation.json. Needs the core's dataset and
 from __future__ import annotations
 
 import json
-import sys
 from functools import partial
 from typing import Any
 
 import numpy as np
-from noble import read_recipe
+from noble_shared import chosen_core, read_recipe
 from scoreboard import RESULTS, Target, record
 
 from noble_net.cells.family import Family
@@ -28,7 +27,7 @@ from noble_net.cells.features import NOBLE_FEATURES
 from noble_net.cells.latent_space import LatentSpace
 from noble_net.processes import in_processes
 from noble_net.reference.exact_steps import load_exact_steps
-from noble_net.registry import load_family, load_step_core, shipped
+from noble_net.registry import load_family, load_step_core
 from noble_net.responses.respond import Responses, measure, respond
 from noble_net.specs.noble import NobleDatasetSpec, NobleRecipe
 from noble_net.surrogate.step_core import StepCore
@@ -51,8 +50,7 @@ Features = Float64
 
 def main() -> None:
     """Measure and record."""
-    names = [n for n in ("noble-paper", "noble-small") if n in shipped()["step cores"]]
-    name = sys.argv[1] if len(sys.argv) > 1 else names[0]
+    name = chosen_core()
     recipe, core = read_recipe(name), load_step_core(name)
     family = load_family(recipe.family)
     build_noble_dataset(recipe, family)

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from typing import Any
 
 import numpy as np
-from noble import ROOT, errors, read_recipe
+from noble_shared import ROOT, chosen_core, errors, read_recipe, show_progress
 from scoreboard import RESULTS, Target, record
 
 from noble_net.cache import cache_folder
-from noble_net.registry import load_family, load_step_core, shipped
+from noble_net.registry import load_family, load_step_core
 from noble_net.training.noble_data import build_noble_dataset, read_part
 from noble_net.training.noble_evaluate import compare
 from noble_net.training.noble_train import train_noble
@@ -40,8 +39,7 @@ TRAINING: dict[str, Any] = {
 
 def main() -> None:
     """Fine-tune, measure and record."""
-    names = [n for n in ("noble-paper", "noble-small") if n in shipped()["step cores"]]
-    name = sys.argv[1] if len(sys.argv) > 1 else names[0]
+    name = chosen_core()
     recipe = read_recipe(name)
     family = load_family(recipe.family)
     path = build_noble_dataset(recipe, family)
@@ -55,7 +53,7 @@ def main() -> None:
         tuned = recipe.variant(
             f"{name}-sag-{weight:g}", training=TRAINING, fine_tune={"base": name, "weight": weight}
         )
-        core = load_step_core(str(train_noble(tuned, family, folder, progress=_progress)))
+        core = load_step_core(str(train_noble(tuned, family, folder, progress=show_progress)))
         table[f"λ = {weight:g}"] = errors(compare(recipe.dataset, family, core, ids, unseen))
     result = {"core": name, "traces": len(unseen.member), "table": table}
     RESULT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -84,11 +82,6 @@ def targets(name: str, traces: int, table: dict[str, dict[str, float]]) -> list[
             COMMAND,
         ),
     ]
-
-
-def _progress(done: int, total: int, loss: float) -> None:
-    if done % 200 == 0:
-        print(f"  {done} of {total}: {loss:.4f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 import numpy as np
-from noble import errors, read_recipe
+from noble_shared import errors, read_recipe, show_progress
 from scoreboard import RESULTS, Target, record
 
 from noble_net.cache import cache_folder
@@ -90,7 +90,7 @@ def measure(recipe: NobleRecipe, family: Family) -> dict[str, Any]:
     """Train a variant in the cache folder and evaluate it."""
     folder = cache_folder("noble-variants")
     print(f"training {recipe.name}", flush=True)
-    train_noble(recipe, family, folder, progress=_progress)
+    train_noble(recipe, family, folder, progress=show_progress)
     found = evaluate_noble(recipe, family, load_step_core(str(folder / recipe.name)))
     about = json.loads((folder / recipe.name / "core.json").read_text())
     return {
@@ -151,11 +151,6 @@ def as_markdown() -> str:
             paper = PAPER_V.get(label) if table == "embedding" else None
             lines.append(f"| {label} | {' | '.join(cells)} | {paper or '—'} |")
     return "\n".join(lines)
-
-
-def _progress(done: int, total: int, loss: float) -> None:
-    if done % 100 == 0:
-        print(f"  {done} of {total}: {loss:.4f}", flush=True)
 
 
 if __name__ == "__main__":

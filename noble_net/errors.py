@@ -5,7 +5,7 @@ NobleNetError
 ├── MissingExtraError    a part that needs an optional install (NEURON, torch …)
 ├── FamilyError          a cell family cannot be found, read or trusted
 ├── CheckpointError      a core cannot be found, read or does not fit its family
-├── SolverError          NEURON cannot be set up, or returned no finite voltage
+├── SolverError          NEURON cannot be set up, or a cell's voltage is not finite
 ├── BackendError         a backend cannot hold something the network asks for
 └── OutputError          results cannot be written or read
 
@@ -16,6 +16,8 @@ is a warning: LatentSpaceWarning, cells outside the hull of their family's membe
 from __future__ import annotations
 
 from pathlib import Path
+
+_LONGEST_KEY = 200
 
 
 class NobleNetError(Exception):
@@ -41,7 +43,10 @@ class ConfigError(NobleNetError):
         self.problem, self.remedy = problem, remedy
         self.file, self.line, self.key, self.value = file, line, key, value
         place = f"{file or '<input>'}" + (f":{line}" if line is not None else "")
-        subject = "" if key is None else (f"{key}: " if value is None else f"{key} = {_short(value)}: ")
+        shown = shortened(key, _LONGEST_KEY)
+        subject = (
+            "" if key is None else (f"{shown}: " if value is None else f"{shown} = {shortened(value)}: ")
+        )
         super().__init__(f"{place}: {subject}{problem}" + (f". {remedy}" if remedy else ""))
 
 
@@ -65,7 +70,7 @@ class CheckpointError(NobleNetError):
 
 
 class SolverError(NobleNetError):
-    """NEURON cannot be set up, or gave no finite voltage for a cell."""
+    """NEURON cannot be set up, or the voltage of a cell, in NEURON or on a core, is not finite."""
 
 
 class BackendError(NobleNetError):
@@ -76,6 +81,8 @@ class OutputError(NobleNetError):
     """Results cannot be written or read; names the path."""
 
 
-def _short(value: object, limit: int = 60) -> str:
+def shortened(value: object, limit: int = 60) -> str:
+    """``value`` as text of at most ``limit`` characters that can be shown on any terminal."""
     text = str(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    text = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

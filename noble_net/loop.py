@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noble_net.cell_groups import CellGroup
+from noble_net.divergence import check_finite
 from noble_net.network.build import Network, PopulationArrays
 from noble_net.network.connect import ProjectionArrays
 from noble_net.network.gap_junctions import couple
@@ -101,7 +102,10 @@ class Loop:
         return group, group.ranges[population].start
 
     def advance(self, samples: int | None = None) -> dict[str, Response]:
-        """Run one block (of ``samples``, if not the usual length); returns every population's response."""
+        """Run one block (of ``samples``, if not the usual length); returns every population's response.
+
+        Raises SolverError, naming the cell, when a voltage is not finite.
+        """
         samples = samples or self.block_samples
         start = self.position
         for stimulus in self._afferents:
@@ -111,6 +115,7 @@ class Loop:
         self._couple()
         for group in self._groups:
             group.advance()
+            check_finite(self.network, group, start)
         for route in self._routes:
             route.send(start)
         self.position += samples

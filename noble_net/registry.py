@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -88,7 +89,7 @@ def load_family(name: str) -> Family:
 
     found = [p for p in _tables() if p.stem == name]
     path = found[0] if found else Path(name)
-    if path.suffix != ".csv" or not path.is_file():
+    if path.suffix != ".csv" or not os.path.isfile(path):
         raise FamilyError(_unknown("family", name, shipped()["families"], "a family's CSV table"))
     return read_family(path)
 
@@ -129,7 +130,7 @@ def _checkpoint(name: str) -> Path:
     """The folder of a core's checkpoint."""
     found = [p.parent for p in _listing("checkpoints", "*/core.json") if p.parent.name == name]
     path = found[0] if found else Path(name)
-    if not (path / "core.json").is_file():
+    if not os.path.isfile(path / "core.json"):
         known = shipped()
         names = [*known["cores"], *known["step cores"]]
         raise CheckpointError(_unknown("core", name, names, "a checkpoint folder"))
@@ -144,7 +145,7 @@ def _told(checkpoint: Path, key: str) -> str:
     """What core.json says of itself; empty where it cannot be read, which whoever loads it explains."""
     try:
         return str(json.loads((checkpoint / "core.json").read_text(encoding="utf-8"))[key])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 

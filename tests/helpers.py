@@ -74,6 +74,25 @@ def built(data: Mapping[str, Any]) -> Network:
     return build_network(network_from(data), {}, CORES)
 
 
+def pair_network(
+    pre: dict[str, Any], post: dict[str, Any], synapse: dict[str, Any], step: dict[str, str], **changes: Any
+) -> dict[str, Any]:
+    """Cells ``pre`` under a ``step`` of current, each heard by all of ``post`` through one kind of synapse.
+
+    ``changes``: ``weight`` and ``delay`` of the synapses, and keys of the file.
+    """
+    projection = {"name": "pre-post", "from": "pre", "to": "post", "rule": "all_to_all", "synapse": "syn"}
+    projection |= {key: changes.pop(key) for key in ("weight", "delay")}
+    return {
+        "name": "pair",
+        "populations": {"pre": pre, "post": post},
+        "synapses": {"syn": synapse},
+        "projections": [projection],
+        "stimuli": [{"to": "pre", "step": step}],
+        **changes,
+    }
+
+
 def toy_family(digest: str = "right", held_out: int = 4) -> Family:
     """A family of twelve members with two parameters."""
     values = np.random.default_rng(1).lognormal(0, 0.2, (12, 2))

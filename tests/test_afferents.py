@@ -228,7 +228,7 @@ def test_files_that_do_not_fit_are_refused(
     csv = tmp_path / "a.csv"
     for text, message in (
         ("a,b\n1,2\n", "has 2 columns, inh has 30 cells. give one column"),
-        ("a\n1\n\nx\n", "could not convert"),
+        ("a\n1\n\nx\n", "row 1 (from 0, below the names) holds something that is no number"),
         ("a\n1\n1,2\n", "row 1 (from 0, below the names) has not 1 values"),
         ("a\n1\nnan\n", "row 1 holds a value that is not finite"),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -168,7 +169,13 @@ BAD = [
     ("size: 400, sample", "size: -4, sample", 8, "populations.pv.size = -4", "greater than or equal to 1"),
     ("size: 400, sample", "size: 0, sample", 8, "populations.pv.size = 0", "greater than or equal to 1"),
     ("size: 400, sample", "size: 4e2, sample", 8, "populations.pv.size", "whole number"),
-    ("size: 400, sample", "size: 1" + "0" * 5000 + ", sample", 8, "populations.pv", "cannot be read"),
+    (
+        "size: 400, sample",
+        "size: 1" + "0" * 5000 + ", sample",
+        8,
+        "populations.pv",
+        "is a number of 5001 characters",
+    ),
     ("size: 400, sample", "size: 99999999999, sample", 8, "populations.pv.size", "less than or equal"),
     ("from: gaussian", "from: gausian", 8, "populations.pv.sample.from = gausian", "'gaussian'"),
     ("from: gaussian", "source: gaussian", 8, "populations.pv.sample.source", "unknown key"),
@@ -380,7 +387,21 @@ def test_no_populations(tmp_path: Path) -> None:
         (b"[" * 50_000, "nested deeper"),
         (b"a: " + b"[" * 60 + b"]" * 60, "nested deeper"),
         (b"\x89PNG\r\n\x1a\n", "is not UTF-8 text"),
+        (b"a: {" * 10_000, "nested deeper"),
+        (b"- " * 10_000, "nested deeper"),
+        (b"a: &a [*a]", "nested deeper"),
+        (b"a: &a {b: 1}\nc: {<<: *a}", "merging (`<<`) is not allowed"),
+        (b"a: !!python/object/apply:os.system [touch x]", "the tag !!python/object/apply:os.system is not"),
+        (b"a: !!binary aGk=", "the tag !!binary is not allowed"),
+        (b"a: " + b"!" * 9_000, "is not allowed"),
+        (b"a: *" + b"b" * 9_000, "found undefined alias"),
+        (b"b" * 900 + b": 1\n", "unknown key"),
+        (b"a: 0x" + b"f" * 9_000, "is a number of 9002 characters"),
+        (b"a: " + b"9" * 9_000, "is a number of 9000 characters"),
+        (b'name: "\\ud800"', "holds half of a character"),
+        (b'name: "\\e[2J\\u202e"', r"name = \x1b[2J\u202e: "),
     ],
+    ids=itertools.count(),
 )
 def test_files_that_are_no_network_at_all(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "net.yaml"
@@ -388,6 +409,31 @@ def test_files_that_are_no_network_at_all(tmp_path: Path, content: bytes, messag
     with pytest.raises(ConfigError, match=r"net\.yaml") as caught:
         load_network(path)
     assert message in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 700
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("size: 400, sample: {from", "size: 1e999, sample: {from", "size = inf: is a float"),
+        ("size: 400, sample: {from", f"size: {10**30}, sample: {{from", "should be less than or equal to"),
+        ("duration: 2 s", "duration: 1e999 s", "is not a finite number"),
+        ("duration: 2 s", "duration: .nan s", "is not a finite number"),
+        ("duration: 2 s", "duration: 1e300 s", "is beyond 1e+09 ms"),
+        ("duration: 2 s", "duration: 9**9**9 s", "is not a number with one unit"),
+        ("p: 0.2", "p: .nan", "projections[0].rule.pairwise_bernoulli.p = nan"),
+        ("mean: 1.2 nS", "mean: 1e999 nS", "is not a finite number"),
+        ("core: pv-stream", "core: ~nobody-here/core", "is no path that can be followed"),
+        ("core: pv-stream", "core: " + "c" * 300, "is longer than any name"),
+        ("{pairwise_bernoulli: {p: 0.2}}", "{table: {file: ~nobody-here/t.csv}}", "is no path that can be"),
+        ("{pairwise_bernoulli: {p: 0.2}}", f"{{table: {{file: {'t' * 300}.csv}}}}", "more than 255 bytes"),
+        ("{pairwise_bernoulli: {p: 0.2}}", '{table: {file: "a\\0.csv"}}', "is no path. give the path"),
+    ],
+)
+def test_numbers_and_paths_beyond_measure(tmp_path: Path, key: str, value: str, message: str) -> None:
+    assert key in GOOD
+    error = refused(tmp_path, GOOD.replace(key, value, 1))
+    assert message in str(error) and error.line
 
 
 def test_alias_bomb_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import pair_network
 from test_plasticity import integrated
 
 from noble_net.cells import mechanisms
@@ -81,24 +82,9 @@ def recurrent(**changes: Any) -> dict[str, Any]:
 
 def pair(kind: str, weight: str, delay: str = "1.3 ms") -> dict[str, Any]:
     """One cell that is driven, and one that hears it through the synapse of that kind."""
-    return {
-        "name": "pair",
-        "duration": "40 ms",
-        "populations": {"pre": population(1), "post": population(1)},
-        "synapses": {"syn": SYNAPSES[kind]},
-        "projections": [
-            {
-                "name": "pre-post",
-                "from": "pre",
-                "to": "post",
-                "rule": "all_to_all",
-                "synapse": "syn",
-                "weight": weight,
-                "delay": delay,
-            }
-        ],
-        "stimuli": [{"to": "pre", "step": {"amplitude": "0.6 nA", "start": "5 ms", "stop": "20 ms"}}],
-    }
+    step = {"amplitude": "0.6 nA", "start": "5 ms", "stop": "20 ms"}
+    cell = population(1)
+    return pair_network(cell, cell, SYNAPSES[kind], step, weight=weight, delay=delay, duration="40 ms")
 
 
 def build(data: dict[str, Any]) -> Network:

@@ -310,7 +310,7 @@ def test_a_missing_feature_is_named(family, checkpoint):
 
 
 def test_damaged_checkpoints_are_refused(checkpoint, tmp_path):
-    about, weights, _ = load_checkpoint(checkpoint)
+    about, weights, *_ = load_checkpoint(checkpoint)
     save_checkpoint(tmp_path / "name", {**about, "model": {**about["model"], "layers": 3}}, weights)
     save_checkpoint(tmp_path / "shape", {**about, "model": {**about["model"], "modes": 16}}, weights)
     save_checkpoint(tmp_path / "features", {**about, "features": {}}, weights)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import pair_network
 from test_plasticity import integrated
 
 from noble_net.cells.mechanisms import neuron
@@ -27,25 +28,16 @@ FINE = 0.002
 def pair(synapse: dict[str, Any], weight: str, current: str = "0.5 nA") -> dict[str, Any]:
     """A cell that fires under a step, and a passive one that hears it 1.4 ms later."""
     passive = {"capacitance": "100 pF", "resistance": "100 Mohm", "v_rest": "-70 mV", "v_threshold": "500 mV"}
-    return {
-        "name": "pair",
-        "duration": "150 ms",
-        "core": "integrate-and-fire",
-        "populations": {"pre": {"size": 1}, "post": {"size": 1, "parameters": passive}},
-        "synapses": {"syn": synapse},
-        "projections": [
-            {
-                "name": "pre-post",
-                "from": "pre",
-                "to": "post",
-                "rule": "all_to_all",
-                "synapse": "syn",
-                "weight": weight,
-                "delay": "1.4 ms",
-            }
-        ],
-        "stimuli": [{"to": "pre", "step": {"amplitude": current, "start": "5 ms", "stop": "80 ms"}}],
-    }
+    return pair_network(
+        {"size": 1},
+        {"size": 1, "parameters": passive},
+        synapse,
+        {"amplitude": current, "start": "5 ms", "stop": "80 ms"},
+        weight=weight,
+        delay="1.4 ms",
+        duration="150 ms",
+        core="integrate-and-fire",
+    )
 
 
 def simulated(data: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:

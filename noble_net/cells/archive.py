@@ -35,8 +35,7 @@ def solve_individual(
 
     Order: hyperpolarising steps, then the middle one (is there a spike?), then the rest.
     """
-    cell = exact_cell(model)
-    cell.tolerance = STEP_TOLERANCE
+    cell = exact_cell(model, tolerance=STEP_TOLERANCE)
     cell.set_parameters(parameters)
     found: dict[float, dict[str, float]] = {}
 

@@ -188,8 +188,7 @@ def _measured(
     model: CellModel, slot: int, parameters: Mapping[str, float], tolerance: float | None
 ) -> tuple[Row, str]:
     """A slot's row; without features, and the reason, where the cell is no valid member."""
-    cell = exact_cell(model)
-    cell.tolerance = tolerance
+    cell = exact_cell(model, tolerance=tolerance)
     cell.set_parameters(parameters)
     row: Row = {"slot": slot, "parameters": dict(parameters), "features": {}, "rates": []}
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from noble_net.errors import FamilyError
+from noble_net.errors import FamilyError, shortened
 from noble_net.types import CellTable, Float32, Float64
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ ROLES = ("train", "held_out")
 BOOKKEEPING = ("role", "hall_of_fame", "z_score", "seed", "target")
 """Columns that are neither parameters nor features."""
 
+_DAMAGED = "Fetch the table and the JSON file again, or make the family anew"
 _REQUIRED = ("I_thr", "s_thr", "input_resistance", "voltage_base")
 """Features every family has."""
 
@@ -148,10 +150,72 @@ def read_family(csv: Path) -> Family:
         table_bytes, about_bytes = csv.read_bytes(), about_path.read_bytes()
         about = json.loads(about_bytes)
         table = pd.read_csv(csv, index_col="member", dtype={"member": str, "role": str})
-    except (OSError, ValueError) as error:
-        raise FamilyError(f"family table {csv} (with {about_path.name}) cannot be read: {error}") from error
-    missing = {"role", *about.get("parameters", {}), *_REQUIRED} - set(table.columns)
-    if missing or not {"cell", "parameters", "bound"} <= set(about):
-        raise FamilyError(f"family table {csv} or {about_path.name} lacks {sorted(missing) or 'its cell'}")
+    except (OSError, ValueError, RecursionError) as error:
+        raise FamilyError(
+            f"family table {csv} (with {about_path.name}) cannot be read: {error}. {_DAMAGED}"
+        ) from error
+    _check_description(about_path, about)
+    missing = {"role", *about["parameters"], *_REQUIRED} - set(table.columns)
+    if missing:
+        raise FamilyError(f"family table {csv} lacks {sorted(missing)}. {_DAMAGED}")
+    _check_table(csv, table, about["parameters"])
     digest = hashlib.sha256(table_bytes + about_bytes).hexdigest()
     return Family(csv.stem, table, about, digest, csv.parent)
+
+
+def _check_description(path: Path, about: Any) -> None:
+    """Raise FamilyError unless the JSON file describes a family's cell and its parameters."""
+    kinds: dict[str, tuple[type, ...]] = {
+        "cell": (dict,),
+        "parameters": (dict,),
+        "bound": (int, float, type(None)),
+    }
+    for key, kind in kinds.items():
+        if not isinstance(about, dict) or not isinstance(about.get(key, ...), kind):
+            raise FamilyError(f"{path} lacks a family's `{key}`. {_DAMAGED}")
+    if about["bound"] is not None and not (0 < about["bound"] < math.inf):
+        raise FamilyError(f"{path}: `bound` is {about['bound']}, not a number above 0. {_DAMAGED}")
+    for name, coding in about["parameters"].items():
+        try:
+            centre, sd, logarithmic = coding["centre"], coding["sd"], coding["logarithmic"]
+            whole = (
+                isinstance(logarithmic, bool)
+                and math.isfinite(centre)
+                and math.isfinite(sd)
+                and sd > 0
+                and (centre > 0 or not logarithmic)
+            )
+        except (KeyError, TypeError, OverflowError):
+            whole = False
+        if not whole:
+            wanted = "a finite `centre`, an `sd` above 0 and `logarithmic`"
+            raise FamilyError(f"{path}: parameter {shortened(name)} wants {wanted}. {_DAMAGED}")
+
+
+def _check_table(csv: Path, table: pd.DataFrame, parameters: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise FamilyError unless members have names and roles of their own and finite parameters; features may lack."""
+    if not len(table) or table.index.isna().any() or not table.index.is_unique:
+        raise FamilyError(f"family table {csv} has no members, or two or one without a name. {_DAMAGED}")
+    odd = ~table["role"].isin(ROLES)
+    if odd.any():
+        raise FamilyError(
+            f"family table {csv}: the role of member {table.index[odd][0]} is none of {ROLES}. {_DAMAGED}"
+        )
+    for name in (*parameters, *_REQUIRED):
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            raise FamilyError(
+                f"family table {csv}: column {name} holds something that is no number. {_DAMAGED}"
+            )
+    for column_name, column in table.select_dtypes("number").items():
+        if column_name not in parameters and np.isinf(column.to_numpy(np.float64)).any():
+            raise FamilyError(
+                f"family table {csv}: column {column_name} holds an infinite number. {_DAMAGED}"
+            )
+    for name, coding in parameters.items():
+        values = table[name].to_numpy(np.float64)
+        bad = ~np.isfinite(values) | ((values <= 0) & bool(coding["logarithmic"]))
+        if bad.any():
+            raise FamilyError(
+                f"family table {csv}: {name} of member {table.index[bad][0]} is {values[bad][0]}, which no cell "
+                f"can have. {_DAMAGED}"
+            )

@@ -41,12 +41,17 @@ SETTLE = 500.0
 _cells: dict[int, ExactCell] = {}
 
 
-def exact_cell(model: CellModel) -> ExactCell:
-    """The one cell of a model in this process, built at the first call: to be re-parameterised, not kept."""
+def exact_cell(model: CellModel, *, dt: float = REFERENCE_DT, tolerance: float | None = None) -> ExactCell:
+    """The one cell of a model in this process, with this step and tolerance (see `ExactCell`).
+
+    It is built at the first call: to be re-parameterised, not kept, since the next call sets it anew.
+    """
     key = zlib.crc32(repr(model).encode())
     if key not in _cells:
         _cells[key] = ExactCell(model)
-    return _cells[key]
+    cell = _cells[key]
+    cell.dt, cell.tolerance = dt, tolerance
+    return cell
 
 
 class _Tree:

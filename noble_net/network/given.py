@@ -6,6 +6,9 @@ the network file that named it.
 
 from __future__ import annotations
 
+import os
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 
 from noble_net.errors import OutputError
 from noble_net.sonata.given_edges import read_given_edges
+from noble_net.sonata.storage import lies_within
 from noble_net.specs.basics import MAX_DELAY
 from noble_net.specs.given_rules import SonataSpec
 from noble_net.types import DT, Float32, Float64, Int64
@@ -149,7 +153,13 @@ def _gml(file: str) -> networkx.Graph[Any]:
     try:
         return networkx.read_gml(file)
     except networkx.NetworkXError:
+        pass
+    try:
         return networkx.read_gml(file, label="id")
+    except networkx.NetworkXError as error:  # it quotes what it cannot read
+        place = re.search(r"\((\d+), \d+\)", str(error))
+        where = f" in line {place[1]}" if place else ""
+        raise GivenError(f"{file} is not GML{where}", "check what kind of file it is") from error
 
 
 def _edge_list(file: str) -> networkx.Graph[Any]:
@@ -163,7 +173,7 @@ def _number(node: object, what: str) -> int:
     text = str(node)
     text = text[1:] if text.startswith("n") else text
     if not (text.isascii() and text.isdigit() and len(text) < 12):
-        raise GivenError(f"{what} has a node called {str(node)[:40]!r}", "number the nodes from 0")
+        raise GivenError(f"{what} has a node called {_shown(str(node))!r}", "number the nodes from 0")
     return int(text)
 
 
@@ -175,7 +185,9 @@ def _csv(file: str, needed: tuple[str, ...], known: tuple[str, ...]) -> dict[str
         header = pd.read_csv(file, nrows=0, skipinitialspace=True)
         names = [str(name).strip() for name in header.columns]
         _check_columns(file, names, needed, known)
-        table = pd.read_csv(file, skipinitialspace=True, names=names, header=0, index_col=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header is cut
+            table = pd.read_csv(file, skipinitialspace=True, names=names, header=0, index_col=False)
     for name in names:
         if not pd.api.types.is_numeric_dtype(table[name]):
             bad = pd.to_numeric(table[name], errors="coerce").isna().to_numpy()
@@ -194,20 +206,31 @@ def _h5(file: str) -> dict[str, Any]:
         for name in opened:
             data = opened[name]
             if not isinstance(data, h5py.Dataset) or data.ndim != 1 or data.dtype.kind not in "iuf":
-                raise GivenError(f"{file}: `{name}` is no row of numbers", "give a dataset for each column")
+                raise GivenError(
+                    f"{file}: `{_shown(name)}` is no row of numbers", "give a dataset for each column"
+                )
+            if not lies_within(data, opened):
+                raise GivenError(f"{file}: `{name}` lies in another file", "copy the values into this one")
             columns[name] = data[:]
     if len({len(column) for column in columns.values()}) > 1:
         raise GivenError(f"{file} has columns of different length", "make them equal")
     return columns
 
 
+def _shown(name: str) -> str:
+    """A name for an error, unless it looks like something else: a file that is no table may be nobody's business."""
+    return name if re.fullmatch(r"[\w .()/%-]{1,30}", name) else "…"
+
+
 def _check_columns(file: str, names: list[str], needed: tuple[str, ...], known: tuple[str, ...]) -> None:
     for name in needed:
         if name not in names:
-            raise GivenError(f"{file} has no column `{name}`", f"its columns: {', '.join(names[:12])}")
+            raise GivenError(
+                f"{file} has no column `{name}`", f"its columns: {', '.join(map(_shown, names[:12]))}"
+            )
     for name in names:
         if name not in known:
-            raise GivenError(f"{file} has an unknown column `{name[:40]}`", f"known: {', '.join(known)}")
+            raise GivenError(f"{file} has an unknown column `{_shown(name)}`", f"known: {', '.join(known)}")
 
 
 def _cells(file: str, name: str, values: NDArray[Any], size: int) -> Int64:
@@ -248,7 +271,7 @@ def _checked(file: str, edges: Edges) -> Edges:
 @contextmanager
 def _readable(file: str) -> Iterator[None]:
     """Turn everything a reader may raise over a missing, damaged or foreign file into a GivenError."""
-    if not Path(file).is_file():
+    if not os.path.isfile(file):
         raise GivenError(f"{file}: there is no such file", "check the path")
     try:
         yield

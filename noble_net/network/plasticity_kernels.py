@@ -53,6 +53,16 @@ def _trace(trace: Float64, last: Int64, cell: int, now: int, tau: float) -> floa
 
 
 @njit(cache=True)
+def _enter(spikes: Int32, first: int, now: int, tau: float, trace: Float64, last: Int64) -> None:
+    """Add the spikes of the population's cells at one sample to their traces."""
+    for event in range(spikes.size):
+        cell = spikes[event] - first
+        if 0 <= cell < last.size:
+            trace[cell] = _trace(trace, last, cell, now, tau) + 1.0
+            last[cell] = now
+
+
+@njit(cache=True)
 def pair_stdp(
     pre_cell: Int32,
     pre_sample: Int32,
@@ -113,14 +123,6 @@ def pair_stdp(
                 x = _trace(pre_trace, pre_last, source[entry], now, tau_plus)
                 w = float(weight[entry])
                 weight[entry] = min(w + a_plus * (w_max - w if multiplicative else w_max) * x, w_max)
-        for event in range(i, next_i):
-            cell = pre_cell[event] - first_pre
-            if 0 <= cell < pre_last.size:
-                pre_trace[cell] = _trace(pre_trace, pre_last, cell, now, tau_plus) + 1.0
-                pre_last[cell] = now
-        for event in range(j, next_j):
-            cell = post_cell[event] - first_post
-            if 0 <= cell < post_last.size:
-                post_trace[cell] = _trace(post_trace, post_last, cell, now, tau_minus) + 1.0
-                post_last[cell] = now
+        _enter(pre_cell[i:next_i], first_pre, now, tau_plus, pre_trace, pre_last)
+        _enter(post_cell[j:next_j], first_post, now, tau_minus, post_trace, post_last)
         i, j = next_i, next_j

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import islice
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import h5py
 import numpy as np
 
 from noble_net.config import NetworkSpec, config_error
-from noble_net.errors import ConfigError
+from noble_net.errors import ConfigError, shortened
 from noble_net.sonata.spikes import SpikeStream
+from noble_net.sonata.storage import lies_within
 from noble_net.specs.specification import nearest
 from noble_net.specs.stimuli import CurrentTableSpec
 from noble_net.types import Float32, Float64
@@ -59,6 +61,8 @@ class TableReader:
 
     def check(self) -> None:
         """Read everything once. Raises FileFault for a value that is no finite number."""
+        if not self.rows:
+            raise FileFault(f"{self.path} has no rows", "give at least one, below the names")
         for first in range(0, self.rows, self.rows_at_once):
             values = self.read(first, self.rows_at_once)
             if not np.isfinite(values).all():
@@ -79,6 +83,10 @@ class TableReader:
             if found.ndim not in (1, 2) or found.dtype.kind not in "fiu":
                 problem = f"{self.path}: has shape {found.shape} and type {found.dtype}"
                 raise FileFault(problem, "give numbers [intervals] or [intervals, cells]", "dataset")
+            if not lies_within(found, file):
+                raise FileFault(
+                    f"{self.path}: the array lies in another file", "copy it into this one", "dataset"
+                )
             self._scale = _in_nanoampere(found.attrs.get("units", "nA"), self.path)
             return found.shape[0], found.shape[1] if found.ndim == 2 else 1
 
@@ -87,7 +95,8 @@ class TableReader:
             return self._load_text(first, count)
         with _opening(self.path), h5py.File(self.path, "r") as file:
             values = np.asarray(file[self.dataset][first : first + count], np.float64)
-        return (values.reshape(len(values), -1) * self._scale).astype(np.float32)
+        with np.errstate(over="ignore"):  # an infinite current is refused before a run
+            return (values.reshape(len(values), -1) * self._scale).astype(np.float32)
 
     def _load_text(self, first: int, count: int) -> Float32:
         """Lines are found from where the last ones ended; going back begins at the top."""
@@ -106,9 +115,12 @@ class TableReader:
                 )
                 raise FileFault(problem, "separate values by commas")
         try:
-            return np.array([line.split(b",") for line in wanted], np.float64).astype(np.float32)
-        except ValueError as error:
-            raise FileFault(f"{self.path}: {error}", "give numbers, separated by commas") from None
+            with np.errstate(over="ignore"):
+                return np.array([line.split(b",") for line in wanted], np.float64).astype(np.float32)
+        except ValueError:
+            row = next(row for row, line in enumerate(wanted, first) if not _is_numbers(line))
+            problem = f"{self.path}: row {row} (from 0, below the names) holds something that is no number"
+            raise FileFault(problem, "give numbers, separated by commas") from None
 
 
 def read_rate_table(path: str) -> tuple[Float64, Float64]:
@@ -119,8 +131,8 @@ def read_rate_table(path: str) -> tuple[Float64, Float64]:
         try:
             table = pd.read_csv(path)
             columns = [table[name].to_numpy(np.float64) for name in ("time", "rate")]
-        except (KeyError, ValueError) as error:
-            problem = f"{path}: has no columns of numbers called time and rate ({error})"
+        except (KeyError, ValueError):
+            problem = f"{path}: has no columns of numbers called time and rate"
             raise FileFault(problem, "name them in its first line", "rate_table") from None
     times, rates = columns
     if not len(times) or not np.isfinite(columns).all() or (np.diff(times) <= 0).any() or (rates < 0).any():
@@ -182,12 +194,12 @@ class _opening:
         self.path, self.key = Path(path), key
 
     def __enter__(self) -> None:
-        if not self.path.is_file():
+        if not os.path.isfile(self.path):
             remedy = "give its path, relative to the network file"
             raise FileFault(f"there is no file {self.path}", remedy, self.key)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError | KeyError | UnicodeDecodeError):
+        if isinstance(error, OSError | KeyError | RuntimeError | UnicodeDecodeError):
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise FileFault(f"{self.path} cannot be read: {reason}", "give another file", self.key) from error
 
@@ -197,7 +209,17 @@ def _in_nanoampere(unit: object, path: Path) -> float:
     try:
         return parse_quantity(f"1 {text}", "nA")[0]
     except QuantityError as error:
-        raise FileFault(f"{path}: its units, {text!r}, are no current", error.remedy, "dataset") from None
+        raise FileFault(
+            f"{path}: its units, {shortened(text, 20)!r}, are no current", error.remedy, "dataset"
+        ) from None
+
+
+def _is_numbers(line: bytes) -> bool:
+    try:
+        np.array(line.split(b","), np.float64)
+    except ValueError:
+        return False
+    return True
 
 
 def _datasets(file: h5py.File) -> list[str]:

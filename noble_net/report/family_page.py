@@ -9,15 +9,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
 
 from noble_net.cells.family import Family
+from noble_net.markdown import write_markdown
 from noble_net.output import reading, saving, write_text
 from noble_net.report import family_figures as figures
 from noble_net.report.family_statistics import MAIN_FEATURES, NEARLY_EQUAL, UNITS, distances, known_features
@@ -67,29 +66,28 @@ def write_family_card(
         for name, figure in _figures(family, folder, history or []):
             _save(figure, folder / f"{family.name}-{name}.png")
             drawn.append(name)
-    environment = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    values = {
+        "family": family,
+        "about": family.about,
+        "cell": family.about["cell"],
+        "counts": _counts(family),
+        "features": _features(family),
+        "parameters": _parameters(family),
+        "targets": _targets(family),
+        "steps": tuple(family.about.get("targets", {})),
+        "degenerate": _degenerate(family),
+        "nearly_equal": NEARLY_EQUAL,
+        "evolved": _evolved(history or []),
+        "figures": drawn,
+        "notes": notes.strip(),
+    }
+    return write_markdown(
+        folder / f"{family.name}.md",
+        __package__,
+        "family.md.j2",
+        values,
+        {"number": _number, "spread": _spread},
     )
-    environment.filters |= {"number": _number, "spread": _spread}
-    template = environment.from_string((files(__package__) / "family.md.j2").read_text(encoding="utf-8"))
-    text = template.render(
-        family=family,
-        about=family.about,
-        cell=family.about["cell"],
-        counts=_counts(family),
-        features=_features(family),
-        parameters=_parameters(family),
-        targets=_targets(family),
-        steps=tuple(family.about.get("targets", {})),
-        degenerate=_degenerate(family),
-        nearly_equal=NEARLY_EQUAL,
-        evolved=_evolved(history or []),
-        figures=drawn,
-        notes=notes.strip(),
-    )
-    path = folder / f"{family.name}.md"
-    write_text(path, text.rstrip() + "\n")
-    return path
 
 
 def _figures(family: Family, folder: Path, history: History) -> Iterator[tuple[str, Figure]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from noble_net.output import reading
-from noble_net.sonata.storage import Closing, H5Output, keep_rows
+from noble_net.sonata.storage import Closing, H5Output, keep_rows, lies_within
 from noble_net.types import Float64, Int64
 
 _SORTING = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
@@ -102,7 +102,12 @@ class SpikeStream:
         with h5py.File(self.path, "r") as file:
             self.populations = tuple(file["spikes"])
             there = population in self.populations
-            self.count = len(file["spikes"][population]["timestamps"]) if there else 0
+            self.count = 0
+            if there:
+                columns = [file["spikes"][population][name] for name in ("timestamps", "node_ids")]
+                if not all(lies_within(each, file) for each in columns):
+                    raise OSError("its spikes lie in another file")
+                self.count = len(columns[0])
             by_time = there and _labelled_by_time(file["spikes"][population])
         self._whole: tuple[Float64, Int64] | None = None
         if not by_time and not self.is_sorted():

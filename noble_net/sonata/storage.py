@@ -107,6 +107,11 @@ def keep_rows(dataset: h5py.Dataset, rows: int) -> None:
     dataset.resize(rows, axis=0)
 
 
+def lies_within(data: h5py.Dataset, file: h5py.File) -> bool:
+    """Whether the values of a dataset are in the file itself, not in another one that it links to."""
+    return data.file.filename == file.filename and not data.external and not data.is_virtual
+
+
 def write_constant(group: h5py.Group, name: str, value: float, size: int, dtype: str) -> None:
     """A column that holds ``value`` everywhere and takes no space: a fill value over chunks never written."""
     chunks = (min(size, 65536),) if size else None

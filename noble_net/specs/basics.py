@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import (
@@ -12,6 +11,7 @@ from pydantic import (
 )
 
 from noble_net.specs.distribution import Distributed, Distribution
+from noble_net.specs.files import whole_path
 from noble_net.specs.specification import (
     Quantity,
     fault,
@@ -21,6 +21,7 @@ INTEGRATE_AND_FIRE = "integrate-and-fire"
 MAX_DELAY = 6553.5
 """Longest delay, ms: 65535 samples."""
 
+_LONGEST_REFERENCE = 200
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(strict=True, pattern=NAME, max_length=64)]
 Count = Annotated[int, Field(strict=True)]
@@ -43,19 +44,10 @@ def _reference(value: str, info: ValidationInfo) -> str:
         raise fault("is empty", "give a name or a path")
     folder = (info.context or {}).get("folder")
     if ("/" in value or "\\" in value or value.endswith(".csv")) and folder is not None:
-        return str((Path(folder) / Path(value).expanduser()).resolve())
+        return whole_path(value, info)
+    if len(value) > _LONGEST_REFERENCE and "/" not in value:
+        raise fault("is longer than any name", "give a name or a path")
     return value
 
 
 Reference = Annotated[str, Field(strict=True, max_length=4096), AfterValidator(_reference)]
-
-
-def _file_path(value: str, info: ValidationInfo) -> str:
-    """A whole path, from one relative to the file that names it, or to where Python runs."""
-    if not value.strip() or "\0" in value:
-        raise fault("is no path", "give the path of a file")
-    folder = (info.context or {}).get("folder") or Path()
-    return str((Path(folder) / Path(value).expanduser()).resolve())
-
-
-FilePath = Annotated[str, Field(strict=True, max_length=4096), AfterValidator(_file_path)]

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from noble_net.specs.basics import Count, FilePath, Flag, Name
+from noble_net.specs.basics import Count, Flag, Name
+from noble_net.specs.files import InputFile
 from noble_net.specs.graphs import check_arguments, check_generator
 from noble_net.specs.rule_parameters import Ends, Rule, check_within
 from noble_net.specs.specification import fault
@@ -23,7 +24,7 @@ class GraphSpec(Rule):
     """Name of a function of networkx.generators."""
     arguments: dict[Name, Any] = Field(default={})
     """Of the generator; `n` is the number of cells unless given, the seed is the projection's."""
-    file: FilePath | None = None
+    file: InputFile | None = None
     autapses: Flag = False
     """Whether self-loops of a generated graph are kept."""
     multapses: Flag = False
@@ -61,7 +62,7 @@ class TableSpec(Rule):
     population; weights are in nS (pA for a current synapse), delays in ms; `synapses` repeats a row.
     """
 
-    file: FilePath
+    file: InputFile
 
 
 class SonataSpec(Rule):
@@ -72,7 +73,7 @@ class SonataSpec(Rule):
     the ids of these, and edges of other nodes are left out.
     """
 
-    file: FilePath
+    file: InputFile
     population: Annotated[str, Field(strict=True, min_length=1, max_length=256)]
     """The edge population's name."""
     types: tuple[Annotated[Count, Field(ge=0)], ...] | None = None

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from noble_net.specs.basics import Count, FilePath
+from noble_net.specs.basics import Count
+from noble_net.specs.files import InputFile
 from noble_net.specs.specification import Spec, fault
 
 _Text = Annotated[str, Field(strict=True, min_length=1, max_length=256)]
@@ -21,16 +22,16 @@ class NodesSpec(Spec):
     columns of these names give. All others are drawn by `sample`.
     """
 
-    file: FilePath
+    file: InputFile
     population: _Text
     """Its name in that file."""
-    types_file: FilePath | None = None
+    types_file: InputFile | None = None
     """The table of node types, where values of all cells of a type stand."""
     types: _Types | None = None
     """Only nodes of these node types; all unless given."""
     members: dict[_Text, _Types] = Field(default={})
     """For a member of the family the node types whose cells it is."""
-    components: FilePath | None = None
+    components: InputFile | None = None
     """Folder of the JSON files that `dynamics_params` of node types names."""
 
     @model_validator(mode="after")

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from noble_net.specs.basics import Count, FilePath, Length
+from noble_net.specs.basics import Count, Length
+from noble_net.specs.files import InputFile
 from noble_net.specs.specification import Quantity, Spec, fault
 
 
@@ -63,7 +64,7 @@ class PositionSpec(Spec):
     box: BoxSpec | None = None
     cylinder: CylinderSpec | None = None
     lattice: LatticeSpec | None = None
-    points: FilePath | None = None
+    points: InputFile | None = None
     """A .csv with columns x, y and z in µm and a row for each cell."""
 
     @model_validator(mode="after")

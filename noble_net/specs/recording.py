@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
 from pydantic.json_schema import WithJsonSchema
 
-from noble_net.specs.basics import Count, Duration, Instant, Name
+from noble_net.specs.basics import NAME, Count, Duration, Instant, Name
 from noble_net.specs.specification import Spec, fault, from_file
 
 Cells = Annotated[Count, Field(ge=1)] | Literal["all"] | tuple[Name, ...]
@@ -45,6 +46,11 @@ class ReportSpec(Spec):
             raise fault("should be at least 1", "write `cells: 20`, or leave the report out to record none")
         if isinstance(value, list | tuple) and not value:
             raise fault("names nobody", "write `cells: all`, or names of populations and node sets")
+        for index, name in enumerate(value if isinstance(value, list | tuple) else ()):
+            if not isinstance(name, str) or not re.fullmatch(NAME, name):
+                raise fault("is no name", "write names of populations and node sets", (index,))
+        if isinstance(value, str) and not re.fullmatch(NAME, value):
+            raise fault("is no name", "write `cells: all`, or the name of a population or node set")
         return (value,) if isinstance(value, str) and value != "all" else value
 
     @model_validator(mode="after")

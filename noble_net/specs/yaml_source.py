@@ -17,13 +17,15 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from noble_net.errors import ConfigError
+from noble_net.errors import ConfigError, shortened
 
 KeyPath = tuple[str | int, ...]
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 100_000
 MAX_DEPTH = 40
+MAX_DIGITS = 100
+_TEXT = "tag:yaml.org,2002:str"
 _SCALARS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null"))
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
@@ -96,6 +98,7 @@ def load_document(path: str | Path) -> Document:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
         problem = " ".join(str(error.problem or error.context or "cannot be parsed").split())
+        problem = shortened(problem, _LONGEST_REASON)
         raise ConfigError(f"not valid YAML: {problem}", file=file, line=line, remedy=_SYNTAX) from error
     except (YAMLError, ValueError) as error:
         raise ConfigError(f"not valid YAML: {_first_line(error)}", file=file, remedy=_SYNTAX) from error
@@ -116,6 +119,7 @@ def key_text(path: Sequence[str | int]) -> str:
 
 
 _MISSING = object()
+_LONGEST_REASON = 120
 _SYNTAX = "check indentation, brackets and the space after each colon"
 
 
@@ -128,7 +132,7 @@ def _step(here: Any, key: str | int) -> Any:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return shortened((str(error).strip().splitlines() or [type(error).__name__])[0], _LONGEST_REASON)
 
 
 def _read(file: Path) -> str:
@@ -191,7 +195,8 @@ class _Reader:
             key = self.read(key_node, path) if isinstance(key_node, ScalarNode) else None
             if not isinstance(key, str):
                 text = getattr(key_node, "value", "") if isinstance(key_node, ScalarNode) else "this key"
-                raise self._refuse(key_node, path, f"{text!r} cannot be a key", "keys are plain names")
+                text = shortened(repr(text), _LONGEST_REASON)
+                raise self._refuse(key_node, path, f"{text} cannot be a key", "keys are plain names")
             if key in data:
                 raise self._refuse(key_node, (*path, key), "the key is given twice", "remove one of them")
             self.lines[(*path, key)] = key_node.start_mark.line + 1
@@ -202,10 +207,19 @@ class _Reader:
         if node.tag not in _SCALARS:
             what = "merging (`<<`)" if str(node.tag).endswith(":merge") else f"the tag {_tag_text(node)}"
             raise self._refuse(node, path, f"{what} is not allowed", "write the value out")
+        if node.tag != _TEXT and len(node.value) > MAX_DIGITS:
+            raise self._refuse(
+                node, path, f"is a number of {len(node.value)} characters", "write a shorter one"
+            )
         try:
-            return self.constructor.construct_object(node, deep=True)
+            value = self.constructor.construct_object(node, deep=True)
+            if isinstance(value, str):
+                value.encode()
+        except UnicodeEncodeError as error:
+            raise self._refuse(node, path, "holds half of a character", "remove the `\\u`") from error
         except (ValueError, OverflowError) as error:
             raise self._refuse(node, path, f"cannot be read: {_first_line(error)}", "check it") from error
+        return value
 
     def _refuse(self, node: Node, path: KeyPath, problem: str, remedy: str) -> ConfigError:
         line = node.start_mark.line + 1
@@ -213,4 +227,4 @@ class _Reader:
 
 
 def _tag_text(node: Node) -> str:
-    return str(node.tag).replace("tag:yaml.org,2002:", "!!")
+    return shortened(str(node.tag).replace("tag:yaml.org,2002:", "!!"), _LONGEST_REASON)

@@ -16,11 +16,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from noble_net.cells.latent_space import HIGHEST, LOWEST
 from noble_net.errors import FamilyError
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 
-LOW, HIGH = 0.5, 3.5
-"""Where the ends of a feature's range are scaled to."""
 CURRENT_SCALE = 10.0
 """Current channel and amplitude are in 0.1 nA."""
 
@@ -69,10 +68,10 @@ class Embedding(nn.Module):
     def forward(self, features: Tensor, amplitude: Tensor, onset: Tensor) -> Tensor:
         """``features`` [B, F] in their own units, ``amplitude`` [B] nA, ``onset`` [B] ms → float32 [B, C, N].
 
-        Features outside their range are extrapolated.
+        Features are scaled as in a latent space (`noble_net.cells.latent_space`) and extrapolated outside their range.
         """
         low, width = self.get_buffer("low"), self.get_buffer("width")
-        scaled_BF = LOW + (HIGH - LOW) * (features - low) / width
+        scaled_BF = LOWEST + (HIGHEST - LOWEST) * (features - low) / width
         scaled_B = CURRENT_SCALE * amplitude
         return torch.cat(
             [

@@ -27,6 +27,10 @@ GPU_BATCH = 1024
 """Rows answered at once on a GPU: some 2 GB for each intermediate value of the published network."""
 
 
+_LONGEST_WINDOW = 1e6
+"""ms."""
+
+
 class Noble(StepCore):
     """A trained NOBLE core; needs the extra [train]. Embeds the cell features named in ``features``.
 
@@ -41,7 +45,7 @@ class Noble(StepCore):
         self.name, self.family = str(about["name"]), str(about["family"])
         self.family_hash, self.hash = str(about["family_hash"]), checkpoint.hash
         self.sampling = float(about["sampling"])
-        self.protocol = StepProtocol(**about["protocol"])
+        self.protocol = _protocol(about)
         self.batch = BATCH if device == "cpu" else GPU_BATCH
         self.device = device
         self.net = _build(about).to(device).eval()
@@ -89,6 +93,19 @@ def feature_matrix(cells: CellTable, names: Sequence[str]) -> Float32:
     return matrix
 
 
+def _protocol(about: dict[str, Any]) -> StepProtocol:
+    """The step core.json describes. Raises CheckpointError when it describes none."""
+    try:
+        protocol = StepProtocol(**{key: float(value) for key, value in about["protocol"].items()})
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"core.json of {about['name']} is damaged: protocol: {error}") from error
+    if not 0.0 <= protocol.onset < protocol.end <= protocol.total < _LONGEST_WINDOW:
+        raise CheckpointError(
+            f"core.json of {about['name']} is damaged: its protocol is no step within a window"
+        )
+    return protocol
+
+
 def _build(about: dict[str, Any]) -> NobleNet:
     """An untrained network of the shape core.json describes. Raises CheckpointError when that is no shape."""
     module = _torch_part()
@@ -96,7 +113,10 @@ def _build(about: dict[str, Any]) -> NobleNet:
         model = NobleModelSpec.model_validate(about["model"])
         ranges = {str(name): (float(low), float(high)) for name, (low, high) in about["features"].items()}
         window = module.Window(
-            int(about["samples"]), model.padded, about["sampling"], about["protocol"]["duration"]
+            int(about["samples"]),
+            model.padded,
+            float(about["sampling"]),
+            float(about["protocol"]["duration"]),
         )
         if set(ranges) != set(model.features):
             raise ValueError(f"ranges of {sorted(ranges)}, but features {list(model.features)}")

@@ -40,35 +40,30 @@ class StreamingCore(Core):
         about, w = checkpoint.about, checkpoint.weights
         self.name = str(about["name"])
         self.zones = tuple(about["zones"])
+        if len(self.zones) != 1:
+            raise checkpoint.damaged(f"the core has one input zone, and core.json names {len(self.zones)}")
         self.step_samples = int(about["step_samples"])
         self.family = str(about["family"])
         self.family_hash = str(about["family_hash"])
         self.hash = checkpoint.hash
         inputs = 3 * self.step_samples
-        try:
-            encode_in = w["encode_in.weight"]
-            self._code_weight = np.ascontiguousarray(encode_in[:, inputs:])
-            self._code_bias = w["encode_in.bias"]
-            self.hidden = len(self._code_bias)
-            self._weights = (
-                _padded(encode_in[:, :inputs]),
-                _padded(w["encode_out.weight"]),
-                w["encode_out.bias"],
-                _padded(w["gru.weight_ih_l0"]),
-                w["gru.bias_ih_l0"],
-                _padded(w["gru.weight_hh_l0"]),
-                w["gru.bias_hh_l0"],
-                _padded(w["decode_in.weight"]),
-                w["decode_in.bias"],
-                _padded(w["decode_out.weight"]),
-                _padded_bias(w["decode_out.bias"]),
-            )
-        except (KeyError, IndexError) as error:
-            raise CheckpointError(f"the weights of core {self.name} lack {error}") from error
-        if self.hidden % 8 or self._code_weight.shape[1] != len(about["code"]):
-            raise CheckpointError(
-                f"the weights of core {self.name} do not have the shape core.json describes"
-            )
+        self.hidden = _check_shapes(checkpoint, inputs, self.step_samples)
+        encode_in = w["encode_in.weight"]
+        self._code_weight = np.ascontiguousarray(encode_in[:, inputs:])
+        self._code_bias = w["encode_in.bias"]
+        self._weights = (
+            _padded(encode_in[:, :inputs]),
+            _padded(w["encode_out.weight"]),
+            w["encode_out.bias"],
+            _padded(w["gru.weight_ih_l0"]),
+            w["gru.bias_ih_l0"],
+            _padded(w["gru.weight_hh_l0"]),
+            w["gru.bias_hh_l0"],
+            _padded(w["decode_in.weight"]),
+            w["decode_in.bias"],
+            _padded(w["decode_out.weight"]),
+            _padded_bias(w["decode_out.bias"]),
+        )
 
     @staticmethod
     def load(folder: Path) -> StreamingCore:
@@ -119,6 +114,35 @@ class StreamingCore(Core):
         cell, sample, time = detect_block(voltage, state.voltage, a["detector"])
         a["voltage"] = voltage[:, -1].copy()
         return Response(voltage, cell, sample, time, outside), state
+
+
+def _check_shapes(checkpoint: Checkpoint, inputs: int, samples: int) -> int:
+    """The number of hidden units. Raises CheckpointError unless every weight is there in its shape: compiled code
+    reads beyond the end of one that is too small."""
+    weights = checkpoint.weights
+    h = max((len(each) for name, each in weights.items() if name == "encode_in.bias"), default=0)
+    if h == 0 or h % 8:
+        raise checkpoint.damaged(f"encode_in.bias has {h} numbers, where a multiple of 8 is wanted")
+    shapes: dict[str, tuple[int, ...]] = {
+        "encode_in.weight": (h, inputs + len(checkpoint.about["code"])),
+        "encode_in.bias": (h,),
+        "encode_out.weight": (h, h),
+        "encode_out.bias": (h,),
+        "gru.weight_ih_l0": (3 * h, h),
+        "gru.bias_ih_l0": (3 * h,),
+        "gru.weight_hh_l0": (3 * h, h),
+        "gru.bias_hh_l0": (3 * h,),
+        "decode_in.weight": (h, 2 * h),
+        "decode_in.bias": (h,),
+        "decode_out.weight": (samples, h),
+        "decode_out.bias": (samples,),
+    }
+    for name, shape in shapes.items():
+        if name not in weights:
+            raise checkpoint.damaged(f"there is no weight {name}")
+        if weights[name].shape != shape:
+            raise checkpoint.damaged(f"weight {name} has the shape {weights[name].shape}, not {shape}")
+    return h
 
 
 def _padded(weight: Float32) -> Float32:

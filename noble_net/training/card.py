@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-
 from noble_net.cells.family import Family
+from noble_net.markdown import write_markdown
 from noble_net.training.inputs import FLUCTUATING, MEAN_DRIVEN, UNTRAINED
 
 
@@ -21,27 +19,20 @@ def write_card(folder: Path, family: Family, notes: str = "") -> Path:
     """
     about = json.loads((folder / "core.json").read_text())
     accuracy = json.loads((folder / "accuracy.json").read_text())
-    environment = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-    )
-    environment.filters["number"] = _number
-    template = environment.from_string((files(__package__) / "card.md.j2").read_text(encoding="utf-8"))
-    text = template.render(
-        core=about,
-        family=family,
-        members={role: len(family.ids(role)) for role in ("train", "held_out")},
-        table=accuracy["table"],
-        dataset=accuracy["dataset"],
-        r2=accuracy["feature_r2"],
-        rows=tuple(accuracy["table"]["steps"]),
-        fluctuating=("fluctuating, all", *FLUCTUATING, *UNTRAINED),
-        untrained=UNTRAINED,
-        mean_driven=MEAN_DRIVEN,
-        notes=notes.strip(),
-    )
-    path = folder / "CARD.md"
-    path.write_text(text.rstrip() + "\n", encoding="utf-8")
-    return path
+    values = {
+        "core": about,
+        "family": family,
+        "members": {role: len(family.ids(role)) for role in ("train", "held_out")},
+        "table": accuracy["table"],
+        "dataset": accuracy["dataset"],
+        "r2": accuracy["feature_r2"],
+        "rows": tuple(accuracy["table"]["steps"]),
+        "fluctuating": ("fluctuating, all", *FLUCTUATING, *UNTRAINED),
+        "untrained": UNTRAINED,
+        "mean_driven": MEAN_DRIVEN,
+        "notes": notes.strip(),
+    }
+    return write_markdown(folder / "CARD.md", __package__, "card.md.j2", values, {"number": _number})
 
 
 def _number(value: Any, digits: int = 3, percent: bool = False) -> str:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
+from pydantic import BaseModel
 
 from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
@@ -59,9 +60,14 @@ class Run(NamedTuple):
 
 
 def dataset_path(recipe: CoreRecipe, family: Family) -> Path:
-    """Where a recipe's dataset lies: the user's cache folder, named by what determines its content."""
-    content = recipe.dataset.model_dump_json() + family.hash
-    return cache_folder("datasets") / f"{recipe.name}-{zlib.crc32(content.encode()):08x}.h5"
+    """Where a recipe's dataset lies."""
+    return dataset_file(recipe.name, recipe.dataset, family)
+
+
+def dataset_file(stem: str, spec: BaseModel, family: Family) -> Path:
+    """A dataset's place in the user's cache folder: ``stem``, and a hash of what determines its content."""
+    content = spec.model_dump_json() + family.hash
+    return cache_folder("datasets") / f"{stem}-{zlib.crc32(content.encode()):08x}.h5"
 
 
 def build_dataset(
@@ -119,8 +125,7 @@ def plan_runs(recipe: CoreRecipe, family: Family) -> list[Run]:
 
 def solve(model: CellModel, run: Run) -> tuple[Input, np.ndarray[Any, np.dtype[np.float32]]]:
     """Input and exact voltage of one run; a training input the solver fails on is redrawn."""
-    cell = exact_cell(model)
-    cell.dt = run.dt
+    cell = exact_cell(model, dt=run.dt)
     cell.set_parameters(run.parameters)
     for attempt in range(_MAX_REDRAWS):
         generator = np.random.default_rng([*run.seed, attempt])

@@ -13,25 +13,24 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
+from noble_net.cells.solver import exact_cell
 from noble_net.errors import OutputError, SolverError
 from noble_net.processes import in_processes
 from noble_net.specs.noble import NobleDatasetSpec, NobleRecipe, window_samples
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
-from noble_net.training.dataset import open_dataset
+from noble_net.training.dataset import dataset_file, open_dataset
 from noble_net.training.noble_plan import (
     Steps,
     amplitude_range,
@@ -40,9 +39,6 @@ from noble_net.training.noble_plan import (
     select_members,
 )
 from noble_net.types import DT, Float32, Float64, Int32
-
-if TYPE_CHECKING:
-    from noble_net.cells.solver import ExactCell
 
 VOLTAGE_UNIT = 0.01
 """mV per integer in the file: rounding adds 0.003 mV, some 3e-5 of the voltage's norm."""
@@ -55,8 +51,6 @@ _NUDGE = 1e-5
 Solve = Callable[[Mapping[str, float], Float64, float], Float32]
 """(parameters, current in nA float [samples of 0.1 ms], sampling in ms) → voltage in mV from t = 0 to the end."""
 Progress = Callable[[int, int], None]
-
-_cells: dict[str, ExactCell] = {}
 
 
 class Traces(NamedTuple):
@@ -89,9 +83,8 @@ class Piece(NamedTuple):
 
 
 def noble_dataset_path(recipe: NobleRecipe, family: Family) -> Path:
-    """Where a dataset lies: the user's cache folder, named by what determines its content."""
-    content = recipe.dataset.model_dump_json() + family.hash
-    return cache_folder("datasets") / f"noble-{family.name}-{zlib.crc32(content.encode()):08x}.h5"
+    """Where a dataset lies. Recipes with the same dataset and family share it."""
+    return dataset_file(f"noble-{family.name}", recipe.dataset, family)
 
 
 def build_noble_dataset(
@@ -203,13 +196,7 @@ def _nudged(
 
 def _neuron(model: Any, spec: NobleDatasetSpec) -> Solve:
     """NEURON on the cell model; the cell is built once per process."""
-    from noble_net.cells.solver import ExactCell
-
-    key = repr(model)
-    if key not in _cells:
-        _cells[key] = ExactCell(model, dt=spec.dt)
-    cell = _cells[key]
-    cell.tolerance = spec.tolerance
+    cell = exact_cell(model, dt=spec.dt, tolerance=spec.tolerance)
 
     def solve(parameters: Mapping[str, float], current: Float64, sampling: float) -> Float32:
         cell.set_parameters(parameters)

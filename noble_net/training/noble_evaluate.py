@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
 from noble_net.cells.family import Family
 from noble_net.cells.features import NOBLE_FEATURES
 from noble_net.errors import CheckpointError
+from noble_net.markdown import write_markdown
 from noble_net.responses.respond import RATE, SPIKES, Responses, measure
 from noble_net.specs.noble import NobleDatasetSpec, NobleRecipe, window_samples
 from noble_net.surrogate.step_core import StepCore
@@ -191,22 +190,15 @@ def _relative(truth: Float32, answer: Float32, power: int) -> Float64:
 def write_noble_accuracy(result: dict[str, Any], folder: Path, family: Family, notes: str = "") -> Path:
     """Write ``accuracy.json`` and ``CARD.md`` beside a checkpoint; returns the card's path."""
     (folder / "accuracy.json").write_text(json.dumps(result, indent=1) + "\n")
-    environment = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-    )
-    environment.filters["percent"] = _percent
-    template = environment.from_string((files(__package__) / "noble_card.md.j2").read_text(encoding="utf-8"))
-    text = template.render(
-        core=json.loads((folder / "core.json").read_text()),
-        family=family,
-        accuracy=result,
-        paper=PAPER,
-        features=NOBLE_FEATURES,
-        notes=notes.strip(),
-    )
-    path = folder / "CARD.md"
-    path.write_text(text.rstrip() + "\n", encoding="utf-8")
-    return path
+    values = {
+        "core": json.loads((folder / "core.json").read_text()),
+        "family": family,
+        "accuracy": result,
+        "paper": PAPER,
+        "features": NOBLE_FEATURES,
+        "notes": notes.strip(),
+    }
+    return write_markdown(folder / "CARD.md", __package__, "noble_card.md.j2", values, {"percent": _percent})
 
 
 def _percent(value: float | None) -> str:
