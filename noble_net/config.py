@@ -198,10 +198,14 @@ class NetworkSpec(Spec):
         cls, value: tuple[GapJunctionSpec, ...], info: ValidationInfo
     ) -> tuple[GapJunctionSpec, ...]:
         names = [each.name for each in value]
+        projections = {each.name for each in info.data.get("projections", ())}
         for index, each in enumerate(value):
             if each.name in names[:index]:
                 problem = f"gap junctions {names.index(each.name)} have that name, too"
                 raise fault(problem, "names key the random numbers: rename one", (index, "name"))
+            if each.name in projections:
+                problem = "a projection has that name, too"
+                raise fault(problem, "names tell edges apart: rename one", (index, "name"))
             if getattr(each.rule.parameters, "autapses", False):
                 raise fault(
                     "a cell has no gap junction with itself",

@@ -59,6 +59,8 @@ def run_summary(
             for population in network.populations
         },
         "synapses": network.n_synapses,
+        "gap_junctions": network.n_gap_junctions,
+        "edges_written": network.writes_edges,
         "spikes": int(sum(each.sum() for each in counts.values())),
         "timings_s": {**timings, "report": None},
         "cells_in_real_time": _per(cell_seconds, wall),

@@ -47,6 +47,9 @@ class Engine(Protocol):
     def inputs(self, report: str, population: str) -> Float32:
         """What a report of inputs (`current`, `conductance`, `synapse-…`) tells of the last block, [cells, samples]."""
 
+    def weights(self) -> dict[str, Float32]:
+        """The weights now, nS or pA [synapses], of projections whose weights can change, at least."""
+
 
 class Clock:
     """Seconds spent in each phase of a run."""
@@ -182,6 +185,7 @@ class _Run:
         """Close all files, then write the summary; a file that fails does not keep the others open."""
         with ExitStack() as stack, self.clock("write"):
             stack.callback(self._tell)
+            stack.callback(self.directory.write_weights, self.engine.network, self.engine.weights())
             for recorder in self.reports.values():
                 stack.callback(recorder.close)
             stack.callback(self.spikes.close)

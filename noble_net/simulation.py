@@ -16,7 +16,7 @@ import numba
 from noble_net.config import NetworkSpec, config_error
 from noble_net.errors import CheckpointError
 from noble_net.loop import Loop, compile_loop
-from noble_net.network.build import build_network, expected_synapses
+from noble_net.network.build import build_network, expected_junctions, expected_synapses
 from noble_net.network.check import check_network
 from noble_net.provenance import run_provenance
 from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
@@ -112,6 +112,11 @@ def describe(spec: NetworkSpec) -> str:
         lines.append(
             f"  {projection.name}: {projection.source} → {projection.target}, {projection.rule.kind}, "
             f"{expected_synapses(spec, index):,} synapses"
+        )
+    for index, junction in enumerate(spec.gap_junctions):
+        lines.append(
+            f"  {junction.name}: {junction.source} – {junction.target}, {junction.rule.kind}, "
+            f"{expected_junctions(spec, index):,} gap junctions"
         )
     return "\n".join(lines)
 

@@ -25,7 +25,7 @@ from noble_net.config import (
 from noble_net.errors import FamilyError
 from noble_net.network.check import at_line, check_network, common_step, has_conductance, positions_of
 from noble_net.network.connect import ProjectionArrays, connect, expected_size
-from noble_net.network.gap_junctions import GapJunctions, couple_pairs
+from noble_net.network.gap_junctions import GapJunctions, couple_pairs, expected_number
 from noble_net.network.geometry import Places
 from noble_net.network.node_sets import check_targets
 from noble_net.network.random import cell_uniforms, generator, quantile
@@ -74,6 +74,27 @@ class Network:
     def n_synapses(self) -> int:
         """Synapses of all projections."""
         return sum(projection.size for projection in self.projections)
+
+    @property
+    def n_gap_junctions(self) -> int:
+        """Gap junctions of all names."""
+        return sum(each.size for each in self.gap_junctions)
+
+    @property
+    def writes_edges(self) -> bool:
+        """Whether a run writes its synapses and gap junctions."""
+        record = self.spec.record
+        return record.wants(record.edges, self.n_synapses + self.n_gap_junctions)
+
+    @property
+    def learned(self) -> tuple[ProjectionArrays, ...]:
+        """The projections whose weights a run changes, if it is to write them at its end."""
+        record, plastic = self.spec.record, tuple(each for each in self.projections if self._learns(each))
+        return plastic if record.wants(record.weights, sum(each.size for each in plastic)) else ()
+
+    def _learns(self, projection: ProjectionArrays) -> bool:
+        plasticity = self.synapses[projection.synapse].plasticity
+        return plasticity is not None and plasticity.stdp is not None
 
     @property
     def longest_delay(self) -> int:
@@ -134,6 +155,16 @@ def expected_synapses(spec: NetworkSpec, index: int) -> int:
     with at_line(spec, index):
         places, conductance = _places(spec.projections[index], positions), has_conductance(spec, index)
         return expected_size(projection, sizes[0], sizes[1], spec.seed, places, conductance)
+
+
+def expected_junctions(spec: NetworkSpec, index: int) -> int:
+    """Number of gap junctions of one name, or its mean, before the network is built. Raises ConfigError likewise."""
+    each = spec.gap_junctions[index]
+    ends = (each.source, each.target)
+    positions = {end: positions_of(spec, end) for end in ends} if each.needs_positions else {}
+    with at_line(spec, index, "gap_junctions"):
+        sizes = [spec.populations[end].size for end in ends]
+        return expected_number(each, sizes[0], sizes[1], spec.seed, _places(each, positions))
 
 
 def block_length(step: int, projections: tuple[ProjectionArrays, ...]) -> int:
