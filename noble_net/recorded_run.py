@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -125,6 +125,34 @@ def record_run(
         add_report(directory, run.summary(), write_report)
 
 
+class Rehearsal(NamedTuple):
+    """How the beginning of a run went: s of wall time a simulated ms took, and the spikes of every cell."""
+
+    seconds_per_ms: float
+    counts: Mapping[str, Int64]
+
+
+def rehearse(engine: Engine, directory: RunDirectory, seconds: float) -> Rehearsal:
+    """Run ``engine`` with all it records for about so many ``seconds``, or to its end. The second half of the time
+    counts, as first blocks are slow."""
+    run = _Run(engine, directory, Clock(), {}, {})
+    begin, step = time.perf_counter(), engine.network.step_samples
+    marks = [(0, 0.0)]
+    try:
+        run.begin()
+        while engine.position < run.total and marks[-1][1] < seconds:
+            run.advance(step)
+            marks.append((engine.position, time.perf_counter() - begin))
+    finally:
+        with ExitStack() as stack:
+            for recorder in run.reports.values():
+                stack.callback(recorder.close)
+            stack.callback(run.spikes.close)
+    middle = next(mark for mark in marks if mark[1] >= marks[-1][1] / 2 or mark is marks[-2])
+    (before, early), (after, late) = middle, marks[-1]
+    return Rehearsal((late - early) / ((after - before) * DT), run.spikes.counts)
+
+
 class _Run:
     """One pass of an engine, with what it records."""
 
@@ -151,18 +179,26 @@ class _Run:
         engine, step = self.engine, self.engine.network.step_samples
         told = 0.0
         with self.clock("run"):
-            if "voltage" in self.reports:
-                for name, voltage in engine.voltage().items():
-                    self.reports["voltage"].begin(name, voltage)
+            self.begin()
             while engine.position < self.total:
-                left = -(-(self.total - engine.position) // step) * step
-                start = engine.position
-                self._record(start, engine.advance(min(engine.block_samples, left)))
+                self.advance(step)
                 if progress is not None and time.monotonic() - told > _PROGRESS_INTERVAL:
                     told = time.monotonic()
                     progress(min(engine.position, self.total) * DT, self.total * DT)
         if progress is not None:
             progress(self.total * DT, self.total * DT)
+
+    def begin(self) -> None:
+        """Record the voltage before the first sample."""
+        if "voltage" in self.reports:
+            for name, voltage in self.engine.voltage().items():
+                self.reports["voltage"].begin(name, voltage)
+
+    def advance(self, step: int) -> None:
+        """Run and record a block, or what is left in multiples of ``step``."""
+        start = self.engine.position
+        left = -(-(self.total - start) // step) * step
+        self._record(start, self.engine.advance(min(self.engine.block_samples, left)))
 
     def _record(self, start: int, responses: Mapping[str, Response]) -> None:
         over = self.engine.position > self.total

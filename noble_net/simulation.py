@@ -58,7 +58,7 @@ def simulate(
         spec = resolve_network(network, seed, duration)
         cores, families = load_parts(spec)
         check_network(spec, {name: core.info for name, core in cores.items()})
-    with RunDirectory(out, overwrite=overwrite) as directory, _threads(threads) as used:
+    with RunDirectory(out, overwrite=overwrite) as directory, used_threads(threads) as used:
         with clock("build"):
             built = build_network(spec, families, {name: core.info for name, core in cores.items()})
             directory.check_space(built)
@@ -127,7 +127,7 @@ def default_run_directory(spec: NetworkSpec) -> Path:
 
 
 @contextmanager
-def _threads(wanted: int | None) -> Iterator[int]:
+def used_threads(wanted: int | None) -> Iterator[int]:
     """Use so many threads, or as many as there are if that is fewer; restored at the end."""
     before = numba.get_num_threads()
     if wanted is not None and wanted < 1:

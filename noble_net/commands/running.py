@@ -44,7 +44,9 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and describe, simulate nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check, describe, and say what a run would need.")
+    ] = False,
 ) -> None:
     """Simulate a network; write spikes, voltages and a report."""
     spec = _network(file, {"seed": seed, "noise_seed": noise_seed, "duration": duration})
@@ -52,6 +54,10 @@ def run(
 
     if dry_run:
         typer.echo(describe(spec))
+        if backend is Backend.surrogate:
+            from noble_net.rehearsal import expect
+
+            typer.echo(expect(spec, threads=threads))
         return
     folder = out or default_run_directory(spec)
     try:

@@ -115,6 +115,13 @@ def build_network(
     members.
     """
     check_network(spec, cores)
+    network = assemble(spec, families, cores)
+    check_targets(network)
+    return network
+
+
+def assemble(spec: NetworkSpec, families: Mapping[str, Family], cores: Mapping[str, CoreInfo]) -> Network:
+    """`build_network` without its checks, for networks made from one that has passed them."""
     populations: list[PopulationArrays] = []
     offset = 0
     for name, each in spec.populations.items():
@@ -130,7 +137,7 @@ def build_network(
         for index in sorted(range(len(spec.gap_junctions)), key=lambda i: spec.gap_junctions[i].name)
     )
     step = common_step(spec, cores)
-    network = Network(
+    return Network(
         spec=spec,
         populations=tuple(populations),
         projections=projections,
@@ -139,8 +146,6 @@ def build_network(
         step_samples=step,
         gap_junctions=gap_junctions,
     )
-    check_targets(network)
-    return network
 
 
 def expected_synapses(spec: NetworkSpec, index: int) -> int:
