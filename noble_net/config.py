@@ -171,6 +171,9 @@ class NetworkSpec(Spec):
             if each.population not in populations:
                 remedy = nearest(each.population, populations)
                 raise fault("unknown population", remedy, (name, "population"))
+            if each.region is not None and populations[each.population].position is None:
+                problem = f"population {each.population} has no positions"
+                raise fault(problem, "give it a `position`", (name, "region"))
             size = populations[each.population].size
             if each.cells and each.cells[-1] >= size:
                 problem = f"has cell {each.cells[-1]}, but {each.population} has {size} cells"

@@ -714,6 +714,7 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
         "current": draw(reports),
         "synapses": {"g": draw(reports)},
         "rates": {"bin": "1 ms"},
+        "edges": draw(st.sampled_from(["auto", True, False])),
     }
     return {
         "name": draw(names),
