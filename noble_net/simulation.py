@@ -16,7 +16,7 @@ import numba
 from noble_net.config import NetworkSpec, config_error
 from noble_net.errors import CheckpointError
 from noble_net.loop import Loop, compile_loop
-from noble_net.network.build import build_network, expected_junctions, expected_synapses
+from noble_net.network.build import build_checked, expected_junctions, expected_synapses
 from noble_net.network.check import check_network
 from noble_net.provenance import run_provenance
 from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
@@ -60,7 +60,7 @@ def simulate(
         check_network(spec, {name: core.info for name, core in cores.items()})
     with RunDirectory(out, overwrite=overwrite) as directory, used_threads(threads) as used:
         with clock("build"):
-            built = build_network(spec, families, {name: core.info for name, core in cores.items()})
+            built = build_checked(spec, families, {name: core.info for name, core in cores.items()})
             directory.check_space(built)
             compile_loop(built, cores)
             loop = Loop(built, cores, block_samples, batch)

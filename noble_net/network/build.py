@@ -115,6 +115,13 @@ def build_network(
     members.
     """
     check_network(spec, cores)
+    return build_checked(spec, families, cores)
+
+
+def build_checked(
+    spec: NetworkSpec, families: Mapping[str, Family], cores: Mapping[str, CoreInfo]
+) -> Network:
+    """`build_network` of what has passed `check_network`, whose files it does not read again for their faults."""
     network = assemble(spec, families, cores)
     check_targets(network)
     return network
