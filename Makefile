@@ -36,6 +36,7 @@ benchmarks: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/families.py
 	$(BIN)/python benchmarks/respond.py
 	$(BIN)/python benchmarks/noble.py
+	$(BIN)/python benchmarks/dry_run.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/scoreboard.py --readme
 

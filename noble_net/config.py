@@ -171,6 +171,9 @@ class NetworkSpec(Spec):
             if each.population not in populations:
                 remedy = nearest(each.population, populations)
                 raise fault("unknown population", remedy, (name, "population"))
+            if each.region is not None and populations[each.population].position is None:
+                problem = f"population {each.population} has no positions"
+                raise fault(problem, "give it a `position`", (name, "region"))
             size = populations[each.population].size
             if each.cells and each.cells[-1] >= size:
                 problem = f"has cell {each.cells[-1]}, but {each.population} has {size} cells"
@@ -198,10 +201,14 @@ class NetworkSpec(Spec):
         cls, value: tuple[GapJunctionSpec, ...], info: ValidationInfo
     ) -> tuple[GapJunctionSpec, ...]:
         names = [each.name for each in value]
+        projections = {each.name for each in info.data.get("projections", ())}
         for index, each in enumerate(value):
             if each.name in names[:index]:
                 problem = f"gap junctions {names.index(each.name)} have that name, too"
                 raise fault(problem, "names key the random numbers: rename one", (index, "name"))
+            if each.name in projections:
+                problem = "a projection has that name, too"
+                raise fault(problem, "names tell edges apart: rename one", (index, "name"))
             if getattr(each.rule.parameters, "autapses", False):
                 raise fault(
                     "a cell has no gap junction with itself",

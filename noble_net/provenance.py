@@ -59,6 +59,8 @@ def run_summary(
             for population in network.populations
         },
         "synapses": network.n_synapses,
+        "gap_junctions": network.n_gap_junctions,
+        "edges_written": network.writes_edges,
         "spikes": int(sum(each.sum() for each in counts.values())),
         "timings_s": {**timings, "report": None},
         "cells_in_real_time": _per(cell_seconds, wall),
@@ -110,6 +112,11 @@ def now() -> str:
 
 def peak_memory() -> float:
     """Largest resident memory of this process so far, MB."""
+    try:  # what `getrusage` tells can be that of the process that started this one
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+    except (OSError, IndexError, ValueError):
+        pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 

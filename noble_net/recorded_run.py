@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from noble_net.config import NetworkSpec, config_error, load_network, with_overr
 from noble_net.errors import FamilyError, OutputError
 from noble_net.provenance import now, run_summary
 from noble_net.registry import load_family
-from noble_net.resuming import Resumable, Schedule, check_fits, made_of
+from noble_net.resuming import Resumable, Saving, Schedule, check_fits, made_of
 from noble_net.run_directory import RunDirectory, add_report
 from noble_net.run_state import RunState, fill, part, under
 from noble_net.types import DT, Float32, Int64, Response
@@ -48,6 +48,9 @@ class Engine(Protocol):
 
     def inputs(self, report: str, population: str) -> Float32:
         """What a report of inputs (`current`, `conductance`, `synapse-…`) tells of the last block, [cells, samples]."""
+
+    def weights(self) -> dict[str, Float32]:
+        """The weights now, nS or pA [synapses], of projections whose weights can change, at least."""
 
 
 class Clock:
@@ -116,13 +119,14 @@ def record_run(
     cause is passed on. The state of a `Resumable` engine is saved every ``checkpoint_every`` ms of simulated time,
     or by the wall clock (see `noble_net.resuming.Schedule`); in a directory that holds one, the run goes on from there.
     """
-    if directory.state is not None:
-        check_fits(directory.state, made_of(engine.network, provenance), directory.path)
+    saving = Saving(Schedule(checkpoint_every), made_of(engine.network, provenance))
     with clock("write"):
-        if directory.state is None:
+        if directory.state is not None:
+            check_fits(directory.state, saving.made_of, directory.path)
+        else:
             directory.write_network(engine.network)
             directory.write_provenance(provenance)
-    run = _Run(engine, directory, clock, provenance, details or {}, Schedule(checkpoint_every))
+    run = _Run(engine, directory, clock, provenance, details or {}, saving)
     try:
         run.to_the_end(progress)
     except BaseException:  # files are closed whatever happened, also on Ctrl-C; the cause goes on its way
@@ -136,6 +140,34 @@ def record_run(
         add_report(directory, run.summary(), write_report)
 
 
+class Rehearsal(NamedTuple):
+    """How the beginning of a run went: s of wall time a simulated ms took, and the spikes of every cell."""
+
+    seconds_per_ms: float
+    counts: Mapping[str, Int64]
+
+
+def rehearse(engine: Engine, directory: RunDirectory, seconds: float) -> Rehearsal:
+    """Run ``engine`` with all it records for about so many ``seconds``, or to its end. The second half of the time
+    counts, as first blocks are slow."""
+    run = _Run(engine, directory, Clock(), {}, {})
+    begin, step = time.perf_counter(), engine.network.step_samples
+    marks = [(0, 0.0)]
+    try:
+        run.begin()
+        while engine.position < run.total and marks[-1][1] < seconds:
+            run.advance(step)
+            marks.append((engine.position, time.perf_counter() - begin))
+    finally:
+        with ExitStack() as stack:
+            for recorder in run.reports.values():
+                stack.callback(recorder.close)
+            stack.callback(run.spikes.close)
+    middle = next(mark for mark in marks if mark[1] >= marks[-1][1] / 2 or mark is marks[-2])
+    (before, early), (after, late) = middle, marks[-1]
+    return Rehearsal((late - early) / ((after - before) * DT), run.spikes.counts)
+
+
 class _Run:
     """One pass of an engine, with what it records."""
 
@@ -146,11 +178,10 @@ class _Run:
         clock: Clock,
         provenance: Mapping[str, Any],
         details: Mapping[str, Any],
-        schedule: Schedule,
+        saving: Saving | None = None,
     ) -> None:
         self.engine, self.directory, self.clock = engine, directory, clock
-        self.provenance, self.details, self.schedule = dict(provenance), details, schedule
-        self.made_of = made_of(engine.network, provenance)
+        self.provenance, self.details, self.saving = dict(provenance), details, saving
         network = engine.network
         self.total = round((network.spec.warmup + network.spec.duration) / DT)
         self.outside: dict[str, Int64] = {
@@ -160,7 +191,8 @@ class _Run:
         self.reports = directory.report_recorders(network)
         if directory.state is not None:
             self._restore(directory.state)
-        schedule.start(engine.position)
+        if saving is not None:
+            saving.schedule.start(engine.position)
 
     def _restore(self, state: RunState) -> None:
         if not isinstance(self.engine, Resumable):
@@ -174,40 +206,52 @@ class _Run:
         self.provenance["started"] = state.about["started"]
         self.provenance["resumed"] = [*state.about["resumed"], again]
 
-    def _save(self, engine: Resumable) -> None:
-        """Bring everything recorded to disk, then the state."""
+    def _save(self, saving: Saving) -> None:
+        """Where it is time to, bring everything recorded to disk, then the state."""
+        engine = self.engine
+        if not saving.schedule.due(engine.position) or not isinstance(engine, Resumable):
+            return
         begin = time.perf_counter()
         arrays = under("engine", engine.state()) | under("spikes", self.spikes.save())
         for name, recorder in self.reports.items():
             arrays |= under(f"reports/{name}", recorder.save())
         about = {
-            "made_of": self.made_of,
+            "made_of": saving.made_of,
             "started": self.provenance["started"],
             "resumed": self.provenance.get("resumed", []),
             "timings_s": {**self.clock.seconds, "run": self.clock.so_far("run")},
         }
         self.directory.save_state(RunState(arrays | under("outside", self.outside), about))
-        self.schedule.saved(self.engine.position, time.perf_counter() - begin)
+        saving.schedule.saved(self.engine.position, time.perf_counter() - begin)
 
     def to_the_end(self, progress: Progress | None) -> None:
         """Advance block by block, recording. A last part shorter than the cores' step is run and cut off."""
         engine, step = self.engine, self.engine.network.step_samples
         told = 0.0
         with self.clock("run"):
-            if "voltage" in self.reports and engine.position == 0:
-                for name, voltage in engine.voltage().items():
-                    self.reports["voltage"].begin(name, voltage)
+            if engine.position == 0:
+                self.begin()
             while engine.position < self.total:
-                if self.schedule.due(engine.position) and isinstance(engine, Resumable):
-                    self._save(engine)
-                left = -(-(self.total - engine.position) // step) * step
-                start = engine.position
-                self._record(start, engine.advance(min(engine.block_samples, left)))
+                if self.saving is not None:
+                    self._save(self.saving)
+                self.advance(step)
                 if progress is not None and time.monotonic() - told > _PROGRESS_INTERVAL:
                     told = time.monotonic()
                     progress(min(engine.position, self.total) * DT, self.total * DT)
         if progress is not None:
             progress(self.total * DT, self.total * DT)
+
+    def begin(self) -> None:
+        """Record the voltage before the first sample."""
+        if "voltage" in self.reports:
+            for name, voltage in self.engine.voltage().items():
+                self.reports["voltage"].begin(name, voltage)
+
+    def advance(self, step: int) -> None:
+        """Run and record a block, or what is left in multiples of ``step``."""
+        start = self.engine.position
+        left = -(-(self.total - start) // step) * step
+        self._record(start, self.engine.advance(min(self.engine.block_samples, left)))
 
     def _record(self, start: int, responses: Mapping[str, Response]) -> None:
         over = self.engine.position > self.total
@@ -230,6 +274,7 @@ class _Run:
         """Close all files, then write the summary; a file that fails does not keep the others open."""
         with ExitStack() as stack, self.clock("write"):
             stack.callback(self._tell)
+            stack.callback(self.directory.write_weights, self.engine.network, self.engine.weights())
             for recorder in self.reports.values():
                 stack.callback(recorder.close)
             stack.callback(self.spikes.close)

@@ -11,7 +11,14 @@ import numpy as np
 from noble_net.errors import OutputError
 from noble_net.output import read_json, reading
 from noble_net.run_files import recover_folder
-from noble_net.sonata import read_nodes, read_rates, read_report, read_spikes, reported_populations
+from noble_net.sonata import (
+    read_edges,
+    read_nodes,
+    read_rates,
+    read_report,
+    read_spikes,
+    reported_populations,
+)
 from noble_net.types import Float64, Int64
 
 if TYPE_CHECKING:
@@ -171,6 +178,15 @@ class Results:
             return pd.DataFrame(index=pd.Index([], name="time"), columns=pd.Index([], name="cell"))
         times, cells, data = read_report(path, population, start, stop)
         return pd.DataFrame(data, index=pd.Index(times, name="time"), columns=pd.Index(cells, name="cell"))
+
+    def weights(self, projection: str) -> pd.DataFrame:
+        """Synapses with STDP as they were at the end: source, target, weight (nS or pA), delay (ms), sorted by target
+        as in edges.h5. OutputError for a projection that has none in weights.h5."""
+        import pandas as pd
+
+        edges = read_edges(self.path / "weights.h5", projection)
+        columns = {"source": edges.source_node_id, "target": edges.target_node_id}
+        return pd.DataFrame({**columns, "weight": edges.weight, "delay": edges.delay})
 
     def binned_rates(self) -> pd.DataFrame:
         """Firing rates as recorded during the run, Hz: one row per bin (index: its beginning in ms), one column per

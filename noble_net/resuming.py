@@ -63,6 +63,13 @@ class Schedule:
         self._saved_at, self._saved, self._cost = position, time.monotonic(), seconds
 
 
+class Saving(NamedTuple):
+    """When a run saves its state, and what the run is `made_of`."""
+
+    schedule: Schedule
+    made_of: Mapping[str, Any]
+
+
 class Left(NamedTuple):
     """What a folder holds of a run: all of it, or a state to go on from, or nothing of use."""
 

@@ -1,7 +1,8 @@
 """The folder of a run: claimed by one run at a time, and everything in it written the same way by every
 backend.
 
-spikes.h5, voltage.h5 and other reports, rates.h5, nodes.h5, edges.h5, the SONATA configs, network.yaml (as
+spikes.h5, voltage.h5 and other reports, rates.h5, nodes.h5, edges.h5, gap_junctions.h5,
+weights.h5, the SONATA configs, network.yaml (as
 resolved), summary.json, provenance.json and report.html. While a run is under way the file ``.running`` marks the
 folder as its own, and state.safetensors holds what it takes to go on should it be cut short.
 """
@@ -14,6 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from noble_net.config import NetworkSpec, dump_network
 from noble_net.errors import OutputError
 from noble_net.network.build import Network, PopulationArrays
 from noble_net.network.connect import ProjectionArrays
+from noble_net.network.gap_junctions import GapJunctions
 from noble_net.network.injection import Target
 from noble_net.network.node_sets import node_sets, report_cells, select_cells
 from noble_net.output import saving, write_json, write_text
@@ -33,20 +36,23 @@ from noble_net.run_files import FILES, MARK, REPORTS, is_running, recover_files
 from noble_net.run_state import FILE as STATE
 from noble_net.run_state import Arrays, RunState, part, write_state
 from noble_net.sonata import (
-    EdgePopulation,
+    CompressedEdges,
+    Ends,
     NodePopulation,
     RateWriter,
     Report,
     ReportWriter,
     SpikeWriter,
+    electrical_edges,
     inputs_of,
+    synapse_columns,
     write_configs,
     write_edges,
     write_nodes,
 )
-from noble_net.types import DT
+from noble_net.sonata.edges import BYTES_PER_EDGE
+from noble_net.types import DT, Float32
 
-_BYTES_PER_SYNAPSE = 64
 _BYTES_PER_CELL = 400
 _BYTES_PER_CELL_SECOND = 50 * 16
 _SLACK_BYTES = 20_000_000
@@ -136,13 +142,21 @@ class RunDirectory:
         spec = network.spec
         sizes = {population.name: population.size for population in network.populations}
         write_nodes(self.path / "nodes.h5", [_nodes(population) for population in network.populations])
-        edges = (_edges(network, projection) for projection in network.projections)
         inputs, left_out = inputs_of(spec.stimuli, spec.duration)
-        write_edges(self.path / "edges.h5", edges, sizes)
+        edges: dict[str, str] = {}
+        junctions: list[CompressedEdges] = []
+        if network.writes_edges:
+            edges = {each.name: _weight_name(network, each) for each in network.projections}
+            synapses = (_synapses(network, projection) for projection in network.projections)
+            write_edges(self.path / "edges.h5", synapses, sizes)
+            junctions = [edge for each in network.gap_junctions for edge in _junctions(each, sizes)]
+        if junctions:
+            write_edges(self.path / "gap_junctions.h5", junctions, sizes, len(edges))
         write_configs(
             self.path,
             list(sizes),
-            {projection.name: _weight_name(network, projection) for projection in network.projections},
+            edges,
+            junctions=[each.name for each in junctions],
             duration=spec.duration,
             dt=DT,
             seed=spec.seed,
@@ -201,6 +215,14 @@ class RunDirectory:
         """Remove the state: the run is complete."""
         with saving(self.path / STATE):
             (self.path / STATE).unlink(missing_ok=True)
+
+    def write_weights(self, network: Network, weights: Mapping[str, Float32]) -> None:
+        """Write projections with STDP with the weights they have now, [synapses] in the order of their arrays."""
+        if network.learned:
+            sizes = {population.name: population.size for population in network.populations}
+            now = (replace(each, weight=weights.get(each.name, each.weight)) for each in network.learned)
+            edges = (_synapses(network, projection) for projection in now)
+            write_edges(self.path / "weights.h5", edges, sizes)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json."""
@@ -262,9 +284,9 @@ def expected_bytes(network: Network) -> int:
         for report in planned_reports(network).values()
     )
     per_cell = _BYTES_PER_CELL + _BYTES_PER_CELL_SECOND * seconds * network.spec.record.spikes
-    return round(
-        _SLACK_BYTES + _BYTES_PER_SYNAPSE * network.n_synapses + per_cell * network.n_cells + 4 * values
-    )
+    edges = (network.n_synapses + 2 * network.n_gap_junctions) * network.writes_edges
+    edges += sum(projection.size for projection in network.learned)
+    return round(_SLACK_BYTES + BYTES_PER_EDGE * edges + per_cell * network.n_cells + 4 * values)
 
 
 def _nodes(population: PopulationArrays) -> NodePopulation:
@@ -295,21 +317,23 @@ def _edge_types(spec: NetworkSpec) -> dict[str, dict[str, str]]:
 
 def _metadata(spec: NetworkSpec, left_out: list[str]) -> dict[str, Any]:
     """What SONATA has no place for, and the names of what it cannot hold at all."""
-    named = [*left_out, *(each.name for each in spec.gap_junctions)]
     found = {"network": spec.name, "noise_seed": str(spec.seed_of_noise), "warmup": spec.warmup}
-    return {**found, "left_out": ", ".join(named)} if named else found
+    return {**found, "left_out": ", ".join(left_out)} if left_out else found
 
 
-def _edges(network: Network, projection: ProjectionArrays) -> EdgePopulation:
-    return EdgePopulation(
+def _junctions(each: GapJunctions, sizes: Mapping[str, int]) -> list[CompressedEdges]:
+    ends = Ends(each.name, each.source, each.target)
+    return electrical_edges(ends, sizes, each.first, each.second, each.conductance)
+
+
+def _synapses(network: Network, projection: ProjectionArrays) -> CompressedEdges:
+    return CompressedEdges(
         name=projection.name,
         source=projection.source,
         target=projection.target_population,
-        source_node_id=projection.source_ids,
-        target_node_id=projection.target,
-        weight=projection.weight,
-        weight_name=_weight_name(network, projection),
-        delay=projection.delay.astype(np.float64) * DT,
+        indptr=projection.indptr,
+        targets=projection.target,
+        columns=synapse_columns(projection.weight, _weight_name(network, projection), projection.delay, DT),
         synapse=projection.synapse,
     )
 

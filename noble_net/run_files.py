@@ -16,6 +16,8 @@ FILES = (
     "voltage.h5",
     "nodes.h5",
     "edges.h5",
+    "gap_junctions.h5",
+    "weights.h5",
     "circuit_config.json",
     "simulation_config.json",
     "node_sets.json",

@@ -16,7 +16,7 @@ import numba
 from noble_net.config import NetworkSpec, config_error
 from noble_net.errors import CheckpointError
 from noble_net.loop import Loop, compile_loop
-from noble_net.network.build import build_network, expected_synapses
+from noble_net.network.build import build_checked, expected_junctions, expected_synapses
 from noble_net.network.check import check_network
 from noble_net.provenance import run_provenance
 from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
@@ -63,11 +63,11 @@ def simulate(
         cores, families = load_parts(spec)
         check_network(spec, {name: core.info for name, core in cores.items()})
     again = spec if resume else None
-    with RunDirectory(out, overwrite=overwrite, resume=again) as directory, _threads(threads) as used:
+    with RunDirectory(out, overwrite=overwrite, resume=again) as directory, used_threads(threads) as used:
         if directory.completed:
             return load_results(directory.path)
         with clock("build"):
-            built = build_network(spec, families, {name: core.info for name, core in cores.items()})
+            built = build_checked(spec, families, {name: core.info for name, core in cores.items()})
             directory.check_space(built)
             compile_loop(built, cores)
             loop = Loop(built, cores, block_samples, batch)
@@ -128,6 +128,11 @@ def describe(spec: NetworkSpec) -> str:
             f"  {projection.name}: {projection.source} → {projection.target}, {projection.rule.kind}, "
             f"{expected_synapses(spec, index):,} synapses"
         )
+    for index, junction in enumerate(spec.gap_junctions):
+        lines.append(
+            f"  {junction.name}: {junction.source} – {junction.target}, {junction.rule.kind}, "
+            f"{expected_junctions(spec, index):,} gap junctions"
+        )
     return "\n".join(lines)
 
 
@@ -137,7 +142,7 @@ def default_run_directory(spec: NetworkSpec) -> Path:
 
 
 @contextmanager
-def _threads(wanted: int | None) -> Iterator[int]:
+def used_threads(wanted: int | None) -> Iterator[int]:
     """Use so many threads, or as many as there are if that is fewer; restored at the end."""
     before = numba.get_num_threads()
     if wanted is not None and wanted < 1:

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from noble_net.sonata import SpikeWriter
-from noble_net.sonata.network import EdgePopulation, write_edges
+from noble_net.sonata.edges import EdgePopulation, write_edges
 
 RICH = """\
 name: rich

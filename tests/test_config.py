@@ -712,6 +712,7 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
         reads = isinstance(projection["rule"], dict) and {"table", "sonata"} & set(projection["rule"])
         left_out = draw(st.sampled_from(["weight", "delay", "none"])) if reads else "none"
         projections.append({key: value for key, value in projection.items() if key != left_out})
+    taken = {projection["name"] for projection in projections}
     gap_junctions = [
         {
             "name": name,
@@ -721,6 +722,7 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
             "conductance": draw(distributions("nS")),
         }
         for name in draw(st.lists(names, max_size=2, unique=True))
+        if name not in taken
     ]
     stimuli = draw(
         st.lists(
@@ -760,6 +762,7 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
         "current": draw(reports),
         "synapses": {"g": draw(reports)},
         "rates": {"bin": "1 ms"},
+        "edges": draw(st.sampled_from(["auto", True, False])),
     }
     return {
         "name": draw(names),

@@ -22,7 +22,7 @@ from noble_net.network.geometry import Places, draw_positions
 from noble_net.network.random import stream_key
 from noble_net.network.rules import Setting, draw_rows, expected_size
 from noble_net.simulation import describe, simulate
-from noble_net.sonata.network import read_nodes
+from noble_net.sonata.nodes import read_nodes
 from noble_net.specs.rule_parameters import Ends
 
 KEY = stream_key(1, "connect", "test")

@@ -10,7 +10,7 @@ import h5py
 import networkx as nx
 import numpy as np
 import pytest
-from helpers import CORES
+from helpers import CORES, network_data, network_spec
 from wiring import KEY, drawn, network_file, projection
 
 from noble_net.config import ProjectionSpec, load_network
@@ -203,3 +203,19 @@ def test_a_run_notes_the_hashes_of_the_files_it_read(tmp_path: Path) -> None:
     assert noted == {str(tmp_path / "t.csv"): sha256((tmp_path / "t.csv").read_bytes()).hexdigest()}
     again = load_network(tmp_path / "run" / "network.yaml")
     assert again.projections == spec.projections
+
+
+def test_a_run_reads_a_file_once_to_check_and_once_to_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from noble_net import simulate
+    from noble_net.network import given
+
+    (tmp_path / "edges.csv").write_text("source,target\n0,0\n1,2\n")
+    rule = {"table": {"file": str(tmp_path / "edges.csv")}}
+    projection = {**network_data()["projections"][0], "rule": rule}
+    read, times = given._csv, []
+    monkeypatch.setattr(given, "_csv", lambda *arguments: times.append(1) or read(*arguments))
+    spec = network_spec(projections=[projection], duration="1 ms")
+    assert simulate(spec, out=tmp_path / "run", report=False).summary["synapses"] == 2
+    assert len(times) == 2

@@ -167,7 +167,7 @@ def test_a_cell_in_a_network_is_the_cell_by_hand(tmp_path: Path) -> None:
 
 def test_all_files_are_written_and_tell_what_ran(reference: Results) -> None:
     names = {path.name for path in reference.path.iterdir()}
-    assert names == set(FILES) - {STATE}
+    assert names == set(FILES) - {STATE, "gap_junctions.h5", "weights.h5"}  # it has neither
     summary = reference.summary
     assert summary["completed"] and summary["simulated_ms"] == 200.0 and summary["backend"] == "surrogate"
     assert summary["synapses"] == built(network_data()).n_synapses

@@ -400,5 +400,6 @@ def test_what_sonata_cannot_hold_of_a_run_is_noted_when_it_is_read(tmp_path: Pat
         "gap_junctions": [gap | {"rule": {"pairwise_bernoulli": {"p": 0.4}}}],
     }
     simulate(network_from(data), out=tmp_path / "run", report=False, duration="5 ms")
-    (note,) = load_simulation(tmp_path / "run" / "simulation_config.json").notes
-    assert "left out here: poisson-lif-0, gap" in note
+    notes = "\n".join(load_simulation(tmp_path / "run" / "simulation_config.json").notes)
+    assert "left out here: poisson-lif-0\n" in notes + "\n"
+    assert "edges gap are gap junctions and are left out" in notes

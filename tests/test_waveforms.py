@@ -195,7 +195,7 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 def test_tables_of_currents_are_held_in_between(
     table: Any, columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("noble_net.network.stimulus_files._VALUES_AT_ONCE", 7 * columns)
+    monkeypatch.setattr("noble_net.network.current_tables._VALUES_AT_ONCE", 7 * columns)
     values = np.random.default_rng(0).normal(0, 1, (50, columns))
     parameters = table(values, dt="0.3 ms", delay="1 ms")
     made = stimulus("current_table", parameters, warmup="1 ms")

@@ -64,7 +64,9 @@ def run(
             help="What the cells of a SONATA circuit are (.csv or .yaml, see docs/sonata.md).",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and describe, simulate nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check, describe, and say what a run would need.")
+    ] = False,
 ) -> None:
     """Simulate a network; write spikes, voltages and a report."""
     if resume:
@@ -75,6 +77,10 @@ def run(
 
     if dry_run:
         typer.echo(describe(spec))
+        if backend is Backend.surrogate:
+            from noble_net.rehearsal import expect
+
+            typer.echo(expect(spec, threads=threads))
         return
     folder = out or wanted or default_run_directory(spec)
     try:

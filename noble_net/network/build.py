@@ -25,7 +25,7 @@ from noble_net.config import (
 from noble_net.errors import FamilyError
 from noble_net.network.check import at_line, check_network, common_step, has_conductance, positions_of
 from noble_net.network.connect import ProjectionArrays, connect, expected_size
-from noble_net.network.gap_junctions import GapJunctions, couple_pairs
+from noble_net.network.gap_junctions import GapJunctions, couple_pairs, expected_number
 from noble_net.network.geometry import Places
 from noble_net.network.node_sets import check_targets
 from noble_net.network.nodes import as_in_nodes, node_ids
@@ -77,6 +77,27 @@ class Network:
         return sum(projection.size for projection in self.projections)
 
     @property
+    def n_gap_junctions(self) -> int:
+        """Gap junctions of all names."""
+        return sum(each.size for each in self.gap_junctions)
+
+    @property
+    def writes_edges(self) -> bool:
+        """Whether a run writes its synapses and gap junctions."""
+        record = self.spec.record
+        return record.wants(record.edges, self.n_synapses + self.n_gap_junctions)
+
+    @property
+    def learned(self) -> tuple[ProjectionArrays, ...]:
+        """The projections whose weights a run changes, if it is to write them at its end."""
+        record, plastic = self.spec.record, tuple(each for each in self.projections if self._learns(each))
+        return plastic if record.wants(record.weights, sum(each.size for each in plastic)) else ()
+
+    def _learns(self, projection: ProjectionArrays) -> bool:
+        plasticity = self.synapses[projection.synapse].plasticity
+        return plasticity is not None and plasticity.stdp is not None
+
+    @property
     def longest_delay(self) -> int:
         """Longest delay in samples; 0 without synapses."""
         return max((int(p.delay.max()) for p in self.projections if p.size), default=0)
@@ -95,6 +116,20 @@ def build_network(
     members.
     """
     check_network(spec, cores)
+    return build_checked(spec, families, cores)
+
+
+def build_checked(
+    spec: NetworkSpec, families: Mapping[str, Family], cores: Mapping[str, CoreInfo]
+) -> Network:
+    """`build_network` of what has passed `check_network`, whose files it does not read again for their faults."""
+    network = assemble(spec, families, cores)
+    check_targets(network)
+    return network
+
+
+def assemble(spec: NetworkSpec, families: Mapping[str, Family], cores: Mapping[str, CoreInfo]) -> Network:
+    """`build_network` without its checks, for networks made from one that has passed them."""
     populations: list[PopulationArrays] = []
     offset = 0
     for name, each in spec.populations.items():
@@ -110,7 +145,7 @@ def build_network(
         for index in sorted(range(len(spec.gap_junctions)), key=lambda i: spec.gap_junctions[i].name)
     )
     step = common_step(spec, cores)
-    network = Network(
+    return Network(
         spec=spec,
         populations=tuple(populations),
         projections=projections,
@@ -119,8 +154,6 @@ def build_network(
         step_samples=step,
         gap_junctions=gap_junctions,
     )
-    check_targets(network)
-    return network
 
 
 def expected_synapses(spec: NetworkSpec, index: int) -> int:
@@ -136,6 +169,16 @@ def expected_synapses(spec: NetworkSpec, index: int) -> int:
         places, conductance = _places(spec.projections[index], positions), has_conductance(spec, index)
         ids = node_ids(spec, projection)
         return expected_size(projection, sizes[0], sizes[1], spec.seed, places, conductance, ids)
+
+
+def expected_junctions(spec: NetworkSpec, index: int) -> int:
+    """Number of gap junctions of one name, or its mean, before the network is built. Raises ConfigError likewise."""
+    each = spec.gap_junctions[index]
+    ends = (each.source, each.target)
+    positions = {end: positions_of(spec, end) for end in ends} if each.needs_positions else {}
+    with at_line(spec, index, "gap_junctions"):
+        sizes = [spec.populations[end].size for end in ends]
+        return expected_number(each, sizes[0], sizes[1], spec.seed, _places(each, positions))
 
 
 def block_length(step: int, projections: tuple[ProjectionArrays, ...]) -> int:

@@ -86,21 +86,29 @@ def common_step(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> int:
     return math.lcm(*(cores[spec.core_of(name)].step_samples for name in spec.populations))
 
 
-def _check_file(spec: NetworkSpec, index: int) -> float | None:
-    """Read a projection's file for its faults; its shortest delay, ms, if the delays are to come from it."""
+def file_edges(spec: NetworkSpec, index: int) -> Edges:
+    """The synapses in a projection's file. Raises ConfigError, at the rule's line, for what is wrong with it."""
     projection, conductance = spec.projections[index], has_conductance(spec, index)
     sizes = [spec.populations[end].size for end in (projection.source, projection.target)]
     table, sonata = projection.rule.table, projection.rule.sonata
     with at_line(spec, index):
         if table is not None:
-            file = table.file
-            edges = read_table(table.file, sizes[0], sizes[1])
-        elif sonata is not None:
-            file = sonata.file
-            edges = read_sonata(sonata, sizes[0], sizes[1], conductance, node_ids(spec, projection))
-        else:
-            return None
-        _check_columns(projection, file, edges, conductance)
+            return read_table(table.file, sizes[0], sizes[1])
+        if sonata is not None:
+            return read_sonata(sonata, sizes[0], sizes[1], conductance, node_ids(spec, projection))
+    raise ValueError(f"projection {projection.name} is not from a file")
+
+
+def _check_file(spec: NetworkSpec, index: int) -> float | None:
+    """Read a projection's file for its faults; its shortest delay, ms, if the delays are to come from it."""
+    edges, projection = file_edges(spec, index), spec.projections[index]
+    with at_line(spec, index):
+        _check_columns(
+            projection,
+            str(getattr(projection.rule.parameters, "file", "")),
+            edges,
+            has_conductance(spec, index),
+        )
     return None if edges.delay is None or not edges.delay.size else float(edges.delay.min())
 
 

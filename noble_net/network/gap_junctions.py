@@ -20,7 +20,7 @@ from numba import njit
 from noble_net.network import random_kernels
 from noble_net.network.geometry import Places
 from noble_net.network.random import quantile, stream_key
-from noble_net.network.rules import Setting, draw_rows
+from noble_net.network.rules import Setting, draw_rows, expected_size
 from noble_net.specs.gap_junctions import GapJunctionSpec
 from noble_net.specs.rule_parameters import Ends
 from noble_net.types import Float32, Int32
@@ -52,14 +52,26 @@ def couple_pairs(
     Raises GivenError for a file or a generator that does not fit.
     """
     within = spec.source == spec.target
-    key = stream_key(seed, "gap junctions", spec.name)
-    rows = draw_rows(spec.rule, Setting(Ends(sources, targets, within), key, places))
+    rows = draw_rows(spec.rule, _setting(spec, sources, targets, seed, places))
     indptr, source = rows.indptr, rows.source
     target = np.repeat(np.arange(targets, dtype=np.int32), np.diff(indptr))
     uniform = random_kernels.row_uniforms(stream_key(seed, "gap conductance", spec.name), indptr)
     conductance = quantile(spec.conductance, uniform).astype(np.float32)
     kept = source < target if within else np.ones(source.size, bool)
     return GapJunctions(spec.name, spec.source, spec.target, source[kept], target[kept], conductance[kept])
+
+
+def expected_number(
+    spec: GapJunctionSpec, sources: int, targets: int, seed: int, places: Places | None = None
+) -> int:
+    """Number of junctions there are going to be, in the mean: of pairs drawn within a population, half count."""
+    drawn = expected_size(spec.rule, _setting(spec, sources, targets, seed, places))
+    return drawn // 2 if spec.source == spec.target else drawn
+
+
+def _setting(spec: GapJunctionSpec, sources: int, targets: int, seed: int, places: Places | None) -> Setting:
+    ends = Ends(sources, targets, spec.source == spec.target)
+    return Setting(ends, stream_key(seed, "gap junctions", spec.name), places)
 
 
 @njit(cache=True)

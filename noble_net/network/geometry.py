@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noble_net.config import PopulationSpec
 from noble_net.network import distance_kernels
@@ -16,6 +17,7 @@ from noble_net.network.given import read_points
 from noble_net.network.random import cell_uniforms
 from noble_net.network.rows import Fill
 from noble_net.specs.positions import BoxSpec, CylinderSpec, LatticeSpec
+from noble_net.specs.regions import RegionSpec
 from noble_net.specs.rule_parameters import DistanceSpec, Profile
 from noble_net.types import Float32, Float64, Int32, Int64
 
@@ -73,6 +75,34 @@ def _cylinder(cylinder: CylinderSpec, x: Float64, y: Float64, z: Float64) -> Flo
 def _lattice(lattice: LatticeSpec) -> Float32:
     steps = np.stack(np.meshgrid(*map(np.arange, lattice.shape), indexing="ij"), axis=-1).reshape(-1, 3)
     return (np.asarray(lattice.origin) + lattice.spacing * steps).astype(np.float32)
+
+
+def within(region: RegionSpec, position: Float32) -> NDArray[np.bool_]:
+    """Which of the positions lie in a region, bool [cells]; its border counts, to what float32 can tell."""
+    points = position.astype(np.float64)
+    slack = float(np.abs(points).max(initial=0.0)) * 2.0**-22
+    if region.box is not None:
+        inside = np.ones(len(points), bool)
+        for axis, bounds in enumerate((region.box.x, region.box.y, region.box.z)):
+            if bounds is not None:
+                inside &= _between(points[:, axis], bounds, slack)
+        return inside
+    if region.sphere is not None:
+        return _near(points, region.sphere.centre, region.sphere.radius + slack)
+    if region.cylinder is None:
+        raise TypeError("a region without kind passed validation")
+    across = _near(points[:, :2], region.cylinder.centre, region.cylinder.radius + slack)
+    return across & _between(points[:, 2], region.cylinder.depth, slack)
+
+
+def _between(values: Float64, bounds: tuple[float, float], slack: float) -> NDArray[np.bool_]:
+    return (values >= bounds[0] - slack) & (values <= bounds[1] + slack)
+
+
+def _near(points: Float64, centre: tuple[float, ...], radius: float) -> NDArray[np.bool_]:
+    away: Float64 = points - np.asarray(centre)
+    inside: NDArray[np.bool_] = (away**2).sum(axis=1) <= radius**2
+    return inside
 
 
 class DistanceDraw:

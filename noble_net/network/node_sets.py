@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from noble_net.config import NetworkSpec, NodeSetSpec, config_error
+from noble_net.network.geometry import within
 from noble_net.network.injection import Target
 from noble_net.network.random import cell_uniforms
 from noble_net.network.stimulus_files import check_columns
@@ -90,6 +91,10 @@ def _chosen(spec: NetworkSpec, name: str, node_set: NodeSetSpec, population: Pop
         uniforms = cell_uniforms(spec.seed, "node_set", name, population.size)
         number = max(1, round(node_set.fraction * population.size))
         return np.sort(np.argsort(uniforms, kind="stable")[:number]).astype(np.int64)
+    if node_set.region is not None:
+        if population.position is None:
+            raise TypeError("a node set of a region without positions passed validation")
+        return np.flatnonzero(within(node_set.region, population.position)).astype(np.int64)
     inside = np.ones(population.size, bool)
     known = {**population.cells.parameters, **population.cells.features}
     for feature, (low, high) in (node_set.where or {}).items():

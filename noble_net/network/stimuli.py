@@ -30,8 +30,8 @@ class CurrentTable(Injection):
 
     def __init__(self, spec: CurrentTableSpec, name: str, target: Target, timing: Timing) -> None:
         self._table = open_table(spec)
-        super().__init__(name, target, timing.window(spec.delay, self._table.rows * spec.dt))
-        self._every = round(spec.dt / DT)
+        super().__init__(name, target, timing.window(spec.delay, self._table.rows * self._table.dt))
+        self._every = round(self._table.dt / DT)
         self._scale: Float32 | None = None
         if spec.scale is not None:
             scale = per_cell(spec.scale, target, timing.seed, f"{name}/scale")

@@ -121,6 +121,10 @@ class NeuronLoop:
             raise BackendError(f"NEURON records no {report}")
         return self._current[self._ranges[population]]
 
+    def weights(self) -> dict[str, Float32]:
+        """None: NEURON is given no synapses with STDP."""
+        return {}
+
     def close(self) -> None:
         """Remove cells, synapses and connections from NEURON; safe to call twice."""
         if self._cells:

@@ -16,7 +16,7 @@ from noble_net.cells.mechanisms import load_mechanisms
 from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER
 from noble_net.config import INTEGRATE_AND_FIRE, NetworkSpec, config_error
 from noble_net.errors import BackendError
-from noble_net.network.build import build_network
+from noble_net.network.build import build_checked
 from noble_net.network.check import check_network
 from noble_net.provenance import run_provenance
 from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
@@ -69,7 +69,7 @@ def simulate_neuron(
         load_mechanisms()
     with RunDirectory(out or free_folder(Path("runs"), spec.name), overwrite=overwrite) as directory:
         with clock("build"):
-            built = build_network(spec, families, cores)
+            built = build_checked(spec, families, cores)
             directory.check_space(built)
             engine = NeuronLoop(built, families, dt)
         solver = {"dt_ms": dt, "secondorder": SECOND_ORDER, "segments_per_cell": engine.segments}

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from noble_net.output import write_json, write_text
-from noble_net.sonata.network import MODEL_TYPE
+from noble_net.sonata.nodes import MODEL_TYPE
 from noble_net.sonata.reports import Report
 from noble_net.sonata.types_table import types_text
 from noble_net.types import Int64
@@ -22,6 +22,7 @@ def write_configs(
     duration: float,
     dt: float,
     seed: int,
+    junctions: Sequence[str] = (),
     spikes: bool = True,
     reports: Mapping[str, Report] = MappingProxyType({}),
     node_sets: Mapping[str, tuple[str, Int64]] = MappingProxyType({}),
@@ -32,15 +33,16 @@ def write_configs(
     """Write the circuit and simulation config, node sets and tables of types into the folder ``out``.
 
     ``populations`` and ``edges`` in the order in which nodes.h5 and edges.h5 were written; ``edges`` maps
-    each projection to its weight column ('conductance' or 'syn_weight'); ``reports`` by the names of their files;
+    each projection to its weight column ('conductance' or 'syn_weight'); ``junctions`` are the populations of
+    gap_junctions.h5. Without either, the circuit has nodes alone. ``reports`` by the names of their files;
     ``node_sets``: the population and node ids of each; ``types``: columns of the tables of types, for populations and
     projections by name; ``inputs`` as they are written; ``metadata``: text and numbers beside our own. Times in ms.
     Paths inside are relative, so that the folder can be moved. OutputError when the disk refuses.
     """
     out = Path(out)
     _write_types(out, "node", populations, types)
-    _write_types(out, "edge", list(edges), types)
-    write_json(out / "circuit_config.json", _circuit(populations, edges))
+    _write_types(out, "edge", [*edges, *junctions], types)
+    write_json(out / "circuit_config.json", _circuit(populations, edges, junctions))
     write_json(out / "node_sets.json", _node_sets(populations, reports, node_sets))
     simulation: dict[str, Any] = {
         "version": 2.4,
@@ -67,25 +69,32 @@ def _write_types(
     write_text(out / f"{kind}_types.csv", types_text(kind, rows))
 
 
-def _circuit(populations: Sequence[str], edges: Mapping[str, str]) -> dict[str, Any]:
-    # The validator checks a file's columns by type: `point_process` edges must have a conductance, and the
-    # only type of point synapse without one is `brian2_synapse`.
+def _circuit(
+    populations: Sequence[str], edges: Mapping[str, str], junctions: Sequence[str]
+) -> dict[str, Any]:
+    # The validator checks all of a file's columns by one type: `point_process` edges must have a conductance, and
+    # the only type of point synapse without one is `brian2_synapse`.
     edge_type = "point_process" if set(edges.values()) <= {"conductance"} else "brian2_synapse"
     node_file = {
         "nodes_file": "$RUN_DIR/nodes.h5",
         "node_types_file": "$RUN_DIR/node_types.csv",
         "populations": {name: {"type": MODEL_TYPE} for name in populations},
     }
-    edge_file = {
-        "edges_file": "$RUN_DIR/edges.h5",
-        "edge_types_file": "$RUN_DIR/edge_types.csv",
-        "populations": {name: {"type": edge_type} for name in edges},
-    }
+    kinds = ("edges.h5", edge_type, list(edges)), ("gap_junctions.h5", "electrical", junctions)
+    edge_files = [
+        {
+            "edges_file": f"$RUN_DIR/{file}",
+            "edge_types_file": "$RUN_DIR/edge_types.csv",
+            "populations": {name: {"type": kind} for name in names},
+        }
+        for file, kind, names in kinds
+        if names
+    ]
     return {
         "version": 2.4,
         "manifest": {"$RUN_DIR": "."},
         "node_sets_file": "$RUN_DIR/node_sets.json",
-        "networks": {"nodes": [node_file], "edges": [edge_file] if edges else []},
+        "networks": {"nodes": [node_file], "edges": edge_files},
     }
 
 

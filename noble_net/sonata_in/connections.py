@@ -87,8 +87,11 @@ def read_connections(
             table = pd.DataFrame()
             if circuit.get(*keys, "edge_types_file") is not None:
                 table = read_types(circuit.there(*keys, "edge_types_file"), "edge")
-            populations = list(circuit.mapping(*keys, "populations")) or edge_populations(file)
-            for population in populations:
+            declared = circuit.mapping(*keys, "populations")
+            for population in declared or edge_populations(file):
+                if (declared.get(population) or {}).get("type") == "electrical":
+                    found.notes.append(f"edges {population} are gap junctions and are left out")
+                    continue
                 head = read_edge_head(file, population)
                 templates = read_edge_text(file, population, "model_template")
                 edges = _Edges(circuit, (*keys, "edges_file"), file, population, head, table, templates)

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_serializer, field_validator, m
 from pydantic.json_schema import WithJsonSchema
 
 from noble_net.specs.basics import Count, Name
+from noble_net.specs.regions import RegionSpec
 from noble_net.specs.specification import Spec, fault, from_file, quantity_schema, read_quantity
 from noble_net.units import format_quantity
 
@@ -28,6 +29,7 @@ UNITS = {
 }
 """Units of features and parameters; the bounds of all others are plain numbers as in the family's table."""
 
+_KINDS = ("cells", "fraction", "where", "region")
 _BOUND = {"anyOf": [{"type": "number"}, quantity_schema(*dict.fromkeys(UNITS.values()))]}
 _WHERE = {
     "type": "object",
@@ -37,7 +39,7 @@ _WHERE = {
 
 
 class NodeSetSpec(Spec):
-    """Some cells of one population: exactly one of `cells`, `fraction` and `where`."""
+    """Some cells of one population: exactly one of `cells`, `fraction`, `where` and `region`."""
 
     population: Name
     cells: tuple[Annotated[Count, Field(ge=0)], ...] | None = None
@@ -46,6 +48,8 @@ class NodeSetSpec(Spec):
     """So large a share of the population, drawn at random."""
     where: Annotated[dict[str, tuple[float, float]], WithJsonSchema(_WHERE)] | None = None
     """Cells whose features or parameters all lie within bounds (included)."""
+    region: RegionSpec | None = None
+    """Cells in a part of space, of a population with positions."""
 
     @field_validator("cells", mode="after")
     @classmethod
@@ -77,10 +81,10 @@ class NodeSetSpec(Spec):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> NodeSetSpec:
-        given = [key for key in ("cells", "fraction", "where") if getattr(self, key) is not None]
+        given = [key for key in _KINDS if getattr(self, key) is not None]
         if len(given) != 1:
             problem = f"has {' and '.join(given)}" if given else "says nothing of its cells"
-            raise fault(problem, "give exactly one of cells, fraction, where")
+            raise fault(problem, f"give exactly one of {', '.join(_KINDS)}")
         return self
 
 

@@ -14,6 +14,11 @@ from noble_net.specs.specification import Spec, fault, from_file
 Cells = Annotated[Count, Field(ge=1)] | Literal["all"] | tuple[Name, ...]
 
 
+WhetherToWrite = Literal["auto", True, False]
+MOST_EDGES = 10_000_000
+"""Edges that are written unasked: half a gigabyte."""
+
+
 class ReportSpec(Spec):
     """A quantity of some cells as a function of time."""
 
@@ -83,6 +88,17 @@ class RecordSpec(Spec):
     of a cell, recorded in populations that have some."""
     rates: RatesSpec | None = None
     """Nothing unless given, as all reports."""
+    edges: WhetherToWrite = "auto"
+    """Whether edges.h5 and gap_junctions.h5 are written; `auto`: up to 10⁷ synapses and gap junctions."""
+    weights: WhetherToWrite = "auto"
+    """Whether weights.h5 is written, synapses with `stdp` as they are at the end; `auto`: up to 10⁷ of them."""
+
+    @field_validator("edges", "weights", mode="before")
+    @classmethod
+    def _written_or_not(cls, value: object) -> object:
+        if isinstance(value, bool) or value == "auto":
+            return value
+        raise fault("is neither `auto` nor true nor false", "write `true`, or leave it out")
 
     @field_validator("spikes", mode="before")
     @classmethod
@@ -96,6 +112,11 @@ class RecordSpec(Spec):
     @field_serializer("spikes", when_used="json")
     def _spikes_letter(self, value: bool) -> str:
         return "all" if value else "none"
+
+    @staticmethod
+    def wants(whether: WhetherToWrite, edges: int) -> bool:
+        """Whether a file of so many ``edges`` is to be written, by `edges` or `weights`."""
+        return edges <= MOST_EDGES if whether == "auto" else whether
 
     @property
     def reports(self) -> dict[str, ReportSpec]:

@@ -187,17 +187,21 @@ class CurrentTableSpec(Spec):
     file: InputFile
     """HDF5 (`.h5`, `.hdf5`, `.nwb`) or CSV (one line of names, then one line per interval), in nA."""
     dataset: Annotated[str, Field(strict=True, min_length=1, max_length=1000)] | None = None
-    """HDF5 path of the array [intervals] or [intervals, cells]; not of a CSV file."""
-    dt: Duration
-    """Interval for which a value is held."""
+    """HDF5 path of the array [intervals] or [intervals, cells], or of a TimeSeries of an NWB file, such as
+    `stimulus/presentation/step`; not of a CSV file."""
+    dt: Duration | None = None
+    """Interval for which a value is held; not of a TimeSeries, which has a rate. Of one above 10 kHz, the values within
+    each sample are averaged."""
     delay: Instant = 0.0
-    """When the first interval begins, from the end of the warm-up."""
+    """When the first interval begins, from the end of the warm-up, whatever the `starting_time` of a TimeSeries."""
     scale: Annotated[Distribution, Distributed(("nA",))] | None = None
     """What a value of 1 in the file means; nA unless given. A distribution gives every cell its own."""
 
     @model_validator(mode="after")
     def _dataset_of_hdf5(self) -> CurrentTableSpec:
         text = Path(self.file).suffix.lower() == ".csv"
+        if text and self.dt is None:
+            raise fault("a table of currents needs `dt`", "add it, such as `dt: 1 ms`", ("file",))
         if text and self.dataset is not None:
             raise fault("a CSV file has no datasets", "remove it", ("dataset",))
         if not text and self.dataset is None:
