@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from noble_net.types import Float32, Float64, Int32, Int64, UInt16
+from noble_net.types import Float32, Float64, Int32, Int64, Real, UInt16
 
 FIXED_POINT = 2.0**32
 """Weight units of the ring buffer per nS or pA."""
@@ -25,22 +25,24 @@ def synapse_block(
     decaying: Float64,
     rising: Float64,
     constants: Float64,
+    means: Float64,
     start: int,
-    conductance: Float32,
-    reversal_current: Float32,
+    conductance: Real,
+    reversal_current: Real,
 ) -> None:
     """Take a block's arrivals out of the ring, advance the synapses and add their drive.
 
     The two states form a linear system of which this is the exact solution. ``constants``: gain of the decaying and
     of the rising part per unit weight; their decay over a sample, and what the rising part adds to the decaying one
-    meanwhile; the share of each in the mean over the sample that begins; share that is conductance (1 or 0);
-    reversal (mV) or sign.
-    ``conductance`` and ``reversal_current`` are float32 [cells, samples].
+    meanwhile; share that is conductance (1 or 0); reversal (mV) or sign. ``means`` [cells, 2] is the share of each in
+    the mean over the sample that begins. ``conductance`` and ``reversal_current`` are [cells, samples].
     """
-    gain_d, gain_r, keep_d, keep_r, feed, mean_d, mean_r, share, factor = constants
+    gain_d, gain_r, keep_d, keep_r, feed, share, factor = constants
+    real = conductance.dtype.type
     slots = ring.shape[1]
     for cell in range(conductance.shape[0]):
         d, r = decaying[cell], rising[cell]
+        mean_d, mean_r = means[cell]
         for k in range(conductance.shape[1]):
             slot = (start + k) % slots
             arrived = ring[cell, slot]
@@ -52,8 +54,8 @@ def synapse_block(
             if d == 0.0 and r == 0.0:
                 continue
             mean = d * mean_d + r * mean_r
-            conductance[cell, k] += np.float32(share * mean)
-            reversal_current[cell, k] += np.float32(factor * mean)
+            conductance[cell, k] += real(share * mean)
+            reversal_current[cell, k] += real(factor * mean)
             d, r = d * keep_d + r * feed, r * keep_r
             if abs(d) < _SILENT:
                 d = 0.0

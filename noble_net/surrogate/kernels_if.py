@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from noble_net.types import BLOCK_SLOPE, DT, Float32, Float64, Int32, UInt32
+from noble_net.types import BLOCK_SLOPE, DT, Float32, Float64, Int32, Real, UInt32
 
 LOWEST = -150.0
 """Voltage below which a cell is clamped, mV."""
@@ -17,14 +17,15 @@ SPIKE_VOLTAGE = 20.0
 
 @njit(cache=True, error_model="numpy")
 def integrate_and_fire(
+    on_grid: bool,
     constants: Float64,
     membrane: Float64,
     refractory: Float64,
-    current: Float32,
-    conductance: Float32,
-    reversal_current: Float32,
-    nmda_conductance: Float32,
-    nmda_reversal_current: Float32,
+    current: Real,
+    conductance: Real,
+    reversal_current: Real,
+    nmda_conductance: Real,
+    nmda_reversal_current: Real,
     half_block: Float32,
     voltage: Float32,
     event_cell: Int32,
@@ -37,7 +38,7 @@ def integrate_and_fire(
     ``constants`` [cells, 6]: capacitance (pF), leak (nS), rest, reset, threshold (mV), refractory time (ms).
     ``membrane`` (mV) and ``refractory`` (ms left at the sample's end) float64 [cells] are updated in place.
     Input and ``voltage`` are [cells, samples]; the arrays of NMDA input are empty without it.
-    Events come out sorted by (sample, cell).
+    ``on_grid``: spikes and the refractory time begin at samples' ends. Events come out sorted by (sample, cell).
     """
     count = 0
     n_cells, n_samples = voltage.shape
@@ -66,7 +67,9 @@ def integrate_and_fire(
             end = steady + (v - steady) * math.exp(-left / tau)
             if end >= threshold:
                 crossing = DT - left
-                if v < threshold:
+                if on_grid:
+                    crossing = DT
+                elif v < threshold:
                     crossing += tau * math.log((steady - v) / (steady - threshold))
                 crossing = min(crossing, DT)
                 event_cell[count], event_sample[count] = i, k
