@@ -123,8 +123,8 @@ class _Buffers:
 
         self.own = {
             id(bank): (
-                np.zeros((len(bank.ring), samples), group.core.precision),
-                np.zeros((len(bank.ring), samples), group.core.precision),
+                np.zeros((bank.ring.shape[1], samples), group.core.precision),
+                np.zeros((bank.ring.shape[1], samples), group.core.precision),
             )
             for bank in group.recorded.values()
         }

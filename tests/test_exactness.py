@@ -85,7 +85,7 @@ def test_a_current_of_any_time_course_leaves_the_voltage_it_leaves(
     rise = {"rise": decay / 3} if model == "exp2" else {}
     spec = SynapseSpec(model=model, decay=decay, **rise)  # type: ignore[arg-type]
     gain_d, gain_r, keep_d, keep_r, feed, *_ = synapse_constants(spec)
-    share_d, share_r = sample_means(spec, np.array([memory]))[0]
+    share_d, share_r = sample_means(spec, np.array([memory]))[:, 0]
     d, r = gain_d * keep_d + gain_r * feed, gain_r * keep_r  # one sample after the arrival of a unit weight
     if model == "alpha":
         course = lambda t: math.e * t / decay * math.exp(-t / decay)  # noqa: E731

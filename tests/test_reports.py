@@ -95,7 +95,7 @@ def test_a_synapses_report_is_its_closed_form(tmp_path: Path) -> None:
     counts = make_stimulus(spec.stimuli[0], spec).counts(0, 800)  # type: ignore[union-attr]
     ampa = spec.synapses["ampa"]
     gain_d, gain_r, keep_d, keep_r, *_ = synapse_constants(ampa)
-    mean_d, mean_r = sample_means(ampa, np.array([np.inf]))[0]
+    mean_d, mean_r = sample_means(ampa, np.array([np.inf]))[:, 0]
     time = np.arange(800)
     course = 2 * (gain_d * mean_d * keep_d**time + gain_r * mean_r * keep_r**time)
     wanted = np.array([np.convolve(row, course)[:800] for row in counts])

@@ -58,7 +58,7 @@ def synapse_constants(spec: SynapseSpec) -> Float64:
 
 
 def sample_means(spec: SynapseSpec, memory: Float64) -> Float64:
-    """Share of either state in the drive of the sample that it begins, [cells, 2]; ``memory`` (ms) as in `Core.memory`.
+    """Share of either state in the drive of the sample that it begins, [2, cells]; ``memory`` (ms) as in `Core.memory`.
 
     With a = 1/τ_m − 1/τ these are the integrals of e^(−t/τ)·e^(−(dt − t)/τ_m) = e^(−dt/τ_m)·e^(a·t), and for ``alpha``
     that of e·(t/τ) times as much, over the same without the synapse.
@@ -70,7 +70,7 @@ def sample_means(spec: SynapseSpec, memory: Float64) -> Float64:
         rising = -exprel(forgotten - DT / rise)
     elif spec.model == "alpha":
         rising = math.e * DT / decay * _ramp(forgotten - DT / decay)
-    return np.stack([exprel(forgotten - DT / decay), rising], axis=1) / exprel(forgotten)[:, None]
+    return np.stack([exprel(forgotten - DT / decay), rising]) / exprel(forgotten)
 
 
 def _ramp(x: Float64) -> Float64:
@@ -98,7 +98,7 @@ class SynapseBank:
     """State of one synapse type on the cells of one population.
 
     ``longest_delay`` and ``longest_block`` (samples) size the ring; ``memory`` (ms, [cells]) is that of the core, if it
-    has any. ``ring`` int64 [cells, slots] holds
+    has any. ``ring`` int64 [slots, cells] holds
     weights still under way in fixed point; ``decaying`` and ``rising`` float64 [cells] are the states. Saving
     and restoring these three arrays saves and restores the bank, also under another block length.
     """
@@ -116,7 +116,7 @@ class SynapseBank:
         if memory is None or spec.kind == "conductance":
             memory = np.full(cells, np.inf)
         self.means = sample_means(spec, memory)
-        self.ring: Int64 = np.zeros((cells, max(longest_delay + 1, longest_block)), np.int64)
+        self.ring: Int64 = np.zeros((max(longest_delay + 1, longest_block), cells), np.int64)
         self.decaying: Float64 = np.zeros(cells, np.float64)
         self.rising: Float64 = np.zeros(cells, np.float64)
 

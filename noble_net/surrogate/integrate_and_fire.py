@@ -98,7 +98,8 @@ class IntegrateAndFire(Core):
             outside,
         )
         state.arrays["voltage"] = voltage[:, -1].copy()
-        events = event_cell[:n].copy(), event_sample[:n].copy(), event_time[:n].copy()
+        order = np.argsort(event_sample[:n], kind="stable")
+        events = event_cell[order], event_sample[order], event_time[order]
         return Response(voltage, *events, outside), state
 
 

@@ -38,13 +38,14 @@ def integrate_and_fire(
     ``constants`` [cells, 6]: capacitance (pF), leak (nS), rest, reset, threshold (mV), refractory time (ms).
     ``membrane`` (mV) and ``refractory`` (ms left at the sample's end) float64 [cells] are updated in place.
     Input and ``voltage`` are [cells, samples]; the arrays of NMDA input are empty without it.
-    ``on_grid``: spikes and the refractory time begin at samples' ends. Events come out sorted by (sample, cell).
+    ``on_grid``: spikes and the refractory time begin at samples' ends. Events come out sorted by (cell, sample).
     """
     count = 0
     n_cells, n_samples = voltage.shape
-    for k in range(n_samples):
-        for i in range(n_cells):
-            capacitance, leak, rest, reset, threshold, dead_time = constants[i]
+    for i in range(n_cells):
+        capacitance, leak, rest, reset, threshold, dead_time = constants[i]
+        undisturbed = math.exp(-DT / (capacitance / leak))
+        for k in range(n_samples):
             held = refractory[i]
             v = membrane[i]
             if held >= DT:
@@ -64,7 +65,8 @@ def integrate_and_fire(
             steady = inward / total
             tau = capacitance / total
             left = DT - held
-            end = steady + (v - steady) * math.exp(-left / tau)
+            kept = undisturbed if g == 0.0 and held == 0.0 else math.exp(-left / tau)
+            end = steady + (v - steady) * kept
             if end >= threshold:
                 crossing = DT - left
                 if on_grid:
