@@ -34,6 +34,8 @@ benchmarks: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/single_cell.py
 	$(BIN)/python benchmarks/network.py
 	$(BIN)/python benchmarks/families.py
+	$(BIN)/python benchmarks/exactness.py
+	$(BIN)/python benchmarks/network_layer.py
 	$(BIN)/python benchmarks/respond.py
 	$(BIN)/python benchmarks/noble.py
 	$(BIN)/python benchmarks/dry_run.py

@@ -13,7 +13,7 @@ from noble_net.network.stimuli import Injection, inject
 from noble_net.network.synapses import SynapseBank, half_block
 from noble_net.run_state import Arrays, fill
 from noble_net.surrogate.core import Core
-from noble_net.types import CellTable, Drive, Float32, Nmda, Response, State
+from noble_net.types import CellTable, Drive, Float32, Float64, Nmda, Real, Response, State
 
 
 class CellGroup:
@@ -31,6 +31,7 @@ class CellGroup:
         self.chunks = [slice(at, min(at + step, cells.size)) for at in range(0, cells.size, step)]
         self.states: list[State] = [core.begin(cells.take(chunk)) for chunk in self.chunks]
         self.size: int = cells.size
+        self._memory = core.memory(cells)
         self.injections: list[tuple[Injection, slice]] = []
         self.banks: list[tuple[SynapseBank, slice]] = []
         self.drive: Drive
@@ -38,6 +39,10 @@ class CellGroup:
         """Banks by (population, synapse) whose own part of the drive is kept for a report."""
         self.response: Response
         self._buffers: dict[int, _Buffers] = {}
+
+    def memory(self, population: str) -> Float64 | None:
+        """How fast the cells of a population forget current, ms [cells]: see `Core.memory`."""
+        return None if self._memory is None else self._memory[self.ranges[population]]
 
     def gather(self, start: int, samples: int) -> None:
         """Put together the drive of the block from sample ``start`` on."""
@@ -65,7 +70,7 @@ class CellGroup:
             reversal_current += own[1]
         self.drive = drive
 
-    def soma(self, population: str) -> tuple[Float32, Float32]:
+    def soma(self, population: str) -> tuple[Real, Real]:
         """Conductance and reversal current of a population's somata in the drive, [cells, samples] each."""
         zone, cells = self.core.zones.index(INJECTION_ZONE), self.ranges[population]
         return self.drive.conductance[zone, cells], self.drive.reversal_current[zone, cells]
@@ -108,13 +113,14 @@ class CellGroup:
         """See `Loop.inputs`."""
         cells, drive = self.ranges[population], self._last.drive
         if report in ("current", "conductance"):
-            total: Float32 = getattr(drive, report)[:, cells].sum(axis=0)
-            return total
+            total: Real = getattr(drive, report)[:, cells].sum(axis=0)
+            return total.astype(np.float32, copy=False)
         bank = self.recorded.get((population, report.removeprefix("synapse-")))
         if bank is None:  # no projection drew such a synapse
             return np.zeros((cells.stop - cells.start, drive.samples), np.float32)
         conductance, current = self._last.own[id(bank)]
-        return conductance if bank.spec.kind == "conductance" else current
+        told = conductance if bank.spec.kind == "conductance" else current
+        return told.astype(np.float32, copy=False)
 
     def answers(self) -> list[tuple[str, Response]]:
         """The last response, taken apart by population."""
@@ -128,7 +134,7 @@ class _Buffers:
 
     def __init__(self, group: CellGroup, samples: int) -> None:
         zones = group.core.zones
-        self.drive = Drive.zeros(zones, group.size, samples, _half_block(group))
+        self.drive = Drive.zeros(zones, group.size, samples, _half_block(group), group.core.precision)
         i, g, j = self.drive.current, self.drive.conductance, self.drive.reversal_current
         soma = zones.index(INJECTION_ZONE) if group.injections else 0
         self.injections = [(i[soma, cells], g[soma, cells], j[soma, cells]) for _, cells in group.injections]
@@ -141,8 +147,8 @@ class _Buffers:
 
         self.own = {
             id(bank): (
-                np.zeros((len(bank.ring), samples), np.float32),
-                np.zeros((len(bank.ring), samples), np.float32),
+                np.zeros((bank.ring.shape[1], samples), group.core.precision),
+                np.zeros((bank.ring.shape[1], samples), group.core.precision),
             )
             for bank in group.recorded.values()
         }

@@ -17,7 +17,7 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_
 
 from noble_net.errors import ConfigError
 from noble_net.specs.afferents import PoissonSpec, SynapseReplaySpec
-from noble_net.specs.basics import INTEGRATE_AND_FIRE, Count, Duration, Instant, Name, Reference
+from noble_net.specs.basics import CLOSED_FORM, Count, Duration, Instant, Name, Reference
 from noble_net.specs.distribution import Distribution
 from noble_net.specs.fitting import check_ends, check_target, fit_core, weighted
 from noble_net.specs.gap_junctions import GapJunctionSpec
@@ -40,7 +40,7 @@ from noble_net.specs.yaml_source import Document, Location, load_document
 from noble_net.types import DT
 
 __all__ = [
-    "INTEGRATE_AND_FIRE",
+    "CLOSED_FORM",
     "Distribution",
     "GapJunctionSpec",
     "NetworkSpec",

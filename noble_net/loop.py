@@ -69,7 +69,10 @@ class Loop:
         injections, self._afferents, needed = network_inputs(network)
         self._banks = {
             (target, synapse): SynapseBank(
-                network.synapses[synapse], network.population(target).size, *longest
+                network.synapses[synapse],
+                network.population(target).size,
+                *longest,
+                self._group(target).memory(target),
             )
             for target, synapse in needed
         }
@@ -98,8 +101,11 @@ class Loop:
 
     def _place(self, population: str) -> tuple[CellGroup, int]:
         """The group of a population, and its first cell in it."""
-        group = next(group for group in self._groups if population in group.ranges)
+        group = self._group(population)
         return group, group.ranges[population].start
+
+    def _group(self, population: str) -> CellGroup:
+        return next(group for group in self._groups if population in group.ranges)
 
     def advance(self, samples: int | None = None) -> dict[str, Response]:
         """Run one block (of ``samples``, if not the usual length); returns every population's response.
@@ -169,8 +175,7 @@ class Loop:
         `current`: injected, nA; `conductance`: of all zones, nS; `synapse-…`: that of one synapse type (nS), or
         its current (pA), which the network's `record` must ask for.
         """
-        group = next(group for group in self._groups if population in group.ranges)
-        return group.inputs(report, population)
+        return self._group(population).inputs(report, population)
 
     def voltage(self) -> dict[str, Float32]:
         """The last voltage of every cell, mV [cells] per population."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from noble_net.surrogate.core import Core
     from noble_net.surrogate.step_core import StepCore
 
-INTEGRATE_AND_FIRE = "integrate-and-fire"
+_CLOSED_FORM = {"integrate-and-fire": False, "integrate-and-fire-grid": True}
+"""Cores without a checkpoint, and whether their spikes lie on the grid."""
 
 _STEPS_ONLY = "noble"
 """The kind, in core.json, of cores that answer square steps and cannot run a network."""
@@ -38,7 +39,7 @@ def shipped() -> dict[str, list[str]]:
     kinds = {p.parent.name: _kind(p.parent) for p in _listing("checkpoints", "*/core.json")}
     steps = {name for name, kind in kinds.items() if kind == _STEPS_ONLY}
     return {
-        "cores": sorted({INTEGRATE_AND_FIRE} | (kinds.keys() - steps)),
+        "cores": sorted(_CLOSED_FORM.keys() | (kinds.keys() - steps)),
         "step cores": sorted(steps),
         "families": sorted({p.stem for p in _tables()}),
         "networks": sorted({p.stem for p in _listing("networks", "*.yaml")}),
@@ -52,10 +53,10 @@ def load_core(name: str) -> Core:
 
     A core that answers square steps alone is refused: it has no state to run a network with.
     """
-    if name == INTEGRATE_AND_FIRE:
+    if name in _CLOSED_FORM:
         from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
 
-        return IntegrateAndFire()
+        return IntegrateAndFire(on_grid=_CLOSED_FORM[name])
     from noble_net.surrogate.streaming import StreamingCore
 
     path = _checkpoint(name)
@@ -73,7 +74,7 @@ def load_step_core(name: str, device: str = "cpu") -> StepCore:
 
     ``device``, 'cpu' or 'cuda', is where NOBLE computes; other cores know CPUs alone. Raises CheckpointError.
     """
-    if name != INTEGRATE_AND_FIRE and _kind(path := _checkpoint(name)) == _STEPS_ONLY:
+    if name not in _CLOSED_FORM and _kind(path := _checkpoint(name)) == _STEPS_ONLY:
         from noble_net.surrogate.noble import Noble
 
         return Noble.load(path, device)
@@ -96,7 +97,7 @@ def load_family(name: str) -> Family:
 
 def family_of(core: str) -> str | None:
     """The family that a core, of a name or a path, was trained on, by name. Raises CheckpointError."""
-    return None if core == INTEGRATE_AND_FIRE else _told(_checkpoint(core), "family") or None
+    return None if core in _CLOSED_FORM else _told(_checkpoint(core), "family") or None
 
 
 def cores_of(family: str) -> list[str]:

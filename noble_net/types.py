@@ -24,6 +24,9 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
+Real = NDArray[np.float32 | np.float64]
+"""Either, as a core asks for."""
+Precision = type[np.float32 | np.float64]
 UInt16 = NDArray[np.uint16]
 UInt32 = NDArray[np.uint32]
 
@@ -69,35 +72,41 @@ class CellTable:
 
 @dataclass(frozen=True)
 class Nmda:
-    """Voltage-dependent input of one block, float32 [zones, cells, samples]: conductance G (nS) and J = Σ g·E (pA)
+    """Voltage-dependent input of one block, [zones, cells, samples]: conductance G (nS) and J = Σ g·E (pA)
     before the magnesium block, so that the current into a zone at voltage V is B(V)·(J − G·V)/1000 nA.
 
     B(V) = 1/(1 + e^(−BLOCK_SLOPE·(V − V½))) (Jahr & Stevens 1990); ``half`` is V½ (mV) float32 [cells], −inf: no block.
     """
 
-    conductance: Float32
-    reversal_current: Float32
+    conductance: Real
+    reversal_current: Real
     half: Float32
 
 
 @dataclass(frozen=True)
 class Drive:
-    """Input of one block, float32 [zones, cells, samples]: injected current I (nA), total conductance
-    G = Σg (nS) and J = Σ g·E + synaptic currents (pA), so that the current into a zone at voltage V is
+    """Input of one block, [zones, cells, samples], float32 or what the core asks for: injected current I (nA), total
+    conductance G = Σg (nS) and J = Σ g·E + synaptic currents (pA), so that the current into a zone at voltage V is
     I + (J − G·V)/1000 nA for any mix of reversal potentials. ``nmda`` comes on top, for cores that offer it."""
 
     zones: tuple[str, ...]
-    current: Float32
-    conductance: Float32
-    reversal_current: Float32
+    current: Real
+    conductance: Real
+    reversal_current: Real
     nmda: Nmda | None = field(default=None, kw_only=True)
 
     @staticmethod
-    def zeros(zones: tuple[str, ...], cells: int, samples: int, half: Float32 | None = None) -> Drive:
+    def zeros(
+        zones: tuple[str, ...],
+        cells: int,
+        samples: int,
+        half: Float32 | None = None,
+        dtype: Precision = np.float32,
+    ) -> Drive:
         """A silent drive of the given shape, with NMDA input where its voltages of half block are given."""
         shape = (len(zones), cells, samples)
-        current, g, j = (np.zeros(shape, np.float32) for _ in range(3))
-        nmda = None if half is None else Nmda(np.zeros(shape, np.float32), np.zeros(shape, np.float32), half)
+        current, g, j = (np.zeros(shape, dtype) for _ in range(3))
+        nmda = None if half is None else Nmda(np.zeros(shape, dtype), np.zeros(shape, dtype), half)
         return Drive(zones, current, g, j, nmda=nmda)
 
     @property

@@ -67,7 +67,7 @@ def run(
         stop = start + length
         way.send(start, events(fired, start, stop, first=5), events(heard, start, stop, first=2))
         start = stop
-    return way, bank.ring / FIXED_POINT
+    return way, bank.ring.T / FIXED_POINT
 
 
 trains = st.lists(st.tuples(st.integers(0, 299), st.integers(0, 2)), max_size=40, unique=True).map(sorted)

@@ -20,7 +20,7 @@ from noble_net.config import network_from
 from noble_net.errors import ConfigError, OutputError
 from noble_net.network.node_sets import report_cells
 from noble_net.network.stimuli import make_stimulus
-from noble_net.network.synapses import synapse_constants
+from noble_net.network.synapses import sample_means, synapse_constants
 from noble_net.recording import RateRecorder, SpikeRecorder
 from noble_net.results import Results, load_results
 from noble_net.simulation import simulate
@@ -93,7 +93,9 @@ def test_a_synapses_report_is_its_closed_form(tmp_path: Path) -> None:
     told = run(tmp_path / "run", changes | {"record": {"synapses": {"ampa": {"cells": "all"}}}})
     spec = network_from(data(**changes))
     counts = make_stimulus(spec.stimuli[0], spec).counts(0, 800)  # type: ignore[union-attr]
-    gain_d, gain_r, keep_d, keep_r, _, mean_d, mean_r, _, _ = synapse_constants(spec.synapses["ampa"])
+    ampa = spec.synapses["ampa"]
+    gain_d, gain_r, keep_d, keep_r, *_ = synapse_constants(ampa)
+    mean_d, mean_r = sample_means(ampa, np.array([np.inf]))[:, 0]
     time = np.arange(800)
     course = 2 * (gain_d * mean_d * keep_d**time + gain_r * mean_r * keep_r**time)
     wanted = np.array([np.convolve(row, course)[:800] for row in counts])

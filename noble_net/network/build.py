@@ -15,7 +15,7 @@ import numpy as np
 from noble_net.cells.family import Family
 from noble_net.cells.latent import sample_cells
 from noble_net.config import (
-    INTEGRATE_AND_FIRE,
+    CLOSED_FORM,
     NetworkSpec,
     PopulationSpec,
     ProjectionSpec,
@@ -218,7 +218,7 @@ def _places(
 def _sample(
     spec: NetworkSpec, name: str, population: PopulationSpec, families: Mapping[str, Family]
 ) -> CellTable:
-    if population.family is None or spec.core_of(name) == INTEGRATE_AND_FIRE:
+    if population.family is None or spec.core_of(name) in CLOSED_FORM:
         return as_in_nodes(spec, name, _integrate_and_fire_cells(spec, name, population), None)
     sample, family = population.sample, families[population.family]
     try:
@@ -249,5 +249,5 @@ def _integrate_and_fire_cells(spec: NetworkSpec, name: str, population: Populati
         size=population.size,
         code=np.zeros((population.size, 0), np.float32),
         parameters=parameters,
-        labels=(INTEGRATE_AND_FIRE,) * population.size,
+        labels=(spec.core_of(name),) * population.size,
     )

@@ -23,7 +23,7 @@ from noble_net.network.random import quantile, stream_key
 from noble_net.network.rules import Setting, draw_rows, expected_size
 from noble_net.specs.gap_junctions import GapJunctionSpec
 from noble_net.specs.rule_parameters import Ends
-from noble_net.types import Float32, Int32
+from noble_net.types import Float32, Int32, Real
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def couple(
     neighbour: Int32,
     conductance: Float32,
     voltage: Float32,
-    total_conductance: Float32,
-    reversal_current: Float32,
+    total_conductance: Real,
+    reversal_current: Real,
 ) -> None:
     """Add to the drive [cells, samples] of each ``cell`` what it feels of its ``neighbour``, whose population has
     ``voltage`` (mV, [cells]); junction by junction, in their order."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from noble_net.network.random import cell_uniforms, quantile
 from noble_net.specs.distribution import Distribution
-from noble_net.types import DT, Float32, Float64, Int64
+from noble_net.types import DT, Float32, Float64, Int64, Real
 
 CHUNK = 32
 """Samples made at a time where it pays; a multiple of the four that share one random counter."""
@@ -114,11 +114,9 @@ class Chunked(Injection):
         """Fill the chunk of this number, which follows the last one or is ``first``, where the process begins."""
 
 
-def inject(
-    stimulus: Injection, start: int, current: Float32, conductance: Float32, reversal_current: Float32
-) -> None:
-    """Add the block from sample ``start`` on to the drive of one zone of the target population, float32 [cells,
-    samples] each."""
+def inject(stimulus: Injection, start: int, current: Real, conductance: Real, reversal_current: Real) -> None:
+    """Add the block from sample ``start`` on to the drive of one zone of the target population, [cells, samples]
+    each."""
     rows = stimulus.rows
     for part, piece in stimulus.pieces(start, current.shape[1]):
         if stimulus.reversal is None:

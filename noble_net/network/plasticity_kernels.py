@@ -94,7 +94,7 @@ def pair_stdp(
     target's potentiate theirs, then both enter the traces: simultaneous pairs change nothing.
     """
     tau_plus, tau_minus, a_plus, a_minus, w_max = constants
-    slots = ring.shape[1]
+    slots = ring.shape[0]
     i, j = 0, 0
     while i < pre_cell.size or j < post_cell.size:
         sample = pre_sample[i] if i < pre_cell.size else post_sample[j]
@@ -112,7 +112,7 @@ def pair_stdp(
                 w = max(w - a_minus * (w if multiplicative else w_max) * y, 0.0)
                 weight[entry] = w
                 slot = (now + 1 + delay[entry]) % slots
-                ring[target[entry], slot] += int(float(weight[entry]) * FIXED_POINT)
+                ring[slot, target[entry]] += int(float(weight[entry]) * FIXED_POINT)
         while next_j < post_cell.size and post_sample[next_j] == sample:
             cell = post_cell[next_j] - first_post
             next_j += 1

@@ -10,7 +10,9 @@ Time courses, t after a spike's arrival, are those of NEURON's ExpSyn, Exp2Syn a
 ``nmda`` runs like ``exp2``; the core multiplies it by what its magnesium block lets through.
 
 The drive of a sample is the exact mean over it, for a single exponential S·(τ/dt)(1 − e^(−dt/τ)), so the charge of a
-synaptic event is exact whatever τ.
+synaptic event is exact whatever τ. Currents onto cells that say how fast they forget (`Core.memory`, τ_m) come as the
+constant current which leaves the same voltage at the sample's end: the mean weighted by e^(−(dt − t)/τ_m), of which
+the plain mean is the limit of endless memory.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import exprel
 
 from noble_net.config import SynapseSpec
 from noble_net.network import stimulus_kernels, synapse_kernels
-from noble_net.types import BLOCK_SLOPE, DT, Float32, Float64, Int32, Int64
+from noble_net.types import BLOCK_SLOPE, DT, Float64, Int32, Int64, Real
 
 HALF_BLOCKING = 3.57
 """Concentration of magnesium that blocks half of the NMDA receptors at 0 mV, mM (Jahr & Stevens 1990)."""
@@ -40,21 +43,44 @@ def time_course(rise: float, decay: float) -> tuple[float, float, float]:
 
 
 def synapse_constants(spec: SynapseSpec) -> Float64:
-    """The nine constants of ``synapse_kernels.synapse_block`` for one synapse type."""
+    """The seven constants of ``synapse_kernels.synapse_block`` for one synapse type."""
     rise, decay, feed = spec.decay, spec.decay, 0.0
     if spec.model in ("exp2", "nmda"):
         rise, decay, factor = time_course(_need(spec.rise), spec.decay)
-        gains, means = (factor, factor), (_mean(decay), -_mean(rise))
+        gains = factor, factor
     elif spec.model == "alpha":
         h = DT / decay
         feed = math.e * h * math.exp(-h)
-        # e·R·(mean of (t/τ)·e^(−t/τ)) over the sample: −expm1(−h) − h·e^(−h) is its integral over τ
-        gains, means = (0.0, 1.0), (_mean(decay), math.e / h * (-math.expm1(-h) - h * math.exp(-h)))
+        gains = 0.0, 1.0
     else:
-        gains, means = (1.0, 0.0), (_mean(decay), 0.0)
+        gains = 1.0, 0.0
     keep = math.exp(-DT / decay), math.exp(-DT / rise)
     share, reversal = (1.0, _need(spec.reversal)) if spec.kind == "conductance" else (0.0, 1.0)
-    return np.array([*gains, *keep, feed, *means, share, reversal])
+    return np.array([*gains, *keep, feed, share, reversal])
+
+
+def sample_means(spec: SynapseSpec, memory: Float64) -> Float64:
+    """Share of either state in the drive of the sample that it begins, [2, cells]; ``memory`` (ms) as in `Core.memory`.
+
+    With a = 1/τ_m − 1/τ these are the integrals of e^(−t/τ)·e^(−(dt − t)/τ_m) = e^(−dt/τ_m)·e^(a·t), and for ``alpha``
+    that of e·(t/τ) times as much, over the same without the synapse.
+    """
+    forgotten = np.minimum(DT / memory, 500.0)  # beyond, exponentials overflow
+    decay, rising = spec.decay, np.zeros(memory.size)
+    if spec.model in ("exp2", "nmda"):
+        rise, decay, _ = time_course(_need(spec.rise), spec.decay)
+        rising = -exprel(forgotten - DT / rise)
+    elif spec.model == "alpha":
+        rising = math.e * DT / decay * _ramp(forgotten - DT / decay)
+    return np.stack([exprel(forgotten - DT / decay), rising]) / exprel(forgotten)
+
+
+def _ramp(x: Float64) -> Float64:
+    """∫ u·e^(x·u) du from 0 to 1, by its series where the closed form loses digits."""
+    near = np.where(np.abs(x) < 0.5, x, 0.0)
+    series = sum(near**k / (math.factorial(k) * (k + 2)) for k in range(14))
+    far = np.where(np.abs(x) < 0.5, 1.0, x)
+    return np.where(np.abs(x) < 0.5, series, (far * np.exp(far) - np.expm1(far)) / far**2)
 
 
 def half_block(spec: SynapseSpec) -> float:
@@ -62,11 +88,6 @@ def half_block(spec: SynapseSpec) -> float:
     if not spec.magnesium:
         return -math.inf
     return math.log(spec.magnesium / HALF_BLOCKING) / BLOCK_SLOPE - (spec.shift or 0.0)
-
-
-def _mean(tau: float) -> float:
-    """Mean of e^(−t/τ) over a sample."""
-    return -tau / DT * math.expm1(-DT / tau)
 
 
 def _need(value: float | None) -> float:
@@ -78,14 +99,25 @@ def _need(value: float | None) -> float:
 class SynapseBank:
     """State of one synapse type on the cells of one population.
 
-    ``longest_delay`` and ``longest_block`` (samples) size the ring. ``ring`` int64 [cells, slots] holds
-    weights still under way in fixed point; ``decaying`` and ``rising`` float64 [cells] are the states.
+    ``longest_delay`` and ``longest_block`` (samples) size the ring; ``memory`` (ms, [cells]) is that of the core, if it
+    has any. ``ring`` int64 [slots, cells] holds weights still under way in fixed point; ``decaying`` and ``rising``
+    float64 [cells] are the states.
     """
 
-    def __init__(self, spec: SynapseSpec, cells: int, longest_delay: int, longest_block: int) -> None:
+    def __init__(
+        self,
+        spec: SynapseSpec,
+        cells: int,
+        longest_delay: int,
+        longest_block: int,
+        memory: Float64 | None = None,
+    ) -> None:
         self.spec = spec
         self.constants = synapse_constants(spec)
-        self.ring: Int64 = np.zeros((cells, max(longest_delay + 1, longest_block)), np.int64)
+        if memory is None or spec.kind == "conductance":
+            memory = np.full(cells, np.inf)
+        self.means = sample_means(spec, memory)
+        self.ring: Int64 = np.zeros((max(longest_delay + 1, longest_block), cells), np.int64)
         self.decaying: Float64 = np.zeros(cells, np.float64)
         self.rising: Float64 = np.zeros(cells, np.float64)
 
@@ -94,14 +126,21 @@ class SynapseBank:
         """All that changes: refilling these arrays restores the bank, also under another block length."""
         return {"ring": self.ring, "decaying": self.decaying, "rising": self.rising}
 
-    def drive_block(self, start: int, conductance: Float32, reversal_current: Float32) -> None:
+    def drive_block(self, start: int, conductance: Real, reversal_current: Real) -> None:
         """Advance from sample ``start`` by the samples of the two drive arrays [cells, samples], adding to
         them.
 
         Blocks must follow each other without gap or overlap.
         """
         synapse_kernels.synapse_block(
-            self.ring, self.decaying, self.rising, self.constants, start, conductance, reversal_current
+            self.ring,
+            self.decaying,
+            self.rising,
+            self.constants,
+            self.means,
+            start,
+            conductance,
+            reversal_current,
         )
 
     def arrive(self, start: int, counts: Int32, weight: Int64) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from noble_net.cells.mechanisms import load_mechanisms
 from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER
-from noble_net.config import INTEGRATE_AND_FIRE, NetworkSpec, config_error
+from noble_net.config import CLOSED_FORM, NetworkSpec, config_error
 from noble_net.errors import BackendError
 from noble_net.network.build import build_checked
 from noble_net.network.check import check_network
@@ -98,11 +98,11 @@ def refuse_closed_form(spec: NetworkSpec) -> None:
     closed = [
         name
         for name, population in spec.populations.items()
-        if population.family is None or spec.core_of(name) == INTEGRATE_AND_FIRE
+        if population.family is None or spec.core_of(name) in CLOSED_FORM
     ]
     if closed:
         raise BackendError(
-            f"{spec.source or spec.name}: populations {', '.join(closed)} run on core {INTEGRATE_AND_FIRE}, "
+            f"{spec.source or spec.name}: populations {', '.join(closed)} run on core {spec.core_of(closed[0])}, "
             "for which NEURON has no exact cells. Give them a family and another core, or take the surrogate "
             "backend."
         )

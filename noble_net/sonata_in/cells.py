@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from noble_net.errors import CheckpointError, ConfigError, OutputError
-from noble_net.registry import INTEGRATE_AND_FIRE, cores_of, family_of
+from noble_net.registry import cores_of, family_of
 from noble_net.sonata.given_nodes import GivenNodes, node_populations, read_given_nodes
 from noble_net.sonata_in.config_files import ConfigFile
 from noble_net.sonata_in.mapping import ANSWERS, CellTypes
 from noble_net.sonata_in.names import Names
+from noble_net.specs.basics import CLOSED_FORM
 from noble_net.types import Int64
 
 OURS = "noble-net:"
@@ -174,7 +175,7 @@ def _core_and_family(source: _Source, node_type: int, answers: dict[str, str]) -
     """Core and family of a node type, each found by the other where it is not given."""
     core, family = answers.get("core"), answers.get("family")
     what = f"node type {node_type} of population {source.population}"
-    if core == INTEGRATE_AND_FIRE:
+    if core in CLOSED_FORM:
         return core, None
     if core is None:
         known = cores_of(str(family))

@@ -18,6 +18,9 @@ from noble_net.specs.specification import (
 )
 
 INTEGRATE_AND_FIRE = "integrate-and-fire"
+ON_GRID = "integrate-and-fire-grid"
+CLOSED_FORM = (INTEGRATE_AND_FIRE, ON_GRID)
+"""Cores without weights or a family: their cells have parameters in the network file."""
 MAX_DELAY = 6553.5
 """Longest delay, ms: 65535 samples."""
 

@@ -12,7 +12,7 @@ from pydantic import ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from noble_net.specs.afferents import PoissonSpec, SynapseReplaySpec
-from noble_net.specs.basics import INTEGRATE_AND_FIRE
+from noble_net.specs.basics import CLOSED_FORM, INTEGRATE_AND_FIRE
 from noble_net.specs.gap_junctions import GapJunctionSpec
 from noble_net.specs.populations import PopulationSpec, integrate_and_fire_parameters
 from noble_net.specs.projections import ProjectionSpec
@@ -30,7 +30,7 @@ Weighted = TypeVar("Weighted", ProjectionSpec, PoissonSpec | SynapseReplaySpec)
 def fit_core(name: str, population: PopulationSpec, network_core: str | None) -> PopulationSpec:
     """The population with its integrate-and-fire parameters complete, or with a family."""
     core = population.core or network_core
-    if core == INTEGRATE_AND_FIRE:
+    if core in CLOSED_FORM:
         parameters = integrate_and_fire_parameters(population.parameters)
         return population.model_copy(update={"parameters": parameters})
     if population.family is None and core is not None:

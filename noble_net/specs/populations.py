@@ -104,7 +104,8 @@ class PopulationSpec(Spec):
     size: Annotated[Count, Field(ge=1, le=2**31 - 1)]
     """Number of cells."""
     core: Reference | None = None
-    """A shipped core or a path; the network's unless given. `integrate-and-fire` needs no family."""
+    """A shipped core or a path; the network's unless given. `integrate-and-fire` and `integrate-and-fire-grid`
+    need no family."""
     family: Reference | None = None
     """A shipped cell family or a path."""
     sample: SampleSpec = SampleSpec()

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from noble_net.types import CellTable, CoreInfo, Drive, Response, State
+import numpy as np
+
+from noble_net.types import CellTable, CoreInfo, Drive, Float64, Precision, Response, State
 
 
 class Core(ABC):
@@ -24,6 +26,8 @@ class Core(ABC):
     step_samples: int
     nmda: bool = False
     """Whether the core takes the drive's NMDA input."""
+    precision: Precision = np.float32
+    """Of the drive it takes."""
     hash: str | None = None
     """Hash of the weights; None for a core without weights."""
     family: str | None = None
@@ -39,6 +43,14 @@ class Core(ABC):
     @abstractmethod
     def begin(self, cells: CellTable) -> State:
         """State of ``cells`` at rest, each at its own resting potential."""
+
+    def memory(self, cells: CellTable) -> Float64 | None:
+        """Time constant (ms) [cells] with which a cell forgets current, of a core that is linear in current.
+
+        The current of synapses then comes, in each sample, as that constant current which brings the cell at the
+        sample's end to where the current itself would. None: as its mean over the sample.
+        """
+        return None
 
     @abstractmethod
     def advance(self, state: State, drive: Drive) -> tuple[Response, State]:

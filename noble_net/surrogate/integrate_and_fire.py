@@ -1,19 +1,26 @@
-"""A leaky integrate-and-fire core solved exactly: the trivial implementation of the core interface.
+"""Leaky integrate-and-fire cores solved exactly: the trivial implementation of the core interface.
 
-Use it to test a network, or to see what a network does without the biophysics of its cells. Per sample the
+Use them to test a network, or to see what a network does without the biophysics of its cells. Per sample the
 input is constant, so C dV/dt = g_L (v_rest − V) + I + J − G·V has the solution V∞ + (V₀ − V∞)·e^(−t/τ) with τ
-= C/(g_L + G); the threshold crossing and the end of the refractory time lie between samples, in closed form.
+= C/(g_L + G). Of the two cores,
+
+- `integrate-and-fire` has threshold crossings and ends of the refractory time between samples, in closed form;
+- `integrate-and-fire-grid` has them at samples' ends, as grid-based simulators do, and takes its drive in float64.
+  Between spikes it is linear in current, so a synaptic current of any time course is exact as well: it comes as the
+  constant current that leaves the same voltage at the sample's end (`Core.memory`). That is the joint solution of
+  membrane and synapses which Rotter & Diesmann (1999, Biol. Cybern. 81: 381) give as a matrix exponential, as Brian2's
+  `exact` and NEST's ``iaf_psc_exp`` take it. Conductances stay means over the sample (second order).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from noble_net.specs.basics import INTEGRATE_AND_FIRE
+from noble_net.specs.basics import INTEGRATE_AND_FIRE, ON_GRID
 from noble_net.specs.populations import integrate_and_fire_parameters
 from noble_net.surrogate.core import Core
 from noble_net.surrogate.kernels_if import integrate_and_fire
-from noble_net.types import CellTable, Drive, Float32, Float64, Response, State
+from noble_net.types import DT, CellTable, Drive, Float32, Float64, Real, Response, State
 
 _NOTHING = np.empty((1, 0), np.float32)
 
@@ -29,25 +36,35 @@ class IntegrateAndFire(Core):
     parameter have the default of ``specs.IntegrateAndFireSpec``. Beyond its envelope, and counted in
     ``Response.outside``: negative conductances, taken as zero; voltages below −150 mV, clamped; more than one
     spike a sample.
+
+    ``on_grid``: a cell spikes at the end of the sample in which it reaches the threshold, and its refractory time,
+    rounded to whole samples, begins there.
     """
 
-    name = INTEGRATE_AND_FIRE
     zones = ("soma",)
     step_samples = 1
     nmda = True
+
+    def __init__(self, on_grid: bool = False) -> None:
+        self.name = ON_GRID if on_grid else INTEGRATE_AND_FIRE
+        self.precision = np.float64 if on_grid else np.float32
+        self._on_grid = on_grid
+
+    def memory(self, cells: CellTable) -> Float64 | None:
+        """The membrane's time constant without synaptic conductance, on the grid."""
+        p = _parameters(cells)
+        return p["capacitance"] * p["resistance"] / 1000.0 if self._on_grid else None
 
     def begin(self, cells: CellTable) -> State:
         """Cells at v_rest, or at v_reset where v_rest is no lower than the threshold.
 
         Raises ValueError for parameters that no cell can have.
         """
-        p = {
-            key: cells.parameters.get(key, np.full(cells.size, default.a))
-            for key, default in integrate_and_fire_parameters({}).items()
-        }
+        p = _parameters(cells)
         _check(p)
         leak = 1000.0 / p["resistance"]
-        columns = (p["capacitance"], leak, p["v_rest"], p["v_reset"], p["v_threshold"], p["refractory"])
+        refractory = np.rint(p["refractory"] / DT) * DT if self._on_grid else p["refractory"]
+        columns = (p["capacitance"], leak, p["v_rest"], p["v_reset"], p["v_threshold"], refractory)
         start = np.where(p["v_rest"] < p["v_threshold"], p["v_rest"], p["v_reset"]).astype(np.float64)
         return State(
             {
@@ -66,6 +83,7 @@ class IntegrateAndFire(Core):
         event_time = np.empty(cells * samples, np.float64)
         outside = np.zeros(cells, np.uint32)
         n = integrate_and_fire(
+            self._on_grid,
             np.asarray(state.arrays["constants"], np.float64),
             np.asarray(state.arrays["membrane"], np.float64),
             np.asarray(state.arrays["refractory"], np.float64),
@@ -80,11 +98,19 @@ class IntegrateAndFire(Core):
             outside,
         )
         state.arrays["voltage"] = voltage[:, -1].copy()
-        events = event_cell[:n].copy(), event_sample[:n].copy(), event_time[:n].copy()
+        order = np.argsort(event_sample[:n], kind="stable")
+        events = event_cell[order], event_sample[order], event_time[order]
         return Response(voltage, *events, outside), state
 
 
-def _nmda(drive: Drive) -> tuple[Float32, Float32, Float32]:
+def _parameters(cells: CellTable) -> dict[str, Float64]:
+    return {
+        key: cells.parameters.get(key, np.full(cells.size, default.a))
+        for key, default in integrate_and_fire_parameters({}).items()
+    }
+
+
+def _nmda(drive: Drive) -> tuple[Real, Real, Float32]:
     """NMDA conductance, reversal current [cells, samples] and voltage of half block [cells]; empty without."""
     if drive.nmda is None:
         return _NOTHING, _NOTHING, _NOTHING[0]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from noble_net.types import BLOCK_SLOPE, DT, Float32, Float64, Int32, UInt32
+from noble_net.types import BLOCK_SLOPE, DT, Float32, Float64, Int32, Real, UInt32
 
 LOWEST = -150.0
 """Voltage below which a cell is clamped, mV."""
@@ -17,14 +17,15 @@ SPIKE_VOLTAGE = 20.0
 
 @njit(cache=True, error_model="numpy")
 def integrate_and_fire(
+    on_grid: bool,
     constants: Float64,
     membrane: Float64,
     refractory: Float64,
-    current: Float32,
-    conductance: Float32,
-    reversal_current: Float32,
-    nmda_conductance: Float32,
-    nmda_reversal_current: Float32,
+    current: Real,
+    conductance: Real,
+    reversal_current: Real,
+    nmda_conductance: Real,
+    nmda_reversal_current: Real,
     half_block: Float32,
     voltage: Float32,
     event_cell: Int32,
@@ -37,13 +38,14 @@ def integrate_and_fire(
     ``constants`` [cells, 6]: capacitance (pF), leak (nS), rest, reset, threshold (mV), refractory time (ms).
     ``membrane`` (mV) and ``refractory`` (ms left at the sample's end) float64 [cells] are updated in place.
     Input and ``voltage`` are [cells, samples]; the arrays of NMDA input are empty without it.
-    Events come out sorted by (sample, cell).
+    ``on_grid``: spikes and the refractory time begin at samples' ends. Events come out sorted by (cell, sample).
     """
     count = 0
     n_cells, n_samples = voltage.shape
-    for k in range(n_samples):
-        for i in range(n_cells):
-            capacitance, leak, rest, reset, threshold, dead_time = constants[i]
+    for i in range(n_cells):
+        capacitance, leak, rest, reset, threshold, dead_time = constants[i]
+        undisturbed = math.exp(-DT / (capacitance / leak))
+        for k in range(n_samples):
             held = refractory[i]
             v = membrane[i]
             if held >= DT:
@@ -63,10 +65,13 @@ def integrate_and_fire(
             steady = inward / total
             tau = capacitance / total
             left = DT - held
-            end = steady + (v - steady) * math.exp(-left / tau)
+            kept = undisturbed if g == 0.0 and held == 0.0 else math.exp(-left / tau)
+            end = steady + (v - steady) * kept
             if end >= threshold:
                 crossing = DT - left
-                if v < threshold:
+                if on_grid:
+                    crossing = DT
+                elif v < threshold:
                     crossing += tau * math.log((steady - v) / (steady - threshold))
                 crossing = min(crossing, DT)
                 event_cell[count], event_sample[count] = i, k
