@@ -84,7 +84,7 @@ def main() -> None:
                 label = "wall time" if what == "wall" else "memory"
                 rows.append(
                     Target(
-                        4, f"dry run of {title}: {label} off by", "≤ 20", 100 * off, "%", conditions, COMMAND
+                        5, f"dry run of {title}: {label} off by", "≤ 20", 100 * off, "%", conditions, COMMAND
                     )
                 )
     for target in rows:
