@@ -147,8 +147,8 @@ class _Buffers:
 
         self.own = {
             id(bank): (
-                np.zeros((bank.ring.shape[1], samples), group.core.precision),
-                np.zeros((bank.ring.shape[1], samples), group.core.precision),
+                np.zeros((bank.decaying.size, samples), group.core.precision),
+                np.zeros((bank.decaying.size, samples), group.core.precision),
             )
             for bank in group.recorded.values()
         }

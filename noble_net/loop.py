@@ -144,8 +144,12 @@ class Loop:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that changes as the network runs, by path. Some are the arrays at work: copy what is to stay."""
-        cells = {name: array for group in self._groups for name, array in group.state().items()}
-        return {"position": np.array(self.position), **under("cells", cells), **self._at_work()}
+        found: dict[str, NDArray[Any]] = {"position": np.array(self.position), **self._at_work()}
+        for group in self._groups:
+            found |= under("cells", group.state())
+        for (target, synapse), bank in self._banks.items():
+            found |= under(f"synapses/{target}/{synapse}", bank.state())
+        return found
 
     def restore(self, arrays: Arrays) -> None:
         """Go on from such a state, also with other blocks, batches or threads. OutputError when it does not fit."""
@@ -153,18 +157,18 @@ class Loop:
         fill(position, arrays, "position")
         for group in self._groups:
             group.restore(part(arrays, "cells"))
+        for (target, synapse), bank in self._banks.items():
+            bank.restore(part(arrays, f"synapses/{target}/{synapse}"))
         for name, array in self._at_work().items():
             fill(array, arrays, name)
         self.position = int(position)
 
     def _at_work(self) -> dict[str, NDArray[Any]]:
-        """The arrays of stimuli and synapses, by path."""
+        """The arrays of stimuli and plastic synapses, by path."""
         found: dict[str, NDArray[Any]] = {}
         for group in self._groups:
             for stimulus, _ in group.injections:
                 found |= under(f"stimuli/{stimulus.name}", stimulus.state)
-        for (target, synapse), bank in self._banks.items():
-            found |= under(f"synapses/{target}/{synapse}", bank.state)
         for route in self._routes:
             found |= under(f"projections/{route.projection}", route.transmission.state)
         return found

@@ -15,7 +15,6 @@ from scipy.integrate import solve_ivp
 from noble_net.config import SynapseSpec
 from noble_net.loop import Loop, compile_loop
 from noble_net.network.connect import ProjectionArrays
-from noble_net.network.synapse_kernels import FIXED_POINT
 from noble_net.network.synapses import SynapseBank
 from noble_net.network.transmission import Events, Stdp, TsodyksMarkram, transmission
 from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
@@ -67,7 +66,10 @@ def run(
         stop = start + length
         way.send(start, events(fired, start, stop, first=5), events(heard, start, stop, first=2))
         start = stop
-    return way, bank.ring.T / FIXED_POINT
+    counts, target, amount = bank.underway.packed()
+    arrived = np.zeros((3, counts.size))
+    np.add.at(arrived, (target, np.repeat(np.arange(counts.size), counts)), amount)
+    return way, arrived
 
 
 trains = st.lists(st.tuples(st.integers(0, 299), st.integers(0, 2)), max_size=40, unique=True).map(sorted)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noble_net.config import SynapseSpec
-from noble_net.network import synapse_kernels
+from noble_net.network import underway_kernels
 from noble_net.network.synapses import SynapseBank, fixed_point, synapse_constants, time_course
 from noble_net.types import DT, Float32
 
@@ -100,7 +100,7 @@ def test_silent_synapses_end_at_exactly_zero(spec: SynapseSpec) -> None:
 
 def test_weights_are_exact_in_fixed_point_and_bad_specs_refused() -> None:
     weight = np.array([0.1, -33.3, 2e-3], np.float32).astype(np.float64)
-    assert np.array_equal(fixed_point(weight) / synapse_kernels.FIXED_POINT, weight)
+    assert np.array_equal(fixed_point(weight) / underway_kernels.FIXED_POINT, weight)
     for spec in (
         SynapseSpec.model_construct(model="exp2", kind="current", decay=1.0, rise=None),
         SynapseSpec.model_construct(model="exp", kind="conductance", decay=1.0, reversal=None),
@@ -167,6 +167,8 @@ def run_ring(
         now = [(cell, sample - start) for cell, sample in spikes if start <= sample < start + length]
         cell = np.array([event[0] for event in now], np.int32)
         sample = np.array([event[1] for event in now], np.int32)
-        synapse_kernels.deliver(cell, sample, 0, start, indptr, target, weight, delay, np.empty(0), bank.ring)
+        bank.underway.make_room(underway_kernels.outgoing(cell, 0, indptr))
+        pool = bank.underway.pool
+        underway_kernels.send(cell, sample, 0, start, indptr, target, weight, delay, np.empty(0), pool)
         start += length
     return np.concatenate(found, axis=1)

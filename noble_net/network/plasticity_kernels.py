@@ -9,7 +9,7 @@ import math
 
 from numba import njit
 
-from noble_net.network.synapse_kernels import FIXED_POINT
+from noble_net.network.underway_kernels import Pool, push
 from noble_net.types import DT, Float32, Float64, Int32, Int64
 
 
@@ -84,7 +84,7 @@ def pair_stdp(
     pre_last: Int64,
     post_trace: Float64,
     post_last: Int64,
-    ring: Int64,
+    pool: Pool,
 ) -> None:
     """Let the spikes of a block change the weights of one projection, and send those of its source.
 
@@ -94,7 +94,7 @@ def pair_stdp(
     target's potentiate theirs, then both enter the traces: simultaneous pairs change nothing.
     """
     tau_plus, tau_minus, a_plus, a_minus, w_max = constants
-    slots = ring.shape[0]
+    slots = pool.free.size
     i, j = 0, 0
     while i < pre_cell.size or j < post_cell.size:
         sample = pre_sample[i] if i < pre_cell.size else post_sample[j]
@@ -111,8 +111,7 @@ def pair_stdp(
                 w = float(weight[entry])
                 w = max(w - a_minus * (w if multiplicative else w_max) * y, 0.0)
                 weight[entry] = w
-                slot = (now + 1 + delay[entry]) % slots
-                ring[slot, target[entry]] += int(float(weight[entry]) * FIXED_POINT)
+                push(pool, (now + 1 + delay[entry]) % slots, target[entry], weight[entry])
         while next_j < post_cell.size and post_sample[next_j] == sample:
             cell = post_cell[next_j] - first_post
             next_j += 1

@@ -209,21 +209,21 @@ def replay_counts(
 
 
 @njit(cache=True)
-def add_counts(counts: Int32, weight: Int64, start: int, ring: Int64) -> None:
-    """Put counted events of fixed-point weight [cells] into the ring at the samples they belong to."""
-    slots = ring.shape[0]
+def add_counts(counts: Int32, weight: Int64, start: int, arriving: Int64) -> None:
+    """Add counted events of fixed-point weight [cells] to what arrives, at the samples they belong to."""
+    rows = arriving.shape[0]
     for cell in range(counts.shape[0]):
         for k in range(counts.shape[1]):
             if counts[cell, k] > 0:
-                ring[(start + k) % slots, cell] += counts[cell, k] * weight[cell]
+                arriving[(start + k) % rows, cell] += counts[cell, k] * weight[cell]
 
 
 @njit(cache=True)
-def add_events(cells: Int64, samples: Int64, weights: Int64, ring: Int64) -> None:
-    """Put single events of fixed-point weight into the ring at the absolute samples they belong to."""
-    slots = ring.shape[0]
+def add_events(cells: Int64, samples: Int64, weights: Int64, arriving: Int64) -> None:
+    """Add single events of fixed-point weight into the ring at the absolute samples they belong to."""
+    rows = arriving.shape[0]
     for event in range(cells.size):
-        ring[samples[event] % slots, cells[event]] += weights[event]
+        arriving[samples[event] % rows, cells[event]] += weights[event]
 
 
 @njit(cache=True)

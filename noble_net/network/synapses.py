@@ -1,4 +1,4 @@
-"""Synapses of one type onto one population: a ring buffer of arrivals and two state variables per cell.
+"""Synapses of one type onto one population: events under way, and two state variables per cell.
 
 All synapses of a type share their time course, so their sum per target cell is enough, whatever their number.
 Time courses, t after a spike's arrival, are those of NEURON's ExpSyn, Exp2Syn and AlphaSynapse:
@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from scipy.special import exprel
 
 from noble_net.config import SynapseSpec
-from noble_net.network import stimulus_kernels, synapse_kernels
+from noble_net.network import stimulus_kernels, synapse_kernels, underway_kernels
+from noble_net.network.underway import Underway
+from noble_net.run_state import Arrays, fill
 from noble_net.types import BLOCK_SLOPE, DT, Float64, Int32, Int64, Real
 
 HALF_BLOCKING = 3.57
@@ -99,9 +101,9 @@ def _need(value: float | None) -> float:
 class SynapseBank:
     """State of one synapse type on the cells of one population.
 
-    ``longest_delay`` and ``longest_block`` (samples) size the ring; ``memory`` (ms, [cells]) is that of the core, if it
-    has any. ``ring`` int64 [slots, cells] holds weights still under way in fixed point; ``decaying`` and ``rising``
-    float64 [cells] are the states.
+    ``longest_delay`` and ``longest_block`` in samples; ``memory`` (ms, [cells]) is that of the core, if it has any.
+    ``underway`` are the events still to come, ``arriving`` int64 [rows, cells] the sums of those of a block, in fixed
+    point, all zero between blocks; ``decaying`` and ``rising`` float64 [cells] are the states.
     """
 
     def __init__(
@@ -117,14 +119,24 @@ class SynapseBank:
         if memory is None or spec.kind == "conductance":
             memory = np.full(cells, np.inf)
         self.means = sample_means(spec, memory)
-        self.ring: Int64 = np.zeros((max(longest_delay + 1, longest_block), cells), np.int64)
+        self.underway = Underway(longest_delay)
+        self.arriving: Int64 = np.zeros((longest_block, cells), np.int64)
         self.decaying: Float64 = np.zeros(cells, np.float64)
         self.rising: Float64 = np.zeros(cells, np.float64)
 
-    @property
     def state(self) -> dict[str, NDArray[Any]]:
-        """All that changes: refilling these arrays restores the bank, also under another block length."""
-        return {"ring": self.ring, "decaying": self.decaying, "rising": self.rising}
+        """All that changes between blocks, for `restore`, also under another block length."""
+        counts, target, amount = self.underway.packed()
+        found: dict[str, NDArray[Any]] = {"decaying": self.decaying, "rising": self.rising}
+        return found | {"underway": counts, "target": target, "amount": amount}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from such a state. OutputError when it does not fit."""
+        for name, array in (("decaying", self.decaying), ("rising", self.rising)):
+            fill(array, arrays, name)
+        counts = np.zeros(self.underway.slots, np.int64)
+        fill(counts, arrays, "underway")
+        self.underway.restore(counts, arrays["target"], arrays["amount"])
 
     def drive_block(self, start: int, conductance: Real, reversal_current: Real) -> None:
         """Advance from sample ``start`` by the samples of the two drive arrays [cells, samples], adding to
@@ -132,8 +144,9 @@ class SynapseBank:
 
         Blocks must follow each other without gap or overlap.
         """
+        underway_kernels.arrive(self.underway.pool, start, conductance.shape[1], self.arriving)
         synapse_kernels.synapse_block(
-            self.ring,
+            self.arriving,
             self.decaying,
             self.rising,
             self.constants,
@@ -148,13 +161,13 @@ class SynapseBank:
 
         ``counts`` int32 [cells, samples]; ``weight`` int64 [cells], fixed point.
         """
-        stimulus_kernels.add_counts(counts, weight, start, self.ring)
+        stimulus_kernels.add_counts(counts, weight, start, self.arriving)
 
     def arrive_each(self, cells: Int64, samples: Int64, weights: Int64) -> None:
         """Let single events arrive at ``cells`` in absolute ``samples`` of the coming block; all int64 [events]."""
-        stimulus_kernels.add_events(cells, samples, weights, self.ring)
+        stimulus_kernels.add_events(cells, samples, weights, self.arriving)
 
 
 def fixed_point(weight: Float64) -> Int64:
-    """Float32 weights (nS or pA) in the ring buffer's fixed point: exact above 0.002, to 2⁻³² below."""
-    return (weight.astype(np.float32).astype(np.float64) * synapse_kernels.FIXED_POINT).astype(np.int64)
+    """Float32 weights (nS or pA) in the fixed point of sums: exact above 0.002, to 2⁻³² below."""
+    return (weight.astype(np.float32).astype(np.float64) * underway_kernels.FIXED_POINT).astype(np.int64)

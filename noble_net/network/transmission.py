@@ -1,4 +1,4 @@
-"""Transmission: what the spikes of one block make of a projection's weights on their way into the ring.
+"""Transmission: what the spikes of one block make of a projection's weights as they are sent.
 
 One of three, by the synapse's plasticity.
 
@@ -18,9 +18,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from noble_net.network import plasticity_kernels, synapse_kernels, wiring_kernels
+from noble_net.network import plasticity_kernels, underway_kernels, wiring_kernels
 from noble_net.network.connect import ProjectionArrays
 from noble_net.network.synapses import SynapseBank
+from noble_net.network.underway import Underway
+from noble_net.network.underway_kernels import Pool
 from noble_net.specs.plasticity import StdpSpec, TsodyksMarkramSpec
 from noble_net.types import Float32, Float64, Int32, Int64
 
@@ -56,11 +58,13 @@ class Static:
     def __init__(self, projection: ProjectionArrays, bank: SynapseBank) -> None:
         self.weight = projection.weight
         self.state: dict[str, NDArray[Any]] = {}
-        self._arrays = (*_synapses(projection), _EVERYTHING, bank.ring)
+        self._arrays = (*_synapses(projection), _EVERYTHING)
+        self._indptr, self._underway = projection.indptr, bank.underway
 
     def send(self, start: int, fired: Events, heard: Events) -> None:
         """See `Transmission`."""
-        synapse_kernels.deliver(*fired, start, *self._arrays)
+        arrays = (*self._arrays, _room(self._underway, fired, self._indptr))
+        underway_kernels.send(*fired, start, *arrays)
 
 
 class TsodyksMarkram:
@@ -82,7 +86,7 @@ class TsodyksMarkram:
         }
         self._constants = np.array([spec.U, spec.tau_rec, spec.tau_facil])
         self._arrays = _synapses(projection)
-        self._ring = bank.ring
+        self._indptr, self._underway = projection.indptr, bank.underway
 
     def send(self, start: int, fired: Events, heard: Events) -> None:
         """See `Transmission`."""
@@ -90,8 +94,8 @@ class TsodyksMarkram:
         plasticity_kernels.release(
             *fired, start, self._constants, self.used, self.recovered, self.last, share
         )
-        arrays = (*self._arrays, share, self._ring)
-        synapse_kernels.deliver(*fired, start, *arrays)
+        arrays = (*self._arrays, share, _room(self._underway, fired, self._indptr))
+        underway_kernels.send(*fired, start, *arrays)
 
 
 class Stdp:
@@ -120,15 +124,23 @@ class Stdp:
         wiring = projection.indptr, projection.target, projection.delay, rows, entries, projection.source_ids
         rule = np.array(constants), spec.rule == "multiplicative"
         traces = self.pre_trace, self.pre_last, self.post_trace, self.post_last
-        self._arrays: _Arrays = (*wiring, *rule, self.weight, *traces, bank.ring)
+        self._arrays: _Arrays = (*wiring, *rule, self.weight, *traces)
+        self._indptr, self._underway = projection.indptr, bank.underway
 
     def send(self, start: int, fired: Events, heard: Events) -> None:
         """See `Transmission`."""
-        plasticity_kernels.pair_stdp(*fired, *heard, start, *self._arrays)
+        arrays = (*self._arrays, _room(self._underway, fired, self._indptr))
+        plasticity_kernels.pair_stdp(*fired, *heard, start, *arrays)
 
 
 def _synapses(projection: ProjectionArrays) -> _Arrays:
     return projection.indptr, projection.target, projection.weight, projection.delay
+
+
+def _room(underway: Underway, fired: Events, indptr: Int64) -> Pool:
+    """The pool of ``underway`` with room for what these spikes send."""
+    underway.make_room(underway_kernels.outgoing(fired.cell, fired.first, indptr))
+    return underway.pool
 
 
 def transmission(projection: ProjectionArrays, targets: int, bank: SynapseBank) -> Transmission:

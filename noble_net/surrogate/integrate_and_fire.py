@@ -64,7 +64,16 @@ class IntegrateAndFire(Core):
         _check(p)
         leak = 1000.0 / p["resistance"]
         refractory = np.rint(p["refractory"] / DT) * DT if self._on_grid else p["refractory"]
-        columns = (p["capacitance"], leak, p["v_rest"], p["v_reset"], p["v_threshold"], refractory)
+        undisturbed = np.exp(-DT / (p["capacitance"] / leak))
+        columns = (
+            p["capacitance"],
+            leak,
+            p["v_rest"],
+            p["v_reset"],
+            p["v_threshold"],
+            refractory,
+            undisturbed,
+        )
         start = np.where(p["v_rest"] < p["v_threshold"], p["v_rest"], p["v_reset"]).astype(np.float64)
         return State(
             {
