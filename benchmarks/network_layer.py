@@ -84,7 +84,7 @@ def medium() -> Target:
 
 def large() -> list[Target]:
     """1,000,000 cells with 100,000,000 synapses within memory."""
-    _, about = build_and_run(1_000_000, 100, samples=100)
+    _, about = build_and_run(1_000_000, 100, samples=600)
     name = "peak memory of 1,000,000 cells, 100 million synapses"
     return [Target(ISSUE, name, "≤ 24", peak_memory(), "GB", about, f"{COMMAND} --large")]
 
