@@ -22,8 +22,6 @@ from noble_net.surrogate.core import Core
 from noble_net.surrogate.kernels_if import integrate_and_fire
 from noble_net.types import DT, CellTable, Drive, Float32, Float64, Real, Response, State
 
-_NOTHING = np.empty((1, 0), np.float32)
-
 
 class IntegrateAndFire(Core):
     """Leaky integrate-and-fire cells with current and conductance input, exact for input held per sample.
@@ -119,10 +117,10 @@ def _parameters(cells: CellTable) -> dict[str, Float64]:
     }
 
 
-def _nmda(drive: Drive) -> tuple[Real, Real, Float32]:
-    """NMDA conductance, reversal current [cells, samples] and voltage of half block [cells]; empty without."""
+def _nmda(drive: Drive) -> tuple[Real | None, Real | None, Float32 | None]:
+    """NMDA conductance, reversal current [cells, samples] and voltage of half block [cells]; None without."""
     if drive.nmda is None:
-        return _NOTHING, _NOTHING, _NOTHING[0]
+        return None, None, None
     return drive.nmda.conductance[0], drive.nmda.reversal_current[0], drive.nmda.half
 
 

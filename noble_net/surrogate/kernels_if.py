@@ -26,9 +26,9 @@ def integrate_and_fire(
     current: Real,
     conductance: Real,
     reversal_current: Real,
-    nmda_conductance: Real,
-    nmda_reversal_current: Real,
-    half_block: Float32,
+    nmda_conductance: Real | None,
+    nmda_reversal_current: Real | None,
+    half_block: Float32 | None,
     voltage: Float32,
     event_cell: Int32,
     event_sample: Int32,
@@ -40,7 +40,8 @@ def integrate_and_fire(
     ``constants`` [cells, 7]: capacitance (pF), leak (nS), rest, reset, threshold (mV), refractory time (ms), and the
     share of a voltage's distance from rest that is left after an undisturbed sample.
     ``membrane`` (mV) and ``refractory`` (ms left at the sample's end) float64 [cells] are updated in place.
-    Input and ``voltage`` are [cells, samples]; the arrays of NMDA input are empty without it.
+    Input and ``voltage`` are [cells, samples]; those of NMDA input are None without it, which compiles
+    another kernel.
     ``on_grid``: spikes and the refractory time begin at samples' ends. Events come out in an order
     in which those of a sample are sorted by cell.
     """
@@ -49,7 +50,7 @@ def integrate_and_fire(
     for first in range(0, n_cells, _TOGETHER):
         for k in range(n_samples):
             for i in range(first, min(first + _TOGETHER, n_cells)):
-                capacitance, leak, rest, reset, threshold, dead_time, undisturbed = constants[i]
+                capacitance, leak, threshold = constants[i, 0], constants[i, 1], constants[i, 4]
                 held = refractory[i]
                 v = membrane[i]
                 if held >= DT:
@@ -60,18 +61,26 @@ def integrate_and_fire(
                 if g < 0.0:
                     outside[i] += np.uint32(1)
                     g = 0.0
-                inward = leak * rest + 1000.0 * float(current[i, k]) + float(reversal_current[i, k])
-                if half_block.size:
+                inward = (
+                    leak * constants[i, 2] + 1000.0 * float(current[i, k]) + float(reversal_current[i, k])
+                )
+                if (
+                    half_block is not None
+                    and nmda_conductance is not None
+                    and nmda_reversal_current is not None
+                ):
                     opened = 1.0 / (1.0 + math.exp(-BLOCK_SLOPE * (v - float(half_block[i]))))
                     g += opened * max(float(nmda_conductance[i, k]), 0.0)
                     inward += opened * float(nmda_reversal_current[i, k])
                 total = leak + g
                 steady = inward / total
-                tau = capacitance / total
                 left = DT - held
-                kept = undisturbed if g == 0.0 and held == 0.0 else math.exp(-left / tau)
+                kept = constants[i, 6]
+                if g != 0.0 or held != 0.0:
+                    kept = math.exp(-left * total / capacitance)
                 end = steady + (v - steady) * kept
                 if end >= threshold:
+                    tau, reset, dead_time = capacitance / total, constants[i, 3], constants[i, 5]
                     crossing = DT - left
                     if on_grid:
                         crossing = DT
