@@ -1,55 +1,37 @@
 """The folder of a run: claimed by one run at a time, and everything in it written the same way by every
 backend.
 
-spikes.h5, voltage.h5 and other reports, rates.h5, nodes.h5, edges.h5, gap_junctions.h5,
-weights.h5, the SONATA configs, network.yaml (as
-resolved), summary.json, provenance.json and report.html. While a run is under way the file ``.running`` marks the
-folder as its own, and state.safetensors holds what it takes to go on should it be cut short.
+spikes.h5, voltage.h5 and other reports, rates.h5, the circuit (`noble_net.circuit_files`), network.yaml (as resolved),
+summary.json, provenance.json and report.html. While a run is under way the file ``.running`` marks the folder as its
+own, and state.safetensors holds what it takes to go on should it be cut short.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from noble_net.circuit_files import planned_reports, write_circuit, write_weights
 from noble_net.config import NetworkSpec, dump_network
 from noble_net.errors import OutputError
-from noble_net.network.build import Network, PopulationArrays
-from noble_net.network.connect import ProjectionArrays
-from noble_net.network.gap_junctions import GapJunctions
+from noble_net.network.build import Network
 from noble_net.network.injection import Target
-from noble_net.network.node_sets import node_sets, report_cells, select_cells
+from noble_net.network.node_sets import select_cells
 from noble_net.output import saving, write_json, write_text
 from noble_net.recording import RateRecorder, ReportRecorder, SpikeRecorder
 from noble_net.resuming import what_is_left
 from noble_net.run_files import FILES, MARK, REPORTS, is_running, recover_files
 from noble_net.run_state import FILE as STATE
 from noble_net.run_state import Arrays, RunState, part, write_state
-from noble_net.sonata import (
-    CompressedEdges,
-    Ends,
-    NodePopulation,
-    RateWriter,
-    Report,
-    ReportWriter,
-    SpikeWriter,
-    electrical_edges,
-    inputs_of,
-    synapse_columns,
-    write_configs,
-    write_edges,
-    write_nodes,
-)
+from noble_net.sonata import RateWriter, ReportWriter, SpikeWriter
 from noble_net.sonata.edges import BYTES_PER_EDGE
 from noble_net.types import DT, Float32
 
@@ -139,35 +121,8 @@ class RunDirectory:
 
     def write_network(self, network: Network) -> None:
         """Write what is known before the run: nodes, edges, configs and the network file as resolved."""
-        spec = network.spec
-        sizes = {population.name: population.size for population in network.populations}
-        write_nodes(self.path / "nodes.h5", [_nodes(population) for population in network.populations])
-        inputs, left_out = inputs_of(spec.stimuli, spec.duration)
-        edges: dict[str, str] = {}
-        junctions: list[CompressedEdges] = []
-        if network.writes_edges:
-            edges = {each.name: _weight_name(network, each) for each in network.projections}
-            synapses = (_synapses(network, projection) for projection in network.projections)
-            write_edges(self.path / "edges.h5", synapses, sizes)
-            junctions = [edge for each in network.gap_junctions for edge in _junctions(each, sizes)]
-        if junctions:
-            write_edges(self.path / "gap_junctions.h5", junctions, sizes, len(edges))
-        write_configs(
-            self.path,
-            list(sizes),
-            edges,
-            junctions=[each.name for each in junctions],
-            duration=spec.duration,
-            dt=DT,
-            seed=spec.seed,
-            spikes=spec.record.spikes,
-            reports=planned_reports(network),
-            node_sets={name: (each.population, each.cells) for name, each in node_sets(network).items()},
-            types={**_node_types(spec), **_edge_types(spec)},
-            inputs=inputs,
-            metadata=_metadata(spec, left_out),
-        )
-        write_text(self.path / "network.yaml", dump_network(spec))
+        write_circuit(self.path, network)
+        write_text(self.path / "network.yaml", dump_network(network.spec))
 
     def spike_recorder(self, network: Network) -> SpikeRecorder:
         """Recorder of all spikes into spikes.h5, or one that only counts where the network says so."""
@@ -218,11 +173,7 @@ class RunDirectory:
 
     def write_weights(self, network: Network, weights: Mapping[str, Float32]) -> None:
         """Write projections with STDP with the weights they have now, [synapses] in the order of their arrays."""
-        if network.learned:
-            sizes = {population.name: population.size for population in network.populations}
-            now = (replace(each, weight=weights.get(each.name, each.weight)) for each in network.learned)
-            edges = (_synapses(network, projection) for projection in now)
-            write_edges(self.path / "weights.h5", edges, sizes)
+        write_weights(self.path, network, weights)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json."""
@@ -239,31 +190,6 @@ def add_report(directory: RunDirectory, summary: dict[str, Any], write: Callable
     write(directory.path)
     summary["timings_s"]["report"] = time.perf_counter() - begin
     directory.write_summary(summary)
-
-
-def planned_reports(network: Network) -> dict[str, Report]:
-    """The reports a network asks for, by the names of their files."""
-    spec = network.spec
-    return {
-        name: Report(
-            report_cells(network, name),
-            each.start,
-            spec.duration if each.stop is None else min(each.stop, spec.duration),
-            each.dt,
-            *_quantity(spec, name),
-        )
-        for name, each in spec.record.reports.items()
-    }
-
-
-def _quantity(spec: NetworkSpec, report: str) -> tuple[str, str]:
-    """Name and unit of what a report tells."""
-    known = {"voltage": ("v", "mV"), "current": ("i", "nA"), "conductance": ("g", "nS")}
-    if report in known:
-        return known[report]
-    synapse = report.removeprefix("synapse-")
-    conducts = spec.synapses[synapse].kind == "conductance"
-    return (f"g_{synapse}", "nS") if conducts else (f"i_{synapse}", "pA")
 
 
 def _rows(arrays: Arrays) -> dict[str, int]:
@@ -287,59 +213,6 @@ def expected_bytes(network: Network) -> int:
     edges = (network.n_synapses + 2 * network.n_gap_junctions) * network.writes_edges
     edges += sum(projection.size for projection in network.learned)
     return round(_SLACK_BYTES + BYTES_PER_EDGE * edges + per_cell * network.n_cells + 4 * values)
-
-
-def _nodes(population: PopulationArrays) -> NodePopulation:
-    cells = population.cells
-    return NodePopulation(
-        population.name,
-        population.size,
-        f"noble-net:{Path(population.core).name}",
-        {**cells.parameters, **cells.features},
-        cells.labels,
-        population.position,
-    )
-
-
-def _node_types(spec: NetworkSpec) -> dict[str, dict[str, str]]:
-    """What a circuit's reader must know of populations beside their nodes, by name."""
-    families = {
-        name: {"family": each.family} if each.family else {} for name, each in spec.populations.items()
-    }
-    return {name: {"core": spec.core_of(name), **family} for name, family in families.items()}
-
-
-def _edge_types(spec: NetworkSpec) -> dict[str, dict[str, str]]:
-    """Likewise of projections: the synapse type, as it stands in the network file."""
-    synapses = spec.model_dump(mode="json", by_alias=True, exclude_none=True)["synapses"]
-    return {each.name: {"dynamics_params": json.dumps(synapses[each.synapse])} for each in spec.projections}
-
-
-def _metadata(spec: NetworkSpec, left_out: list[str]) -> dict[str, Any]:
-    """What SONATA has no place for, and the names of what it cannot hold at all."""
-    found = {"network": spec.name, "noise_seed": str(spec.seed_of_noise), "warmup": spec.warmup}
-    return {**found, "left_out": ", ".join(left_out)} if left_out else found
-
-
-def _junctions(each: GapJunctions, sizes: Mapping[str, int]) -> list[CompressedEdges]:
-    ends = Ends(each.name, each.source, each.target)
-    return electrical_edges(ends, sizes, each.first, each.second, each.conductance)
-
-
-def _synapses(network: Network, projection: ProjectionArrays) -> CompressedEdges:
-    return CompressedEdges(
-        name=projection.name,
-        source=projection.source,
-        target=projection.target_population,
-        indptr=projection.indptr,
-        targets=projection.target,
-        columns=synapse_columns(projection.weight, _weight_name(network, projection), projection.delay, DT),
-        synapse=projection.synapse,
-    )
-
-
-def _weight_name(network: Network, projection: ProjectionArrays) -> str:
-    return "conductance" if network.synapses[projection.synapse].kind == "conductance" else "syn_weight"
 
 
 def free_folder(parent: Path, name: str) -> Path:
