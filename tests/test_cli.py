@@ -145,6 +145,7 @@ def test_a_run_goes_on_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
         again = CliRunner().invoke(app, ["run", *arguments, "--resume"])
         assert again.exit_code == 0, again.output
         assert json.loads(Path("here/summary.json").read_text())["seed"] == 5
+    assert "Add --resume to go on with it" in CliRunner().invoke(app, ["run", "here"]).stderr
     other = command("run", "net.yaml", "--out", "here", "--resume", cwd=tmp_path)
     assert other.returncode == 2 and "another network: seed differ" in other.stderr
 

@@ -163,6 +163,10 @@ def _network(
         for note in translation.notes:
             complain(note, kind="note: ")
         return translation.network, translation.output
+    if (Path(file) / "network.yaml").is_file():
+        raise typer.BadParameter(
+            f"{file} is the folder of a run. Add --resume to go on with it", param_hint="FILE"
+        )
     if cell_types is not None:
         raise typer.BadParameter("is for SONATA simulation configs (.json)", param_hint="--cell-types")
     return load_network(find_network(file), given), None
