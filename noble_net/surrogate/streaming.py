@@ -146,10 +146,10 @@ def _check_shapes(checkpoint: Checkpoint, inputs: int, samples: int) -> int:
 
 
 def _padded(weight: Float32) -> Float32:
-    """Rows to a multiple of 2 and columns to a multiple of 8, with zeros."""
+    """Rows and columns to multiples of 4, with zeros."""
     rows, columns = weight.shape
-    return np.pad(weight, ((0, -rows % 2), (0, -columns % 8))).astype(np.float32, order="C")
+    return np.pad(weight, ((0, -rows % 4), (0, -columns % 4))).astype(np.float32, order="C")
 
 
 def _padded_bias(bias: Float32) -> Float32:
-    return np.pad(bias, (0, -len(bias) % 2)).astype(np.float32)
+    return np.pad(bias, (0, -len(bias) % 4)).astype(np.float32)
