@@ -75,7 +75,7 @@ def rows(network: Network, turns: dict[str, list[Turn]]) -> list[Target]:
     found = [
         Target(
             ISSUE,
-            f"times faster than {name}",
+            f"integrate-and-fire network: times faster than {name}",
             "≥ 1",
             seconds[name] / seconds["here"],
             "×",
