@@ -33,7 +33,7 @@ COMMAND = "python benchmarks/simulators.py"
 ISSUE = 5
 CORE = "integrate-and-fire-grid"
 SAMPLES = 2000
-REPEATS = 3
+REPEATS = 9
 EXCITATORY, INHIBITORY = 8000, 2000
 
 
