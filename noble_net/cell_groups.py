@@ -34,6 +34,8 @@ class CellGroup:
         self._memory = core.memory(cells)
         self.injections: list[tuple[Injection, slice]] = []
         self.banks: list[tuple[SynapseBank, slice]] = []
+        self.coupled = False
+        """Whether gap junctions add to the drive."""
         self.drive: Drive
         self.recorded: dict[tuple[str, str], SynapseBank] = {}
         """Banks by (population, synapse) whose own part of the drive is kept for a report."""
@@ -51,8 +53,9 @@ class CellGroup:
         buffers = self._last = self._buffers[samples]
         drive = buffers.drive
         drive.current.fill(0.0)
-        drive.conductance.fill(0.0)
         drive.reversal_current.fill(0.0)
+        if drive.conducts:
+            drive.conductance.fill(0.0)
         if drive.nmda is not None:
             drive.nmda.conductance.fill(0.0)
             drive.nmda.reversal_current.fill(0.0)
@@ -134,7 +137,8 @@ class _Buffers:
 
     def __init__(self, group: CellGroup, samples: int) -> None:
         zones = group.core.zones
-        self.drive = Drive.zeros(zones, group.size, samples, _half_block(group), group.core.precision)
+        shape = zones, group.size, samples
+        self.drive = Drive.zeros(*shape, _half_block(group), group.core.precision, _conducts(group))
         i, g, j = self.drive.current, self.drive.conductance, self.drive.reversal_current
         soma = zones.index(INJECTION_ZONE) if group.injections else 0
         self.injections = [(i[soma, cells], g[soma, cells], j[soma, cells]) for _, cells in group.injections]
@@ -152,6 +156,12 @@ class _Buffers:
             )
             for bank in group.recorded.values()
         }
+
+
+def _conducts(group: CellGroup) -> bool:
+    """Whether anything adds to the conductance of a group's drive."""
+    stimuli = any(stimulus.reversal is not None for stimulus, _ in group.injections)
+    return group.coupled or stimuli or any(bank.spec.kind == "conductance" for bank, _ in group.banks)
 
 
 def _half_block(group: CellGroup) -> Float32 | None:
@@ -180,7 +190,12 @@ def _part(drive: Drive, cells: slice) -> Drive:
         np.ascontiguousarray(drive.nmda.reversal_current[:, cells]),
         drive.nmda.half[cells],
     )
-    return Drive(drive.zones, *(np.ascontiguousarray(array[:, cells]) for array in arrays), nmda=nmda)
+    return Drive(
+        drive.zones,
+        *(np.ascontiguousarray(array[:, cells]) for array in arrays),
+        nmda=nmda,
+        conducts=drive.conducts,
+    )
 
 
 def _merged(responses: list[Response], chunks: list[slice]) -> Response:

@@ -77,6 +77,7 @@ class Loop:
             for target, synapse in needed
         }
         for group in self._groups:
+            group.coupled = bool(network.gap_junctions)
             group.injections = [
                 (stimulus, group.ranges[stimulus.target])
                 for stimulus in injections

@@ -94,6 +94,8 @@ class Drive:
     conductance: Real
     reversal_current: Real
     nmda: Nmda | None = field(default=None, kw_only=True)
+    conducts: bool = field(default=True, kw_only=True)
+    """False where it is known that ``conductance`` is zero throughout."""
 
     @staticmethod
     def zeros(
@@ -102,12 +104,13 @@ class Drive:
         samples: int,
         half: Float32 | None = None,
         dtype: Precision = np.float32,
+        conducts: bool = True,
     ) -> Drive:
         """A silent drive of the given shape, with NMDA input where its voltages of half block are given."""
         shape = (len(zones), cells, samples)
         current, g, j = (np.zeros(shape, dtype) for _ in range(3))
         nmda = None if half is None else Nmda(np.zeros(shape, dtype), np.zeros(shape, dtype), half)
-        return Drive(zones, current, g, j, nmda=nmda)
+        return Drive(zones, current, g, j, nmda=nmda, conducts=conducts)
 
     @property
     def samples(self) -> int:

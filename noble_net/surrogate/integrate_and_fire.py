@@ -95,7 +95,7 @@ class IntegrateAndFire(Core):
             np.asarray(state.arrays["membrane"], np.float64),
             np.asarray(state.arrays["refractory"], np.float64),
             drive.current[0],
-            drive.conductance[0],
+            drive.conductance[0] if drive.conducts else None,
             drive.reversal_current[0],
             *_nmda(drive),
             voltage,

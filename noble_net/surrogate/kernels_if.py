@@ -24,7 +24,7 @@ def integrate_and_fire(
     membrane: Float64,
     refractory: Float64,
     current: Real,
-    conductance: Real,
+    conductance: Real | None,
     reversal_current: Real,
     nmda_conductance: Real | None,
     nmda_reversal_current: Real | None,
@@ -40,8 +40,8 @@ def integrate_and_fire(
     ``constants`` [cells, 7]: capacitance (pF), leak (nS), rest, reset, threshold (mV), refractory time (ms), and the
     share of a voltage's distance from rest that is left after an undisturbed sample.
     ``membrane`` (mV) and ``refractory`` (ms left at the sample's end) float64 [cells] are updated in place.
-    Input and ``voltage`` are [cells, samples]; those of NMDA input are None without it, which compiles
-    another kernel.
+    Input and ``voltage`` are [cells, samples]; conductance and NMDA input are None where there is none,
+    which compiles another kernel.
     ``on_grid``: spikes and the refractory time begin at samples' ends. Events come out in an order
     in which those of a sample are sorted by cell.
     """
@@ -57,10 +57,12 @@ def integrate_and_fire(
                     refractory[i] = held - DT
                     voltage[i, k] = v
                     continue
-                g = float(conductance[i, k])
-                if g < 0.0:
-                    outside[i] += np.uint32(1)
-                    g = 0.0
+                g = 0.0
+                if conductance is not None:
+                    g = float(conductance[i, k])
+                    if g < 0.0:
+                        outside[i] += np.uint32(1)
+                        g = 0.0
                 inward = (
                     leak * constants[i, 2] + 1000.0 * float(current[i, k]) + float(reversal_current[i, k])
                 )
