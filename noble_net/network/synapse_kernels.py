@@ -38,12 +38,21 @@ def synapse_block(
     real = conductance.dtype.type
     rows = arriving.shape[0]
     cells, samples = conductance.shape
+    single = gain_r == 0.0 and feed == 0.0  # one exponential: the rising part stays zero
     mean = np.empty((samples, _TOGETHER))
     for first in range(0, cells, _TOGETHER):
         own = slice(first, min(first + _TOGETHER, cells))
         decay, rise, mean_d, mean_r = decaying[own], rising[own], means[0, own], means[1, own]
         for k in range(samples):
             arrived, into = arriving[(start + k) % rows, own], mean[k]
+            if single:
+                for i in range(arrived.size):
+                    d = decay[i] + gain_d * (float(arrived[i]) * (1.0 / FIXED_POINT))
+                    arrived[i] = 0
+                    into[i] = d * mean_d[i]
+                    d = d * keep_d
+                    decay[i] = 0.0 if abs(d) < _SILENT else d
+                continue
             for i in range(arrived.size):
                 weight = float(arrived[i]) * (1.0 / FIXED_POINT)
                 arrived[i] = 0
