@@ -2,7 +2,7 @@
 
 A block is no longer than the shortest delay, so no spike of a block arrives within it and its whole drive is
 known when it begins: blocks are exact. Gap junctions, which have no delay, act a step late: see
-`noble_net.network.gap_junctions`. Memory is that of cells, synapses and the ring of spikes under way.
+`noble_net.network.gap_junctions`. Memory is that of cells, synapses and events under way.
 
 >>> loop = Loop(network, {"pv-stream": core})                       # doctest: +SKIP
 >>> for population, response in loop.advance().items(): ...         # doctest: +SKIP

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import json
 import time
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
 from numpy.typing import NDArray
 
 from noble_net.config import NetworkSpec, load_network
 from noble_net.errors import ConfigError, OutputError
 from noble_net.network.build import Network
 from noble_net.output import read_json
-from noble_net.run_state import Arrays, RunState, read_state
+from noble_net.run_state import Arrays, RunState, checksum, read_state, under
 from noble_net.types import DT
 
 WALL_CLOCK_INTERVAL = 10.0
@@ -95,7 +93,7 @@ def made_of(network: Network, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same for a run to go on as if it had never ended: backend, cores, families, files that the
     network names, and the arrays of the network itself. In terms that JSON can hold."""
     about = {key: provenance[key] for key in _MADE_OF}
-    found: dict[str, Any] = json.loads(json.dumps({**about, "arrays": _check_sum(network)}))
+    found: dict[str, Any] = json.loads(json.dumps({**about, "arrays": checksum(_drawn(network))}))
     return found
 
 
@@ -126,16 +124,15 @@ def _same_network(folder: Path, spec: NetworkSpec) -> None:
         )
 
 
-def _check_sum(network: Network) -> int:
-    """Of everything drawn when the network was built."""
-    total = 0
-    arrays: list[NDArray[Any]] = []
-    for population in network.populations:
-        arrays += [population.cells.code, *population.cells.parameters.values()]
+def _drawn(network: Network) -> dict[str, NDArray[Any]]:
+    """Everything drawn when the network was built, by path."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for each in network.populations:
+        arrays |= under(f"cells/{each.name}", {"code": each.cells.code, **each.cells.parameters})
     for projection in network.projections:
-        arrays += [projection.indptr, projection.target, projection.weight, projection.delay]
+        kept = {key: getattr(projection, key) for key in ("indptr", "target", "weight", "delay")}
+        arrays |= under(f"projections/{projection.name}", kept)
     for junctions in network.gap_junctions:
-        arrays += [junctions.first, junctions.second, junctions.conductance]
-    for array in arrays:
-        total = zlib.crc32(np.ascontiguousarray(array).data.cast("B") if array.size else b"", total)
-    return total
+        kept = {key: getattr(junctions, key) for key in ("first", "second", "conductance")}
+        arrays |= under(f"gap_junctions/{junctions.name}", kept)
+    return arrays

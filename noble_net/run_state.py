@@ -37,7 +37,7 @@ def write_state(folder: Path, state: RunState) -> None:
     """Replace the state in ``folder``; a kill at any moment leaves the old one or the new one. Raises OutputError."""
     path, part = folder / FILE, folder / f"{FILE}.part"
     arrays = {name: np.asarray(array, order="C") for name, array in sorted(state.arrays.items())}
-    about = json.dumps({**state.about, "checksum": _checksum(arrays)})
+    about = json.dumps({**state.about, "checksum": checksum(arrays)})
     with saving(path):
         try:
             save_file(arrays, part, {"about": about})
@@ -58,7 +58,7 @@ def read_state(folder: Path) -> RunState | None:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise OutputError(f"{path}: is damaged: {error}. Start the run again with --overwrite.") from error
-    if _checksum(arrays) != about.pop("checksum", None):
+    if checksum(arrays) != about.pop("checksum", None):
         raise OutputError(
             f"{path}: is damaged: its check sum is wrong. Start the run again with --overwrite."
         )
@@ -89,8 +89,11 @@ def fill(target: NDArray[Any], arrays: Arrays, name: str) -> None:
     target[...] = found
 
 
-def _checksum(arrays: Arrays) -> int:
+def checksum(arrays: Arrays) -> int:
+    """A check sum of the arrays' names, types, shapes and values."""
     total = 0
     for name, array in sorted(arrays.items()):
-        total = zlib.crc32(array.tobytes(), zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), total))
+        total = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), total)
+        if array.size:
+            total = zlib.crc32(np.ascontiguousarray(array).data.cast("B"), total)
     return total

@@ -99,7 +99,7 @@ def test_a_network_file_of_nodes_is_read_back(circuit: Path, tmp_path: Path) -> 
 
 
 def arrivals(circuit: Path, block: int) -> np.ndarray:
-    """What a replay brings to the ring of the exc cells in 200 ms, [cells, samples] in nS."""
+    """What a replay brings to the exc cells in 200 ms, [cells, samples] in nS."""
     loop = Loop(network_of(data(circuit, projections=[])), {"integrate-and-fire": IntegrateAndFire()})
     (stimulus,) = loop._afferents
     return np.concatenate([next(stimulus.pieces(at, block)) for at in range(0, 2000, block)], axis=1)

@@ -1,4 +1,4 @@
-"""Synapses against closed forms, and the ring buffer against a dense computation."""
+"""Synapses against closed forms, and delivery against a dense computation."""
 
 from __future__ import annotations
 

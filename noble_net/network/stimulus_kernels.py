@@ -220,7 +220,7 @@ def add_counts(counts: Int32, weight: Int64, start: int, arriving: Int64) -> Non
 
 @njit(cache=True)
 def add_events(cells: Int64, samples: Int64, weights: Int64, arriving: Int64) -> None:
-    """Add single events of fixed-point weight into the ring at the absolute samples they belong to."""
+    """Add single events of fixed-point weight to what arrives, at the absolute samples they belong to."""
     rows = arriving.shape[0]
     for event in range(cells.size):
         arriving[samples[event] % rows, cells[event]] += weights[event]
