@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,3 +106,17 @@ def toy_family(digest: str = "right", held_out: int = 4) -> Family:
     coding = {"centre": 1.0, "sd": 0.2, "logarithmic": True}
     about = {"parameters": {"gNa": coding, "gK": coding}, "bound": 3.0}
     return Family("toy", table, about, digest)
+
+
+def validated(folder: Path) -> str:
+    """What the validator of bluepysnap says of the circuit in a folder."""
+    code = "from bluepysnap.cli import cli; cli()"
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "validate-circuit",
+        "--no-skip-slow",
+        str(folder / "circuit_config.json"),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

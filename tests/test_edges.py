@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import h5py
 import libsonata
 import numpy as np
 import pytest
-from helpers import CORES, network_data
+from helpers import CORES, network_data, validated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -123,19 +121,6 @@ def test_a_run_without_edges_opens_everywhere_and_says_so(
         assert set(snap.circuit.nodes) == {"exc", "inh"} and not list(snap.circuit.edges)
     again = run(tmp_path / "again", record={"edges": True})
     assert (again.path / "edges.h5").exists() and again.summary["edges_written"] is True
-
-
-def validated(folder: Path) -> str:
-    code = "from bluepysnap.cli import cli; cli()"
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        "validate-circuit",
-        "--no-skip-slow",
-        str(folder / "circuit_config.json"),
-    ]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_gap_junctions_are_electrical_edges(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import h5py
 import libsonata
 import numpy as np
 import pytest
+from helpers import validated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import nodes, random_edges, rhythmic_spikes, write_run
@@ -85,16 +86,7 @@ def test_libsonata_opens_the_circuit_and_follows_edges(run: Path) -> None:
 
 
 def test_bluepysnap_validates_and_reads(run: Path) -> None:
-    code = "from bluepysnap.cli import cli; cli()"
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        "validate-circuit",
-        "--no-skip-slow",
-        str(run / "circuit_config.json"),
-    ]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    text = validated(run)
     assert "No Error: Success" in text, text
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
