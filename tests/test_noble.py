@@ -224,6 +224,15 @@ def test_members_are_chosen_by_number_or_id(recipe, family):
     assert dataset_ids(spec, evolved) == ["toy-1", "toy-3", "toy-4"]
 
 
+def test_a_smaller_dataset_begins_a_larger_one(recipe, family):
+    def train(traces):
+        return plan_traces(recipe.dataset.model_copy(update={"traces": traces}), family)["train"]
+
+    small, large = train(100), train(30_000)
+    assert np.array_equal(small.member, large.member[:100])
+    assert np.array_equal(small.amplitude, large.amplitude[:100])
+
+
 def test_dataset(recipe, family, dataset):
     assert dataset == noble_dataset_path(recipe, family) == build_noble_dataset(recipe, family)
     ids, train = read_part(dataset, family, "train")

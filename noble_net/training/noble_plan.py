@@ -14,6 +14,10 @@ from noble_net.specs.noble import AmplitudeSpec, Members, NobleDatasetSpec
 from noble_net.types import Float64, Int32
 
 
+_AT_ONCE = 24_000
+"""Training traces drawn at once, so that a smaller dataset is the beginning of a larger one."""
+
+
 class Steps(NamedTuple):
     """The steps of one part of a dataset."""
 
@@ -93,9 +97,16 @@ def plan_traces(spec: NobleDatasetSpec, family: Family) -> dict[str, Steps]:
     def anyone(g: np.random.Generator, size: int) -> Int32:
         return g.integers(0, len(trained), size, dtype=np.int32)
 
+    def training(g: np.random.Generator, size: int) -> Steps:
+        drawn = [
+            Steps(anyone(g, _AT_ONCE), amplitudes.draw(g, _AT_ONCE)) for _ in range(0, size, _AT_ONCE)
+        ]
+        members, steps = (np.concatenate(columns)[:size] for columns in zip(*drawn, strict=True))
+        return Steps(members, steps)
+
     tested = np.repeat(everyone, spec.test_traces)
     parts = {
-        "train": Steps(anyone(random[0], spec.traces), amplitudes.draw(random[0], spec.traces)),
+        "train": training(random[0], spec.traces),
         "test": Steps(tested, amplitudes.draw(random[1], len(tested))),
         "fi": Steps(np.repeat(everyone, len(grid)), np.tile(grid, len(everyone))),
     }
