@@ -13,7 +13,6 @@ from noble_net.errors import FamilyError
 from noble_net.specs.noble import AmplitudeSpec, Members, NobleDatasetSpec
 from noble_net.types import Float64, Int32
 
-
 _AT_ONCE = 24_000
 """Training traces drawn at once, so that a smaller dataset is the beginning of a larger one."""
 
@@ -98,9 +97,7 @@ def plan_traces(spec: NobleDatasetSpec, family: Family) -> dict[str, Steps]:
         return g.integers(0, len(trained), size, dtype=np.int32)
 
     def training(g: np.random.Generator, size: int) -> Steps:
-        drawn = [
-            Steps(anyone(g, _AT_ONCE), amplitudes.draw(g, _AT_ONCE)) for _ in range(0, size, _AT_ONCE)
-        ]
+        drawn = [Steps(anyone(g, _AT_ONCE), amplitudes.draw(g, _AT_ONCE)) for _ in range(0, size, _AT_ONCE)]
         members, steps = (np.concatenate(columns)[:size] for columns in zip(*drawn, strict=True))
         return Steps(members, steps)
 
