@@ -269,6 +269,7 @@ def test_a_device_loop_goes_on_from_its_state(core: str) -> None:
 
 @pytest.mark.parametrize("report", ["current", "conductance", "synapse-nmda", "synapse-gaba"])
 def test_reports_of_inputs_agree(report: str) -> None:
+    population = "inh" if report == "conductance" else "exc"
     kept = {"synapses": {"nmda": {"cells": 2}, "gaba": {"cells": 1}}, "current": {"cells": 3}}
     network = built(with_all_synapses(record={**kept, "conductance": {"cells": 2}}))
     loops = Loop(network, CORES), DeviceLoop(network, CORES, "cpu")
@@ -276,9 +277,9 @@ def test_reports_of_inputs_agree(report: str) -> None:
     for _ in range(40):
         for loop in (*loops, told):
             loop.advance()
-        expected, found = (loop.inputs(report, "exc") for loop in loops)
+        expected, found = (loop.inputs(report, population) for loop in loops)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-4)
-        some = told.inputs(report, "exc")
+        some = told.inputs(report, population)
         wanted = np.flatnonzero(some.any(axis=1))
         assert len(wanted) <= 3 and np.array_equal(some[wanted], found[wanted])
     assert expected.any()

@@ -53,13 +53,20 @@ class DeviceStreaming:
         while left > 0:
             steps = min(left, _SETTLED_AT_ONCE)
             silence = torch.zeros((1, 1, 1), device=self.device).expand(1, steps * n, size)
-            self.advance(state, DeviceDrive(silence, None, silence))
+            voltages, _ = self._voltages(state, DeviceDrive(silence, None, silence))
+            state["voltage"] = voltages[-1].clone()
             left -= steps
-        state["detector"] = torch.full_like(voltage, float(NO_CROSSING))
         return state
 
     def advance(self, state: State, drive: DeviceDrive) -> Answer:
         """One block of a multiple of the core's step; see `DeviceCore.advance`."""
+        voltage, outside = self._voltages(state, drive)
+        fired, lag, detector = detect(voltage, state["voltage"], state["detector"])
+        state["voltage"], state["detector"] = voltage[-1].clone(), detector
+        return Answer(voltage, fired, lag, outside)
+
+    def _voltages(self, state: State, drive: DeviceDrive) -> tuple[Tensor, Tensor]:
+        """Voltages of a block [samples, B], and samples outside the envelope [B]."""
         n = self.core.step_samples
         size = state["hidden"].shape[0]
         voltage = torch.empty((drive.samples, size), device=self.device)
@@ -67,9 +74,7 @@ class DeviceStreaming:
         for first in range(0, drive.samples, n):
             step = slice(first, first + n)
             voltage[step] = self._step(state, *_input(drive, step, state["history"][:, -1]), outside)
-        fired, lag, detector = detect(voltage, state["voltage"], state["detector"])
-        state["voltage"], state["detector"] = voltage[-1].clone(), detector
-        return Answer(voltage, fired, lag, outside)
+        return voltage, outside
 
     def _step(
         self, state: State, current: Tensor, conductance: Tensor | None, reversal: Tensor, outside: Tensor
