@@ -68,25 +68,26 @@ class DeviceIntegrateAndFire:
         waits = held >= DT
         end = steady + (membrane - steady) * kept
         spike = ~waits & (end >= threshold)
-        tau = capacitance / total
+        strayed = (~waits & ~spike & (end < LOWEST)).int()
+        rest = torch.where(waits, membrane, end.clamp(min=LOWEST))
         if self.on_grid:
-            crossing = torch.full_like(held, DT)
+            after, still, lag = reset, dead_time, torch.zeros_like(membrane, dtype=torch.float32)
         else:
+            tau = capacitance / total
             climb = tau * torch.log((steady - membrane) / (steady - threshold))
             crossing = torch.where(membrane < threshold, held + climb, held).clamp(max=DT)
-        free = DT - crossing - dead_time
-        # The refractory time may end within the sample: at most one spike a sample.
-        again = steady + (reset - steady) * torch.exp(-free / tau)
-        twice = spike & (free > 0.0) & (again >= threshold)
-        after = torch.where(free > 0.0, torch.minimum(again, threshold).clamp(min=LOWEST), reset)
-        low = ~waits & ~spike & (end < LOWEST)
-        rest = torch.where(waits, membrane, end.clamp(min=LOWEST))
+            free = DT - crossing - dead_time
+            # The refractory time may end within the sample: at most one spike a sample.
+            again = steady + (reset - steady) * torch.exp(-free / tau)
+            strayed += spike & (free > 0.0) & (again >= threshold)
+            after = torch.where(free > 0.0, torch.minimum(again, threshold).clamp(min=LOWEST), reset)
+            still, lag = (-free).clamp(min=0.0), (DT - crossing).float()
         return (
             torch.where(spike, after, rest),
-            torch.where(waits, held - DT, torch.where(spike, (-free).clamp(min=0.0), 0.0)),
+            torch.where(waits, held - DT, torch.where(spike, still, 0.0)),
             spike,
-            (DT - crossing).float(),
-            twice.int() + low.int(),
+            lag,
+            strayed,
         )
 
 

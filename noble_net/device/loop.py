@@ -10,8 +10,8 @@ resume: sums of synaptic events are integers, which atomic additions cannot reor
 of threads on CPU, the streaming core's matrix products may sum in another order, and so differ in the last bits; the
 integrate-and-fire cores do not.
 
-Not held, and refused by name: STDP and gap junctions. Stimuli other than Ornstein-Uhlenbeck, white noise and Poisson
-are made on the CPU and copied block by block.
+Not held, and refused by name: STDP and gap junctions. Stimuli other than Ornstein-Uhlenbeck, white noise, steps and
+Poisson are made on the CPU and copied block by block.
 
 >>> loop = DeviceLoop(network, {"pv-stream": core}, "cuda")         # doctest: +SKIP
 >>> for population, response in loop.advance().items(): ...         # doctest: +SKIP

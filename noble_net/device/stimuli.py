@@ -1,4 +1,4 @@
-"""Stimuli on a device. Ornstein-Uhlenbeck and white noise and Poisson afferents are drawn there; all others are made on
+"""Stimuli on a device. Ornstein-Uhlenbeck and white noise, steps and Poisson afferents are made there; all others on
 the CPU, block by block, by `noble_net.network`, and copied.
 
 Each wraps the stimulus of the network floor, which knows its parameters, keys and window. Poisson counts are equal to
@@ -22,6 +22,7 @@ from noble_net.network.afferents import Afferents, Poisson
 from noble_net.network.injection import CHUNK, Injection, chunks
 from noble_net.network.noise import OrnsteinUhlenbeck, WhiteNoise
 from noble_net.network.stimulus_kernels import MOST_EVENTS
+from noble_net.network.waveforms import Step
 from noble_net.run_state import Arrays, fill
 
 
@@ -86,6 +87,17 @@ class FromHost(Source):
     def _stretches(self, start: int, samples: int) -> Iterator[Tensor]:
         for _, piece in self._stimulus.pieces(start, samples):
             yield torch.tensor(piece, device=self.device).T
+
+
+class DeviceStep(Source):
+    """`noble_net.network.waveforms.Step`."""
+
+    def __init__(self, stimulus: Step, device: torch.device) -> None:
+        super().__init__(stimulus, device)
+        self._amplitude = torch.tensor(stimulus.amplitude, device=device)
+
+    def _stretches(self, start: int, samples: int) -> Iterator[Tensor]:
+        yield self._amplitude.expand(samples, -1)
 
 
 class DeviceWhiteNoise(Source):
@@ -167,6 +179,8 @@ def device_source(stimulus: Injection, device: torch.device) -> Source:
         return DeviceOrnsteinUhlenbeck(stimulus, device)
     if isinstance(stimulus, WhiteNoise):
         return DeviceWhiteNoise(stimulus, device)
+    if isinstance(stimulus, Step):
+        return DeviceStep(stimulus, device)
     return FromHost(stimulus, device)
 
 
