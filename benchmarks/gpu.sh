@@ -1,6 +1,6 @@
 #!/bin/sh
 # What only a GPU can do, on a machine that has one: NOBLE as published, in pieces, and step responses a second; or,
-# with MINUTES 0, the device loop: its tests on the GPU and its speed, some 6 minutes.
+# with MINUTES 0, the device loop: its tests on the GPU and its speed.
 #
 #   benchmarks/gpu.sh CACHE OUT [MINUTES]
 #
