@@ -1,6 +1,6 @@
 """Networks on a GPU: seconds of wall time a biological second, synaptic events a second, memory. Scoreboard rows.
 
-    python benchmarks/device.py                             up to 10⁶ cells × 1,000 synapses; made to end within 9 minutes
+    python benchmarks/device.py                             10⁶ cells × 1,000 synapses at most; within 9 minutes
     python benchmarks/device.py 100000x1000 1000000x100     other sizes, cells x in-degree, small ones first
     python benchmarks/device.py --device cpu 1000x100       PyTorch on CPUs, to try the script; records nothing
 
