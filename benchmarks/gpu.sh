@@ -1,5 +1,6 @@
 #!/bin/sh
-# What only a GPU can do, on a machine that has one: NOBLE as published, in pieces, and step responses a second.
+# What only a GPU can do, on a machine that has one: NOBLE as published, in pieces, and step responses a second; or,
+# with MINUTES 0, the device loop: its tests on the GPU and its speed.
 #
 #   benchmarks/gpu.sh CACHE OUT [MINUTES]
 #
@@ -18,6 +19,13 @@ NOBLE_NET_CACHE=$(cd "$cache" && pwd)
 export NOBLE_NET_CACHE PYTHONUNBUFFERED=1
 mkdir -p "$out"
 "$python" -c "import torch; print(torch.__version__, torch.cuda.get_device_name())"
+if [ "$minutes" = 0 ]; then
+    NOBLE_NET_TEST_DEVICE=cuda "$python" -m pytest tests/test_device.py tests/test_device_core.py tests/test_device_parts.py > "$out/device-tests.txt" 2>&1 || true
+    tail -n 5 "$out/device-tests.txt"
+    "$python" benchmarks/device.py
+    cp benchmarks/results/targets.json "$out"
+    exit
+fi
 "$python" -m noble_net train surrogate/recipes/noble-paper.yaml --out "$NOBLE_NET_CACHE/checkpoints" --minutes "$minutes"
 cp -r "$NOBLE_NET_CACHE/checkpoints/noble-paper" "$out/checkpoint"
 state=$(ls -d "$NOBLE_NET_CACHE"/training/noble-paper-* | tail -n 1)

@@ -26,7 +26,7 @@ class CellGroup:
             member.name: slice(begin, end)
             for member, begin, end in zip(members, ends[:-1], ends[1:], strict=True)
         }
-        cells = _joined([member.cells for member in members])
+        cells = joined([member.cells for member in members])
         step = batch or cells.size
         self.chunks = [slice(at, min(at + step, cells.size)) for at in range(0, cells.size, step)]
         self.states: list[State] = [core.begin(cells.take(chunk)) for chunk in self.chunks]
@@ -129,7 +129,7 @@ class CellGroup:
         """The last response, taken apart by population."""
         if len(self.ranges) == 1:
             return [(name, self.response) for name in self.ranges]
-        return [(name, _of_cells(self.response, cells)) for name, cells in self.ranges.items()]
+        return [(name, of_cells(self.response, cells)) for name, cells in self.ranges.items()]
 
 
 class _Buffers:
@@ -173,7 +173,7 @@ def _half_block(group: CellGroup) -> Float32 | None:
     return half if blocked else None
 
 
-def _joined(tables: list[CellTable]) -> CellTable:
+def joined(tables: list[CellTable]) -> CellTable:
     """One table of all cells: what cores read, the code and the parameters all tables have."""
     shared = [key for key in tables[0].parameters if all(key in table.parameters for table in tables)]
     return CellTable(
@@ -211,7 +211,8 @@ def _merged(responses: list[Response], chunks: list[slice]) -> Response:
     )
 
 
-def _of_cells(response: Response, cells: slice) -> Response:
+def of_cells(response: Response, cells: slice) -> Response:
+    """The part of a response that is of some of the cells."""
     mine = (response.event_cell >= cells.start) & (response.event_cell < cells.stop)
     return Response(
         voltage=response.voltage[cells],

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from noble_net.errors import SolverError
-from noble_net.types import DT
+from noble_net.surrogate.core import Core
+from noble_net.types import DT, Drive, Response
 
 if TYPE_CHECKING:
-    from noble_net.cell_groups import CellGroup
     from noble_net.network.build import Network
 
 
-def check_finite(network: Network, group: CellGroup, start: int) -> None:
+class Advanced(Protocol):
+    """Cells of one core that were advanced together by a drive; ``ranges`` are those of each population."""
+
+    core: Core
+    ranges: dict[str, slice]
+    drive: Drive
+    response: Response
+
+
+def check_finite(network: Network, group: Advanced, start: int) -> None:
     """Refuse the last block of a group, which began at sample ``start``, if a voltage in it is not finite.
 
     Costs one sum over the block. Raises SolverError naming the first such cell, the time and what to look at.
@@ -39,7 +48,7 @@ def check_finite(network: Network, group: CellGroup, start: int) -> None:
     )
 
 
-def _remedy(group: CellGroup, index: int, sample: int) -> str:
+def _remedy(group: Advanced, index: int, sample: int) -> str:
     """What to look at: the cell's input if that was no number either, else the cell and its core."""
     drive = group.drive
     arrays = [drive.current, drive.conductance, drive.reversal_current]

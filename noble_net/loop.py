@@ -48,17 +48,12 @@ class Loop:
         batch: int | None = None,
     ) -> None:
         self.network = network
-        self.block_samples = network.block_samples if block_samples is None else block_samples
-        if self.block_samples % network.step_samples or not 0 < self.block_samples <= network.block_samples:
-            raise ValueError(
-                f"a block of {self.block_samples} samples is no multiple of {network.step_samples} "
-                f"up to {network.block_samples}"
-            )
+        self.block_samples = network.exact_block(block_samples)
         if batch is not None and batch < 1:
             raise ValueError(f"a batch of {batch} cells")
         self.position = 0
         self._groups = [
-            CellGroup(cores[core], members, batch) for (core, _), members in _grouped(network).items()
+            CellGroup(cores[core], members, batch) for (core, _), members in grouped(network).items()
         ]
         self._make_inputs()
         self._routes = [self._route(projection) for projection in network.projections if projection.size]
@@ -239,7 +234,8 @@ def compile_loop(network: Network, cores: Mapping[str, Core]) -> None:
         route.send(0)
 
 
-def _grouped(network: Network) -> dict[tuple[str, str | None], list[PopulationArrays]]:
+def grouped(network: Network) -> dict[tuple[str, str | None], list[PopulationArrays]]:
+    """The populations that are advanced together, by core and family."""
     groups: dict[tuple[str, str | None], list[PopulationArrays]] = {}
     for population in network.populations:
         groups.setdefault((population.core, population.family), []).append(population)

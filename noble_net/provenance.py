@@ -78,16 +78,18 @@ def run_provenance(
     cores: Mapping[str, Mapping[str, Any]],
     families: Mapping[str, str],
     settings: Mapping[str, Any],
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """The content of provenance.json as known when a run starts; add ``finished`` and ``timings_s`` at its
     end.
 
     ``cores``: for each core its name and the hash of its weights; ``families``: each family's hash;
-    ``settings``: what changes speed but no result, such as threads.
+    ``settings``: what changes speed but no result, such as threads; ``device``: what the network ran on.
     """
     source = spec.source
     return {
         "backend": backend,
+        "device": device,
         "seed": spec.seed,
         "noise_seed": spec.seed_of_noise,
         "started": now(),

@@ -25,7 +25,7 @@ WALL_CLOCK_INTERVAL = 10.0
 """Seconds between two states where a run is not told otherwise."""
 _SHARE_OF_TIME = 0.02
 """What saving may cost at most then."""
-_MADE_OF = ("backend", "cores", "families", "files")
+_MADE_OF = ("backend", "device", "cores", "families", "files")
 
 
 @runtime_checkable
@@ -90,8 +90,8 @@ def what_is_left(folder: Path, spec: NetworkSpec) -> Left:
 
 
 def made_of(network: Network, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same for a run to go on as if it had never ended: backend, cores, families, files that the
-    network names, and the arrays of the network itself. In terms that JSON can hold."""
+    """What must be the same for a run to go on as if it had never ended: backend, device, cores, families, files that
+    the network names, and the arrays of the network itself. In terms that JSON can hold."""
     about = {key: provenance[key] for key in _MADE_OF}
     found: dict[str, Any] = json.loads(json.dumps({**about, "arrays": checksum(_drawn(network))}))
     return found

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numba
 
 from noble_net.config import NetworkSpec, config_error
-from noble_net.errors import CheckpointError
+from noble_net.device.choice import Chosen, Device, choose
+from noble_net.errors import BackendError, CheckpointError
 from noble_net.loop import Loop, compile_loop
-from noble_net.network.build import build_checked, expected_junctions, expected_synapses
+from noble_net.network.build import Network, build_checked, expected_junctions, expected_synapses
 from noble_net.network.check import check_network
 from noble_net.provenance import run_provenance
 from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
@@ -27,6 +28,7 @@ from noble_net.surrogate.core import Core
 
 if TYPE_CHECKING:
     from noble_net.cells.family import Family
+    from noble_net.device.loop import DeviceLoop
 
 
 def simulate(
@@ -38,6 +40,7 @@ def simulate(
     threads: int | None = None,
     block_samples: int | None = None,
     batch: int | None = None,
+    device: Device | str = "cpu",
     overwrite: bool = False,
     resume: bool = False,
     checkpoint_every: float | None = None,
@@ -48,20 +51,27 @@ def simulate(
 
     ``seed`` and ``duration`` (ms, or text with a unit) replace the file's. ``threads`` (all, unless given),
     ``block_samples`` (a multiple of the cores' step, no longer than the shortest delay) and ``batch`` (cells
-    per call of a core) change the speed and never a result. ``overwrite`` allows a folder with an earlier
+    per call of a core) change the speed and never a result. ``device``: `cpu`; `cuda`, a GPU through PyTorch, whose
+    spikes are equal in statistics to those on CPUs (see `noble_net.device.loop`); or `auto`, a GPU if there is one.
+    ``overwrite`` allows a folder with an earlier
     run. ``resume`` goes on with this network's run in ``out`` that was cut short, to the results it would have had; it
     starts one that left no state, and returns one that is complete. State is saved every ``checkpoint_every`` ms of
     simulated time, or every 10 s.
 
     Raises ConfigError for a wrong network, CheckpointError or FamilyError for a core or family that cannot be
-    trusted, OutputError when ``out`` is in use or the disk is full. Ctrl-C (KeyboardInterrupt, passed on) and
+    trusted, BackendError (MissingExtraError without PyTorch) for a device that is not there or does not hold something
+    of the network, OutputError when ``out`` is in use or the disk is full. Ctrl-C (KeyboardInterrupt, passed on) and
     a full disk leave files that can be read, with ``completed`` false in summary.json.
     """
-    clock = Clock()
+    clock, chosen = Clock(), choose(device)
     with clock("load"):
         spec = resolve_network(network, seed, duration)
         cores, families = load_parts(spec)
         check_network(spec, {name: core.info for name, core in cores.items()})
+        if chosen.torch is not None:
+            from noble_net.device.holds import check_holds
+
+            check_holds(spec, cores)
     again = spec if resume else None
     with RunDirectory(out, overwrite=overwrite, resume=again) as directory, used_threads(threads) as used:
         if directory.completed:
@@ -69,15 +79,17 @@ def simulate(
         with clock("build"):
             built = build_checked(spec, families, {name: core.info for name, core in cores.items()})
             directory.check_space(built)
-            compile_loop(built, cores)
-            loop = Loop(built, cores, block_samples, batch)
-        settings = {"threads": used, "block_samples": loop.block_samples, "batch": batch}
+            loop = _engine(built, cores, chosen, block_samples, batch)
+        settings: dict[str, Any] = {"threads": used, "block_samples": loop.block_samples, "batch": batch}
+        if chosen.card is not None:
+            settings["card"] = chosen.card
         provenance = run_provenance(
             spec,
             backend="surrogate",
             cores={name: {"name": core.name, "hash": core.hash} for name, core in cores.items()},
             families={name: family.hash for name, family in families.items()},
             settings=settings,
+            device=chosen.device,
         )
         record_run(
             loop,
@@ -89,6 +101,26 @@ def simulate(
             checkpoint_every=checkpoint_every,
         )
     return load_results(directory.path)
+
+
+def _engine(
+    network: Network, cores: dict[str, Core], chosen: Chosen, block_samples: int | None, batch: int | None
+) -> Loop | DeviceLoop:
+    """The loop on the chosen device. BackendError where its memory is too small."""
+    if chosen.torch is None:
+        compile_loop(network, cores)
+        return Loop(network, cores, block_samples, batch)
+    from torch import OutOfMemoryError
+
+    from noble_net.device.loop import DeviceLoop
+
+    try:
+        return DeviceLoop(network, cores, chosen.torch, block_samples, batch, everything=False)
+    except OutOfMemoryError as error:
+        raise BackendError(
+            f"{chosen.card} has too little memory for {network.n_cells:,} cells with {network.n_synapses:,} synapses; "
+            "take --device cpu, or a smaller network"
+        ) from error
 
 
 def load_parts(spec: NetworkSpec) -> tuple[dict[str, Core], dict[str, Family]]:

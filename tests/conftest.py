@@ -1,7 +1,21 @@
 """Settings shared by all tests."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 
 # A first example may compile a kernel, which takes seconds.
 settings.register_profile("noble-net", deadline=None)
 settings.load_profile("noble-net")
+
+
+@pytest.fixture(scope="module")
+def one_torch_thread() -> Iterator[None]:
+    """Small tensors gain nothing from threads, which on a busy machine wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

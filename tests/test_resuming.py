@@ -434,5 +434,5 @@ def open_all(folder: Path) -> None:
 def test_the_state_tells_what_the_run_was_made_of(cut: Path) -> None:
     state = read_state(cut)
     assert state is not None
-    assert set(state.about["made_of"]) == {"backend", "cores", "families", "files", "arrays"}
+    assert set(state.about["made_of"]) == {"backend", "device", "cores", "families", "files", "arrays"}
     json.dumps(state.about)

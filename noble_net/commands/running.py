@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from noble_net.commands.shared import Into, complain, console, progress
+from noble_net.device.choice import Device, choose
 
 if TYPE_CHECKING:
     from noble_net.config import NetworkSpec
@@ -36,6 +37,9 @@ def run(
         Path | None, typer.Option(metavar="DIR", help="Folder of the run (default: a new one in runs/).")
     ] = None,
     backend: Annotated[Backend, typer.Option(help="What simulates.")] = Backend.surrogate,
+    device: Annotated[
+        Device, typer.Option(help="Where the surrogate runs; auto: on a GPU if PyTorch finds one.")
+    ] = Device.cpu,
     seed: Annotated[int | None, typer.Option(help="Instead of the file's.")] = None,
     noise_seed: Annotated[
         int | None, typer.Option(help="Of the noise alone: same cells and edges, other noise.")
@@ -71,6 +75,8 @@ def run(
     """Simulate a network; write spikes, voltages and a report."""
     if resume:
         file, out = _to_resume(file, out, backend, overwrite)
+    if backend is Backend.neuron and device is Device.cuda:
+        raise typer.BadParameter("the neuron backend runs on CPUs", param_hint="--device")
     every = _time(checkpoint_every, "--checkpoint-every")
     spec, wanted = _network(file, {"seed": seed, "noise_seed": noise_seed, "duration": duration}, cell_types)
     from noble_net.simulation import default_run_directory, describe
@@ -80,6 +86,8 @@ def run(
         if backend is Backend.surrogate:
             from noble_net.rehearsal import expect
 
+            if choose(device).torch is not None:
+                typer.echo("on CPUs, which alone are rehearsed:")
             typer.echo(expect(spec, threads=threads))
         return
     folder = out or wanted or default_run_directory(spec)
@@ -96,6 +104,7 @@ def run(
                     spec,
                     out=folder,
                     threads=threads,
+                    device=device,
                     overwrite=overwrite,
                     resume=resume,
                     checkpoint_every=every,

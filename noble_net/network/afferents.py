@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 
@@ -11,11 +12,21 @@ from noble_net.network import stimulus_kernels
 from noble_net.network.injection import CHUNK, Target, Timing, chunks, per_cell
 from noble_net.network.random import stream_key
 from noble_net.network.stimulus_files import read_rate_table
-from noble_net.network.synapses import SynapseBank, fixed_point
+from noble_net.network.synapses import fixed_point
 from noble_net.network.waveforms import RADIANS_PER_SAMPLE
 from noble_net.sonata.spikes import SpikeStream
 from noble_net.specs.afferents import PoissonSpec, SynapseReplaySpec
 from noble_net.types import DT, Float32, Float64, Int32, Int64
+
+
+class Arrivals(Protocol):
+    """The synapses of a population, as far as events reach them at once; see `SynapseBank`."""
+
+    def arrive(self, start: int, counts: Int32, weight: Int64) -> None:
+        """Counted events, of all cells."""
+
+    def arrive_each(self, cells: Int64, samples: Int64, weights: Int64) -> None:
+        """Single events."""
 
 
 class Afferents(ABC):
@@ -36,7 +47,7 @@ class Afferents(ABC):
             self.weight[target.cells] = per_cell(spec.weight, target, timing.seed, f"{name}/weight")
         self.fixed_weight = fixed_point(self.weight.astype(np.float64))
 
-    def deliver(self, start: int, samples: int, bank: SynapseBank) -> None:
+    def deliver(self, start: int, samples: int, bank: Arrivals) -> None:
         """Let the events of ``samples`` from absolute sample ``start`` on arrive at the synapses of all cells."""
         for counts in self.pieces(start, samples):
             bank.arrive(start, counts, self.fixed_weight)
@@ -61,11 +72,11 @@ class Poisson(Afferents):
         super().__init__(spec, name, target, timing)
         self._spec, self._warmup = spec, timing.warmup
         self._on, self._off = timing.window(spec.delay, spec.duration)
-        self._key = stream_key(timing.noise_seed, "noise", name)
+        self.key = stream_key(timing.noise_seed, "noise", name)
         if spec.rate is None:
-            self._expected: Float64 = np.full(len(self.cells), DT / 1000.0)
+            self.expected: Float64 = np.full(len(self.cells), DT / 1000.0)
         else:
-            self._expected = per_cell(spec.rate, target, timing.seed, f"{name}/rate") * DT / 1000.0
+            self.expected = per_cell(spec.rate, target, timing.seed, f"{name}/rate") * DT / 1000.0
         self._table = None if spec.rate_table is None else read_rate_table(spec.rate_table)
         self._chunk: Int32 = np.zeros((target.size, CHUNK), np.int32)
         self._index = -1
@@ -76,12 +87,12 @@ class Poisson(Afferents):
             if index != self._index:
                 at = index * CHUNK
                 stimulus_kernels.poisson_counts(
-                    self._key, self.cells, self._expected, self._factor(at), at, self._chunk
+                    self.key, self.cells, self.expected, self.factor(at), at, self._chunk
                 )
                 self._index = index
             yield self._chunk[:, part]
 
-    def _factor(self, start: int) -> Float64:
+    def factor(self, start: int) -> Float64:
         """What the rate is multiplied with in each sample of a chunk; the rate itself (Hz) of a table."""
         sample = np.arange(start, start + CHUNK)
         factor = np.ones(CHUNK)

@@ -102,6 +102,15 @@ class Network:
         """Longest delay in samples; 0 without synapses."""
         return max((int(p.delay.max()) for p in self.projections if p.size), default=0)
 
+    def exact_block(self, samples: int | None) -> int:
+        """``samples`` as the length of a block, the longest unless given. ValueError for one that is not exact."""
+        wanted = self.block_samples if samples is None else samples
+        if wanted % self.step_samples or not 0 < wanted <= self.block_samples:
+            raise ValueError(
+                f"a block of {wanted} samples is no multiple of {self.step_samples} up to {self.block_samples}"
+            )
+        return wanted
+
     def population(self, name: str) -> PopulationArrays:
         """The population of that name."""
         return next(population for population in self.populations if population.name == name)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from noble_net.config import NetworkSpec, StimulusSpec, config_error
-from noble_net.network.afferents import Afferents
+from noble_net.network.afferents import Afferents, Arrivals
 from noble_net.network.given import Edges, GivenError, read_sonata
 from noble_net.network.injection import Target, Timing
 from noble_net.network.nodes import ids_of
 from noble_net.network.stimulus_kernels import edge_arrivals
-from noble_net.network.synapses import SynapseBank, fixed_point
+from noble_net.network.synapses import fixed_point
 from noble_net.sonata.spikes import SpikeStream
 from noble_net.specs.afferents import SynapseReplaySpec
 from noble_net.types import DT, Int32, Int64
@@ -56,7 +56,7 @@ class EdgeReplay(Afferents):
         np.add.at(counts, (edge, arrival), 1)
         yield counts
 
-    def deliver(self, start: int, samples: int, bank: SynapseBank) -> None:
+    def deliver(self, start: int, samples: int, bank: Arrivals) -> None:
         """See `Afferents`."""
         edge, arrival = self._arrivals(start, samples)
         bank.arrive_each(self.sites[edge], start + arrival, self.fixed_weight[edge])

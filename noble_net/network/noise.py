@@ -24,30 +24,30 @@ class OrnsteinUhlenbeck(Chunked):
 
     def __init__(self, spec: OrnsteinUhlenbeckSpec, name: str, target: Target, timing: Timing) -> None:
         super().__init__(name, target, timing.window(spec.delay, spec.duration), spec.reversal)
-        self._key = stream_key(timing.noise_seed, "noise", name)
-        self._mean = per_cell(spec.mean, target, timing.seed, f"{name}/mean")
+        self.key = stream_key(timing.noise_seed, "noise", name)
+        self.mean = per_cell(spec.mean, target, timing.seed, f"{name}/mean")
         one = Target.whole(target.population, 1) if spec.shared else target
-        self._shared, self._drawn = spec.shared, one.cells
-        self._sigma = per_cell(spec.sigma, one, timing.seed, f"{name}/sigma")
-        self._decay = np.exp(-DT / per_cell(spec.tau, one, timing.seed, f"{name}/tau"))
-        self._centre = np.zeros(1) if spec.shared else self._mean
+        self.shared, self.drawn = spec.shared, one.cells
+        self.sigma = per_cell(spec.sigma, one, timing.seed, f"{name}/sigma")
+        self.decay = np.exp(-DT / per_cell(spec.tau, one, timing.seed, f"{name}/tau"))
+        self.centre = np.zeros(1) if spec.shared else self.mean
         self.state["deviation"] = np.zeros(len(one.cells), np.float64)
         self._noise = np.empty((1, CHUNK), np.float32) if spec.shared else self.state["chunk"]
 
     def _next_chunk(self, index: int) -> None:
-        noise = normals(self._key, self._drawn, index * CHUNK, CHUNK)
+        noise = normals(self.key, self.drawn, index * CHUNK, CHUNK)
         stimulus_kernels.ornstein_uhlenbeck(
             noise,
             self.state["deviation"],
-            self._sigma,
-            self._decay,
+            self.sigma,
+            self.decay,
             index == self.first,
-            self._centre,
+            self.centre,
             self._noise,
         )
         chunk = self.state["chunk"]
-        if self._shared:
-            np.add(self._mean[:, None], self._noise, out=chunk, casting="same_kind")
+        if self.shared:
+            np.add(self.mean[:, None], self._noise, out=chunk, casting="same_kind")
         if self.reversal is not None:
             np.maximum(chunk, 0.0, out=chunk)
 
@@ -57,17 +57,17 @@ class WhiteNoise(Injection):
 
     def __init__(self, spec: NoiseSpec, name: str, target: Target, timing: Timing) -> None:
         super().__init__(name, target, timing.window(spec.delay, spec.duration))
-        self._key = stream_key(timing.noise_seed, "noise", name)
-        self._mean = per_cell(spec.mean, target, timing.seed, f"{name}/mean")[:, None]
-        self._sigma = per_cell(spec.sigma, target, timing.seed, f"{name}/sigma")[:, None]
-        self._every = round(spec.dt / DT)
+        self.key = stream_key(timing.noise_seed, "noise", name)
+        self.mean = per_cell(spec.mean, target, timing.seed, f"{name}/mean")[:, None]
+        self.sigma = per_cell(spec.sigma, target, timing.seed, f"{name}/sigma")[:, None]
+        self.every = round(spec.dt / DT)
 
     def _stretches(self, start: int, samples: int) -> Iterator[Float32]:
-        first, offset = divmod(start - self.on, self._every)
-        intervals = -(-(offset + samples) // self._every)
-        noise = normals(self._key, self.cells, first, intervals)
-        values = (self._mean + self._sigma * noise).astype(np.float32)
-        yield np.repeat(values, self._every, axis=1)[:, offset : offset + samples]
+        first, offset = divmod(start - self.on, self.every)
+        intervals = -(-(offset + samples) // self.every)
+        noise = normals(self.key, self.cells, first, intervals)
+        values = (self.mean + self.sigma * noise).astype(np.float32)
+        yield np.repeat(values, self.every, axis=1)[:, offset : offset + samples]
 
 
 class ShotNoise(Chunked):

@@ -15,7 +15,7 @@ from noble_net.network.random_kernels import philox, uniform
 from noble_net.types import Float32, Float64, Int32, Int64
 
 _TURN = 2.0 * math.pi
-_MOST = 100.0
+MOST_EVENTS = 100.0
 """Events per sample (1e6 Hz) beyond which a rate counts as that."""
 _SILENT = 1e-15
 """State of shot noise (nA or nS) that is set to zero, before it turns into slow denormal numbers."""
@@ -75,7 +75,7 @@ def poisson_counts(
             for lane in range(4):
                 if factor[k + lane] != last:
                     last = factor[k + lane]
-                    mean = min(expected[i] * last, _MOST)
+                    mean = min(expected[i] * last, MOST_EVENTS)
                     none = math.exp(-mean)
                 chance = (float(words[lane]) + 0.5) * 2.0**-32
                 out[cell, k + lane] = _poisson(chance, mean, none)
@@ -125,7 +125,7 @@ def shot_noise(
     """
     for i in range(cells.size):
         expected, mean, variance, factor, keep_d, keep_r, mean_d, mean_r = constants[i]
-        expected = min(expected, _MOST)
+        expected = min(expected, MOST_EVENTS)
         none = math.exp(-expected)
         d, r = decaying[i], rising[i]
         for k in range(out.shape[1]):

@@ -22,10 +22,10 @@ class Step(Injection):
     def __init__(self, spec: StepSpec, name: str, target: Target, timing: Timing) -> None:
         super().__init__(name, target, timing.window(spec.start, spec.stop - spec.start))
         amplitude = per_cell(spec.amplitude, target, timing.seed, f"{name}/amplitude")
-        self._amplitude = amplitude.astype(np.float32)[:, None]
+        self.amplitude = amplitude.astype(np.float32)
 
     def _stretches(self, start: int, samples: int) -> Iterator[Float32]:
-        yield np.repeat(self._amplitude, samples, axis=1)
+        yield np.repeat(self.amplitude[:, None], samples, axis=1)
 
 
 class Linear(Injection):

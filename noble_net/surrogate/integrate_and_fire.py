@@ -46,12 +46,12 @@ class IntegrateAndFire(Core):
     def __init__(self, on_grid: bool = False) -> None:
         self.name = ON_GRID if on_grid else INTEGRATE_AND_FIRE
         self.precision = np.float64 if on_grid else np.float32
-        self._on_grid = on_grid
+        self.on_grid = on_grid
 
     def memory(self, cells: CellTable) -> Float64 | None:
         """The membrane's time constant without synaptic conductance, on the grid."""
         p = _parameters(cells)
-        return p["capacitance"] * p["resistance"] / 1000.0 if self._on_grid else None
+        return p["capacitance"] * p["resistance"] / 1000.0 if self.on_grid else None
 
     def begin(self, cells: CellTable) -> State:
         """Cells at v_rest, or at v_reset where v_rest is no lower than the threshold.
@@ -61,7 +61,7 @@ class IntegrateAndFire(Core):
         p = _parameters(cells)
         _check(p)
         leak = 1000.0 / p["resistance"]
-        refractory = np.rint(p["refractory"] / DT) * DT if self._on_grid else p["refractory"]
+        refractory = np.rint(p["refractory"] / DT) * DT if self.on_grid else p["refractory"]
         undisturbed = np.exp(-DT / (p["capacitance"] / leak))
         columns = (
             p["capacitance"],
@@ -90,7 +90,7 @@ class IntegrateAndFire(Core):
         event_time = np.empty(cells * samples, np.float64)
         outside = np.zeros(cells, np.uint32)
         n = integrate_and_fire(
-            self._on_grid,
+            self.on_grid,
             np.asarray(state.arrays["constants"], np.float64),
             np.asarray(state.arrays["membrane"], np.float64),
             np.asarray(state.arrays["refractory"], np.float64),

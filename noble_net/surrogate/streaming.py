@@ -46,6 +46,7 @@ class StreamingCore(Core):
         self.family = str(about["family"])
         self.family_hash = str(about["family_hash"])
         self.hash = checkpoint.hash
+        self.weights = checkpoint.weights
         inputs = 3 * self.step_samples
         self.hidden = _check_shapes(checkpoint, inputs, self.step_samples)
         encode_in = w["encode_in.weight"]
@@ -72,10 +73,7 @@ class StreamingCore(Core):
 
     def begin(self, cells: CellTable) -> State:
         """Every cell at its own rest: settled under zero input."""
-        if cells.code.shape != (cells.size, self._code_weight.shape[1]):
-            raise CheckpointError(
-                f"core {self.name} wants codes of {self._code_weight.shape[1]} numbers, got {cells.code.shape}"
-            )
+        self.check_code(cells)
         code = np.ascontiguousarray(cells.code, np.float32)
         n = self.step_samples
         state = State(
@@ -91,6 +89,13 @@ class StreamingCore(Core):
         _, state = self.advance(state, Drive.zeros(self.zones, cells.size, steps * n))
         state.arrays["detector"] = new_detector(cells.size)
         return state
+
+    def check_code(self, cells: CellTable) -> None:
+        """Raise CheckpointError for codes of another length than the core's."""
+        if cells.code.shape != (cells.size, self._code_weight.shape[1]):
+            raise CheckpointError(
+                f"core {self.name} wants codes of {self._code_weight.shape[1]} numbers, got {cells.code.shape}"
+            )
 
     def advance(self, state: State, drive: Drive) -> tuple[Response, State]:
         """One block; see `Core.advance`."""

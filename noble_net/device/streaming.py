@@ -1,0 +1,132 @@
+"""The streaming core on a device: the arithmetic of `noble_net.surrogate.kernels` as matrix products of all cells.
+
+Float32 throughout; matrix products follow `torch.set_float32_matmul_precision`, whose default keeps float32. A cell's
+answer does not depend on how time is cut into blocks; how many cells are advanced at once may change its last bits,
+because a matrix product's order of sums may depend on its shape.
+
+Shape legend: B cells, n samples per step, H hidden units.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, silu
+
+from noble_net.device.cores import Answer, DeviceDrive, State
+from noble_net.device.detection import detect
+from noble_net.spikes import NO_CROSSING
+from noble_net.surrogate import scaling as s
+from noble_net.surrogate.streaming import SETTLE, START, StreamingCore
+from noble_net.types import BLOCK_SLOPE, DT, CellTable
+
+_SETTLED_AT_ONCE = 50
+"""Steps of a block while cells settle."""
+
+
+class DeviceStreaming:
+    """A trained streaming core on a device."""
+
+    def __init__(self, core: StreamingCore, device: str) -> None:
+        self.core = core
+        self.device = torch.device(device)
+        w = {name: torch.tensor(each, device=self.device) for name, each in core.weights.items()}
+        inputs = 3 * core.step_samples
+        self._code_weight = w["encode_in.weight"][:, inputs:]
+        self._encode_in = w["encode_in.weight"][:, :inputs].contiguous()
+        self._w = w
+
+    def begin(self, cells: CellTable) -> State:
+        """Every cell at its own rest: settled under zero input, on the device. CheckpointError for wrong codes."""
+        self.core.check_code(cells)
+        code = torch.tensor(cells.code, dtype=torch.float32, device=self.device)
+        n, size = self.core.step_samples, cells.size
+        voltage = torch.full((size,), START, device=self.device)
+        state = {
+            "bias": linear(code, self._code_weight, self._w["encode_in.bias"]),
+            "hidden": torch.zeros(size, self.core.hidden, device=self.device),
+            "history": torch.full((size, n), START, device=self.device),
+            "voltage": voltage,
+            "detector": torch.full_like(voltage, float(NO_CROSSING)),
+        }
+        left = round(SETTLE / (n * DT))
+        while left > 0:
+            steps = min(left, _SETTLED_AT_ONCE)
+            silence = torch.zeros((1, 1, 1), device=self.device).expand(1, steps * n, size)
+            voltages, _ = self._voltages(state, DeviceDrive(silence, None, silence))
+            state["voltage"] = voltages[-1].clone()
+            left -= steps
+        return state
+
+    def advance(self, state: State, drive: DeviceDrive) -> Answer:
+        """One block of a multiple of the core's step; see `DeviceCore.advance`."""
+        voltage, outside = self._voltages(state, drive)
+        fired, lag, detector = detect(voltage, state["voltage"], state["detector"])
+        state["voltage"], state["detector"] = voltage[-1].clone(), detector
+        return Answer(voltage, fired, lag, outside)
+
+    def _voltages(self, state: State, drive: DeviceDrive) -> tuple[Tensor, Tensor]:
+        """Voltages of a block [samples, B], and samples outside the envelope [B]."""
+        n = self.core.step_samples
+        size = state["hidden"].shape[0]
+        voltage = torch.empty((drive.samples, size), device=self.device)
+        outside = torch.zeros(size, dtype=torch.int32, device=self.device)
+        for first in range(0, drive.samples, n):
+            step = slice(first, first + n)
+            voltage[step] = self._step(state, *_input(drive, step, state["history"][:, -1]), outside)
+        return voltage, outside
+
+    def _step(
+        self, state: State, current: Tensor, conductance: Tensor | None, reversal: Tensor, outside: Tensor
+    ) -> Tensor:
+        """One step of n samples, input [n, B] each: the new voltages [n, B]. Adds to ``outside`` [B]."""
+        w, history = self._w, state["history"]
+        x_BI = self._scaled(current, conductance, reversal, history, outside)
+        e_BH = silu(linear(x_BI, self._encode_in).add_(state["bias"]))
+        e_BH = silu(linear(e_BH, w["encode_out.weight"], w["encode_out.bias"]))
+        gru = (w[f"gru.{part}_l0"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+        state["hidden"] = h_BH = torch.gru_cell(e_BH, state["hidden"], *gru)
+        d_BH = silu(linear(torch.cat([e_BH, h_BH], 1), w["decode_in.weight"], w["decode_in.bias"]))
+        change_Bn = linear(d_BH, w["decode_out.weight"], w["decode_out.bias"])
+        new_Bn = history[:, -1:] + change_Bn / s.VOLTAGE_SCALE
+        outside += ((new_Bn < s.VOLTAGE_LOW) | (new_Bn > s.VOLTAGE_HIGH)).sum(1, dtype=torch.int32)
+        state["history"] = new_Bn.clamp(s.VOLTAGE_LOW, s.VOLTAGE_HIGH)
+        return state["history"].T
+
+    def _scaled(
+        self,
+        current: Tensor,
+        conductance: Tensor | None,
+        reversal: Tensor,
+        history: Tensor,
+        outside: Tensor,
+    ) -> Tensor:
+        """[effective current | conductance | voltage] of one step, [B, 3n]."""
+        inward = reversal if conductance is None else reversal - conductance * history[:, -1]
+        effective = s.CURRENT_SCALE * (current + 1e-3 * inward)
+        beyond = effective.abs() > s.CURRENT_LIMIT
+        scaled = torch.zeros_like(effective) if conductance is None else s.CONDUCTANCE_SCALE * conductance
+        if conductance is not None:
+            beyond |= (scaled > s.CONDUCTANCE_LIMIT) | (scaled < 0.0)
+        outside += beyond.sum(0, dtype=torch.int32)
+        return torch.cat(
+            [
+                effective.clamp(-s.CURRENT_LIMIT, s.CURRENT_LIMIT).T,
+                scaled.clamp(0.0, s.CONDUCTANCE_LIMIT).T,
+                s.VOLTAGE_SCALE * (history - s.VOLTAGE_CENTRE),
+            ],
+            dim=1,
+        )
+
+
+def _input(drive: DeviceDrive, step: slice, last: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Current, conductance and reversal current [n, B] of a step, with what the last voltage's magnesium block lets
+    through of NMDA input."""
+    current, reversal = drive.current[0, step], drive.reversal_current[0, step]
+    conductance = None if drive.conductance is None else drive.conductance[0, step]
+    if drive.nmda is None:
+        return current, conductance, reversal
+    opened = torch.sigmoid(BLOCK_SLOPE * (last - drive.nmda.half))
+    let_in = opened * drive.nmda.conductance[0, step]
+    reversal = reversal + opened * drive.nmda.reversal_current[0, step]
+    return current, let_in if conductance is None else conductance + let_in, reversal
