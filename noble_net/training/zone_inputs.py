@@ -39,6 +39,9 @@ NEAR_THRESHOLD = -50.0
 """Voltage at which the mean drive of a segment is balanced, mV: the conductances of the dendrites shunt, so that nearer
 to rest than this a cell under many of them would hardly fire."""
 
+NET_DRIVE = (0.0, 0.5)
+"""Range of a segment's mean drive through dendritic conductances at that voltage, nA."""
+
 SMOOTHED = 10.0
 """Time constant over which a lasting current counts as one, ms: that of a cell's membrane."""
 
@@ -235,7 +238,7 @@ def _poisson(g: Generator, n: int, receptors: Receptors) -> ZonedInput:
     """Excitation and inhibition in random zones, in balance near threshold."""
     reversal = _reversal(g)
     inhibition = _inhibition(g, n, log_uniform(g, 0.3, 12.0)) if g.random() < 0.85 else _nowhere(n)
-    net = g.uniform(-0.1, 0.4)
+    net = g.uniform(*NET_DRIVE)
     excitation, nmda = _excitation(g, n, receptors, _to_reach(net, inhibition, reversal))
     current = np.zeros(n)
     if g.random() < 0.3:
@@ -256,7 +259,7 @@ def _fluctuating(g: Generator, n: int, receptors: Receptors) -> ZonedInput:
         return np.asarray(np.clip(rows, 0.0, None))
 
     inhibition = conductances(log_uniform(g, 0.3, 12.0), INHIBITED, g.uniform(2, 12))
-    drive = _to_reach(g.uniform(-0.1, 0.4), inhibition, reversal)
+    drive = _to_reach(g.uniform(*NET_DRIVE), inhibition, reversal)
     slow = g.uniform(0.0, 0.5) * drive if receptors.nmda else 0.0
     excitation = conductances(1e3 * (drive - slow) / -NEAR_THRESHOLD, EXCITED, g.uniform(1, 6))
     dendrites = {name: EXCITED[name] for name in ZONES[1:]}
@@ -272,7 +275,7 @@ def _rhythmic(g: Generator, n: int, receptors: Receptors) -> ZonedInput:
     reversal = _reversal(g)
     perisomatic = {"soma": 0.8, "proximal": 0.5}
     inhibition = _inhibition(g, n, log_uniform(g, 0.3, 8.0), rhythm / rhythm.mean(), perisomatic)
-    drive = _to_reach(g.uniform(-0.05, 0.4), inhibition, reversal)
+    drive = _to_reach(g.uniform(*NET_DRIVE), inhibition, reversal)
     excitation, nmda = _excitation(g, n, receptors, drive)
     return _input(receptors, np.zeros(n), excitation, inhibition, reversal, nmda)
 
@@ -281,7 +284,7 @@ def _bursts(g: Generator, n: int, receptors: Receptors) -> ZonedInput:
     """Synchronous excitation in one zone over a weak background, often with inhibition in its wake."""
     reversal = _reversal(g)
     inhibition = _inhibition(g, n, log_uniform(g, 0.1, 3.0))
-    drive = _to_reach(g.uniform(-0.1, 0.12), inhibition, reversal)
+    drive = _to_reach(g.uniform(0.0, 0.25), inhibition, reversal)
     excitation, nmda = _excitation(g, n, receptors, drive)
     interval = log_uniform(g, 60.0, 500.0)
     z = g.choice(len(ZONES), p=(0.2, 0.4, 0.4))
@@ -380,9 +383,9 @@ def _test_sinusoid(g: Generator, n: int) -> Input:
 ZONE_REGIMES: dict[str, Kind] = {
     **{name: _alone(test) for name, test in REGIMES.items()},
     "poisson_proximal": _synapses({"proximal": 900.0}, {"soma": 300.0}),
-    "poisson_distal": _synapses({"distal": 500.0}, {"proximal": 200.0}),
+    "poisson_distal": _synapses({"distal": 1000.0}, {"proximal": 200.0}),
     "poisson_zones": _synapses(
-        {"proximal": 450.0, "distal": 300.0}, {"soma": 150.0, "proximal": 150.0, "distal": 150.0}
+        {"proximal": 600.0, "distal": 400.0}, {"soma": 150.0, "proximal": 150.0, "distal": 150.0}
     ),
     "sinusoid": _alone(_test_sinusoid),
 }
