@@ -274,8 +274,9 @@ def _rhythmic(g: Generator, n: int, receptors: Receptors) -> ZonedInput:
     rhythm = np.exp(-0.5 * (phase / width) ** 2)
     reversal = _reversal(g)
     perisomatic = {"soma": 0.8, "proximal": 0.5}
-    inhibition = _inhibition(g, n, log_uniform(g, 0.3, 8.0), rhythm / rhythm.mean(), perisomatic)
-    drive = _to_reach(g.uniform(*NET_DRIVE), inhibition, reversal)
+    # Between volleys what balances them stands alone, hence less of both than under steady inhibition.
+    inhibition = _inhibition(g, n, log_uniform(g, 0.3, 4.0), rhythm / rhythm.mean(), perisomatic)
+    drive = _to_reach(g.uniform(0.0, 0.35), inhibition, reversal)
     excitation, nmda = _excitation(g, n, receptors, drive)
     return _input(receptors, np.zeros(n), excitation, inhibition, reversal, nmda)
 
@@ -351,9 +352,9 @@ _AMPA, _GABA = (2.0, 0.2), (5.0, 0.3)
 """Decay and rise of the tests' synapses, ms."""
 
 
-def _synapses(excited: Mapping[str, float], inhibited: Mapping[str, float]) -> Kind:
+def _synapses(excited: Mapping[str, float], inhibited: Mapping[str, float], held: float = 0.0) -> Kind:
     """A regime: Poisson synapses at these rates (Hz) by zone, of 1.5 nS, beside 0.4 times as much NMDA on distal
-    dendrites; inhibition reverses at −80 mV."""
+    dendrites; inhibition reverses at −80 mV. ``held``: constant current, nA."""
 
     def regime(g: Generator, n: int, receptors: Receptors) -> ZonedInput:
         excitation, inhibition, nmda = _nowhere(n), _nowhere(n), _nowhere(n)
@@ -365,7 +366,7 @@ def _synapses(excited: Mapping[str, float], inhibited: Mapping[str, float]) -> K
                 nmda[z] = 0.4 * filtered(events, 60.0, 2.0)
         for name, rate in inhibited.items():
             inhibition[ZONES.index(name)] = filtered(event_train(g, n, rate, 1.5), *_GABA)
-        return _input(receptors, np.zeros(n), excitation, inhibition, -80.0, nmda)
+        return _input(receptors, np.full(n, held), excitation, inhibition, -80.0, nmda)
 
     return regime
 
@@ -383,7 +384,8 @@ def _test_sinusoid(g: Generator, n: int) -> Input:
 ZONE_REGIMES: dict[str, Kind] = {
     **{name: _alone(test) for name, test in REGIMES.items()},
     "poisson_proximal": _synapses({"proximal": 900.0}, {"soma": 300.0}),
-    "poisson_distal": _synapses({"distal": 1000.0}, {"proximal": 200.0}),
+    # Distal synapses alone do not make the PV cell fire, whatever their rate.
+    "poisson_distal": _synapses({"distal": 600.0}, {"proximal": 100.0}, held=0.12),
     "poisson_zones": _synapses(
         {"proximal": 600.0, "distal": 400.0}, {"soma": 150.0, "proximal": 150.0, "distal": 150.0}
     ),
