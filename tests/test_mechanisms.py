@@ -134,5 +134,5 @@ def test_loaded_once_into_neuron() -> None:
     library = mechanisms.load_mechanisms()
     assert mechanisms.load_mechanisms() == library
     h = mechanisms.neuron().h
-    for name in ("NobleDrive", "NobleExpCurrent", "NobleExp2Current"):
+    for name in ("NobleDrive", "NobleExpCurrent", "NobleExp2Current", "NobleZoneInput"):
         assert hasattr(h, name)

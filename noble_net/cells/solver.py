@@ -16,6 +16,7 @@ from scipy.interpolate import PchipInterpolator
 
 from noble_net.cells.mechanisms import load_mechanisms, neuron
 from noble_net.cells.model import SECTIONS, CellModel, split_parameter
+from noble_net.cells.zones import ZoneDrive, ZoneInput
 from noble_net.errors import FamilyError, SolverError
 from noble_net.types import DT, Float32, Float64
 
@@ -77,12 +78,20 @@ class ExactCell:
         self._import_morphology()
         self._insert_mechanisms()
         self.drive = self.h.NobleDrive(self.soma(0.5))
+        self._zone_drive: ZoneDrive | None = None
         self.set_parameters({})
 
     @property
     def soma(self) -> Any:
         """The somatic section."""
         return self.sections["soma"][0]
+
+    @property
+    def zone_drive(self) -> ZoneDrive:
+        """Its dendritic zones, which are made when they are first asked for: a cell without costs nothing more."""
+        if self._zone_drive is None:
+            self._zone_drive = ZoneDrive(self.h, self.sections)
+        return self._zone_drive
 
     @property
     def segments(self) -> int:
@@ -123,19 +132,21 @@ class ExactCell:
         settle: float = SETTLE,
         *,
         sampling: float = DT,
+        zones: Mapping[str, ZoneInput] | None = None,
     ) -> Float32:
         """Somatic voltage, mV, float32, at t = 0, ``sampling``, 2·``sampling`` … ms to the end of the input (with the
         default, [samples + 1]), after ``settle`` ms at rest.
 
-        Inputs are float [samples]: injected current (nA), conductance (nS) and Σ g·E (pA), held constant
-        over each sample. Raises SolverError when the solver returns a non-finite voltage: the Allen
-        mechanisms have singular rates, and some parameter sets run into them.
+        Inputs are float [samples]: injected current (nA), conductance (nS) and Σ g·E (pA) at the soma's middle, held
+        constant over each sample; ``zones`` those of the dendritic zones. Raises SolverError when the solver returns a
+        non-finite voltage: the Allen mechanisms have singular rates, and some parameter sets run into them.
         """
-        inputs = (
+        inputs = [
             (self.drive._ref_i0, current),
             (self.drive._ref_g, conductance),
             (self.drive._ref_j, reversal_current),
-        )
+            *(self.zone_drive.played(zones) if zones else ()),
+        ]
         vectors = [
             _play(self.h, variable, values, settle) for variable, values in inputs if values is not None
         ]
@@ -179,6 +190,8 @@ class ExactCell:
     def _integrate(self, stop: float, tolerance: float | None) -> None:
         h = self.h
         self.drive.i0, self.drive.g, self.drive.j = 0.0, 0.0, 0.0
+        if self._zone_drive is not None:
+            self._zone_drive.reset()
         h.celsius = self.model.celsius
         h.dt, h.steps_per_ms, h.secondorder = self.dt, 1.0 / self.dt, self.second_order
         solver = h.CVode()

@@ -21,6 +21,8 @@ INTEGRATE_AND_FIRE = "integrate-and-fire"
 ON_GRID = "integrate-and-fire-grid"
 CLOSED_FORM = (INTEGRATE_AND_FIRE, ON_GRID)
 """Cores without weights or a family: their cells have parameters in the network file."""
+ZONES = ("soma", "proximal", "distal")
+"""Input zones of a cell: soma with axon, dendrite near the soma, dendrite beyond."""
 MAX_DELAY = 6553.5
 """Longest delay, ms: 65535 samples."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from noble_net.specs.basics import Duration, Instant
-from noble_net.specs.specification import Quantity, Spec
+from noble_net.specs.basics import ZONES, Duration, Flag, Instant
+from noble_net.specs.specification import Quantity, Spec, fault
 
 Millivolts = Annotated[float, Quantity("mV", at_least=0.0)]
 
@@ -35,7 +35,36 @@ class DatasetSpec(_Recipe):
     """Training input per member, ms."""
     dt: Annotated[float, Quantity("ms", above=0.0, at_most=0.1)] = 0.025
     """NEURON's step, ms."""
+    zones: tuple[str, ...] = ZONES[:1]
+    """Where input arrives: the soma alone, or soma, proximal and distal dendrite (`noble_net.cells.zones`)."""
+    nmda: Flag = False
+    """Whether the dendrites have NMDA conductances too."""
+    lowest_current: Annotated[float, Quantity("nA", at_most=10.0)] = -0.3
+    """What injected current in training stays above when smoothed over 10 ms, where there is input on the dendrites:
+    some families' mechanisms leave their range in long and deep hyperpolarisation."""
     test: TestSpec = TestSpec()
+
+    @property
+    def zoned(self) -> bool:
+        """Whether there is input on the dendrites."""
+        return len(self.zones) > 1
+
+    @model_validator(mode="after")
+    def _known_zones(self) -> DatasetSpec:
+        if self.zones not in (ZONES[:1], ZONES):
+            problem = f"is [{', '.join(self.zones)}]"
+            raise fault(problem, f"give [soma], or [{', '.join(ZONES)}]", ("zones",))
+        if self.nmda and not self.zoned:
+            remedy = f"add `zones: [{', '.join(ZONES)}]`, or leave it out"
+            raise fault("needs dendritic zones", remedy, ("nmda",))
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A recipe for the soma alone reads, and names its dataset, as it did before there were zones."""
+        content: dict[str, Any] = handler(self)
+        new = () if self.zoned else ("zones", "nmda", "lowest_current")
+        return {key: value for key, value in content.items() if key not in new}
 
 
 class ModelSpec(_Recipe):

@@ -2,9 +2,13 @@
 
 Layout: ``/train`` and ``/test/<regime>`` hold ``ids``, ``voltage`` int16 [members, samples + 1] (units of
 `VOLTAGE_UNIT`), ``current`` nA, ``conductance`` nS and ``reversal_current`` pA float32 [members, samples];
-``/test/<regime>/floor`` is the voltage of the first members at a fifth of the solver's step. The root's attribute
-``provenance`` says how it was made. Runs are written one file each into ``<file>.parts`` and put together at the
-end, so an interrupted build resumes with nothing lost.
+``/test/<regime>/floor`` is the voltage of the first members at a fifth of the solver's step. With dendritic zones,
+``conductance`` and ``reversal_current`` are [members, zones, samples] in the order of the recipe's ``zones``; there are
+``nmda_conductance`` nS float32 [members, dendritic zones, samples], which reverses at 0 mV, and ``nmda_half`` mV
+float32 [members] where the recipe has NMDA. The root's attribute ``provenance`` says how it was made.
+
+Runs are written one file each into ``<file>.parts`` and put together at the end, so an interrupted build resumes with
+nothing lost.
 """
 
 from __future__ import annotations
@@ -26,16 +30,19 @@ from pydantic import BaseModel
 from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.cells.model import CellModel
-from noble_net.cells.solver import exact_cell
+from noble_net.cells.solver import ExactCell, exact_cell
 from noble_net.errors import CheckpointError, OutputError, SolverError
 from noble_net.processes import in_processes
-from noble_net.specs.cores import CoreRecipe
+from noble_net.specs.cores import CoreRecipe, DatasetSpec
 from noble_net.training.inputs import REGIMES, Input, test_input, training_input
+from noble_net.training.zone_inputs import ZONE_REGIMES, ZonedInput, zoned_test_input, zoned_training_input
+from noble_net.types import Float32
 
 VOLTAGE_UNIT = 0.01
 """mV per integer in the file: NEURON's own error is a hundred times larger."""
 
 ARRAYS = Input._fields
+"""What drives a cell whose only zone is the soma, in the file."""
 FLOOR_FACTOR = 5
 _MAX_REDRAWS = 20
 
@@ -85,7 +92,7 @@ def build_dataset(
     runs = plan_runs(recipe, family)
     todo = [run for run in runs if not (parts / run.file_name).exists()]
     done = len(runs) - len(todo)
-    for _ in in_processes(partial(_run_to_file, family.model, parts), todo, jobs):
+    for _ in in_processes(partial(_run_to_file, family.model, recipe.dataset, parts), todo, jobs):
         done += 1
         if progress:
             progress(done, len(runs))
@@ -103,18 +110,25 @@ def open_dataset(path: Path, family: Family) -> h5py.File:
     return file
 
 
+def regimes(spec: DatasetSpec) -> tuple[str, ...]:
+    """Names of a dataset's test regimes."""
+    return tuple(ZONE_REGIMES if spec.zoned else REGIMES)
+
+
 def plan_runs(recipe: CoreRecipe, family: Family) -> list[Run]:
     """Every run of a dataset, training first. Test inputs differ from member to member and from all training."""
     spec = recipe.dataset
+    cells = family.cells(family.ids())
+    rows = {member: row for row, member in enumerate(cells.labels)}
 
     def run(part: str, member: str, key: tuple[int, ...], duration: float, dt: float) -> Run:
-        parameters = {name: float(values[0]) for name, values in family.cells([member]).parameters.items()}
+        parameters = {name: float(values[rows[member]]) for name, values in cells.parameters.items()}
         return Run(part, member, parameters, (spec.seed, *key), duration, dt)
 
     train = family.ids("train")
     runs = [run("train", member, (0, i), spec.duration, spec.dt) for i, member in enumerate(train)]
     seen, unseen = train[: spec.test.members], family.ids("held_out")[: spec.test.members]
-    for r, regime in enumerate(REGIMES):
+    for r, regime in enumerate(regimes(spec)):
         for i, member in enumerate([*seen, *unseen]):
             runs.append(run(regime, member, (1, r, i), spec.test.duration, spec.dt))
             if i < spec.test.floor_members:
@@ -123,32 +137,47 @@ def plan_runs(recipe: CoreRecipe, family: Family) -> list[Run]:
     return runs
 
 
-def solve(model: CellModel, run: Run) -> tuple[Input, np.ndarray[Any, np.dtype[np.float32]]]:
+def solve(model: CellModel, spec: DatasetSpec, run: Run) -> tuple[Input | ZonedInput, Float32]:
     """Input and exact voltage of one run; a training input the solver fails on is redrawn."""
     cell = exact_cell(model, dt=run.dt)
     cell.set_parameters(run.parameters)
     for attempt in range(_MAX_REDRAWS):
-        generator = np.random.default_rng([*run.seed, attempt])
-        if run.part == "train":
-            drive = training_input(generator, run.duration)
-        else:
-            drive = test_input(run.part.split(":")[0], generator, run.duration)
+        drive = _drawn(spec, run, np.random.default_rng([*run.seed, attempt]))
         try:
-            return drive, cell.run(*drive)
+            return drive, _answer(cell, drive)
         except SolverError:
             if run.part.endswith(":floor"):
                 raise
     raise SolverError(f"{run.member} ({run.part}) went to NaN {_MAX_REDRAWS} times")
 
 
-def _run_to_file(model: CellModel, folder: Path, run: Run) -> None:
-    drive, voltage = solve(model, run)
+def _drawn(spec: DatasetSpec, run: Run, generator: np.random.Generator) -> Input | ZonedInput:
+    regime = run.part.split(":")[0]
+    if spec.zoned:
+        if regime == "train":
+            return zoned_training_input(generator, run.duration, spec.nmda, spec.lowest_current)
+        return zoned_test_input(regime, generator, run.duration, spec.nmda)
+    if regime == "train":
+        return training_input(generator, run.duration)
+    return test_input(regime, generator, run.duration)
+
+
+def _answer(cell: ExactCell, drive: Input | ZonedInput) -> Float32:
+    if isinstance(drive, Input):
+        return cell.run(*drive)
+    soma = drive.current, drive.conductance[0], drive.reversal_current[0]
+    return cell.run(*soma, zones=drive.dendrites())
+
+
+def _run_to_file(model: CellModel, spec: DatasetSpec, folder: Path, run: Run) -> None:
+    drive, voltage = solve(model, spec, run)
+    inputs = {k: v for k, v in drive._asdict().items() if spec.nmda or not k.startswith("nmda")}
     integers = np.clip(np.round(voltage / VOLTAGE_UNIT), -32767, 32767).astype(np.int16)
     target = folder / run.file_name
     unfinished = target.with_suffix(f".{os.getpid()}.tmp")
     try:
         with unfinished.open("wb") as file:
-            np.savez(file, voltage=integers, **drive._asdict())
+            np.savez(file, voltage=integers, **inputs)
         unfinished.rename(target)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
@@ -168,22 +197,23 @@ def _assemble(path: Path, parts: Path, runs: list[Run], provenance: dict[str, An
             else:
                 group = file.create_group(part if part == "train" else f"test/{part}")
                 group["ids"] = [run.member for run in members]
-                arrays = {name: name for name in (*ARRAYS, "voltage")}
+                arrays = {}
             for row, run in enumerate(members):
                 with np.load(parts / run.file_name) as data:
-                    for source, name in arrays.items():
-                        values = data[source]
-                        if name not in group:
-                            group.create_dataset(
-                                name,
-                                (len(members), len(values)),
-                                values.dtype,
-                                chunks=(1, len(values)),
-                                shuffle=True,
-                                compression="lzf",
-                            )
-                        group[name][row] = values
+                    for source, name in (arrays or {name: name for name in data.files}).items():
+                        _write_row(group, name, row, len(members), data[source])
     unfinished.rename(path)
+
+
+def _write_row(group: h5py.Group, name: str, row: int, rows: int, values: np.ndarray[Any, Any]) -> None:
+    """Row of an array of the file, which is made with the first; stored by member and zone."""
+    if name not in group:
+        packed: dict[str, Any] = {}
+        if values.ndim:
+            chunks = (*(1 for _ in values.shape), values.shape[-1])
+            packed = {"chunks": chunks, "shuffle": True, "compression": "lzf"}
+        group.create_dataset(name, (rows, *values.shape), values.dtype, **packed)
+    group[name][row] = values
 
 
 def _provenance(recipe: CoreRecipe, family: Family) -> dict[str, Any]:

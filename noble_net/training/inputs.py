@@ -7,7 +7,7 @@ two kinds `chirp` and `ramp` are never trained on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -43,11 +43,21 @@ def training_input(generator: Generator, duration: float) -> Input:
     parts: list[Input] = []
     total = round(duration / DT)
     while sum(part.samples for part in parts) < total:
-        kind = TRAINING_KINDS[generator.choice(len(TRAINING_KINDS), p=_SHARES)]
-        samples = round(generator.uniform(200.0, 1500.0) / DT)
-        parts.append(kind(generator, samples))
+        parts.append(training_segment(generator, TRAINING_KINDS))
     arrays = [np.concatenate(a)[:total].astype(np.float32) for a in zip(*parts, strict=True)]
     return Input(arrays[0].clip(*CURRENT_RANGE), arrays[1], arrays[2])
+
+
+def training_segment(generator: Generator, kinds: Mapping[Kind, float]) -> Input:
+    """0.2–1.5 s of one of ``kinds``, drawn by its share, float [samples], not clipped yet."""
+    shares = np.array(list(kinds.values()))
+    kind = list(kinds)[generator.choice(len(kinds), p=shares / shares.sum())]
+    return kind(generator, segment_samples(generator))
+
+
+def segment_samples(generator: Generator) -> int:
+    """Length of a training segment: 0.2–1.5 s."""
+    return round(generator.uniform(200.0, 1500.0) / DT)
 
 
 def test_input(regime: str, generator: Generator, duration: float) -> Input:
@@ -69,8 +79,18 @@ def shot_noise(
 ) -> Float64:
     """Poisson events (Hz, constant or float [samples]) of random weight, filtered by a synapse with peak
     ``weight`` (rise 0: exponential); float [samples]."""
+    return filtered(event_train(generator, samples, rate, weight), decay, rise)
+
+
+def event_train(generator: Generator, samples: int, rate: float | Float64, weight: float) -> Float64:
+    """Summed weights of the Poisson events (Hz, constant or float [samples]) in each sample, float [samples]; single
+    ones vary by 40 % around ``weight``."""
     count = generator.poisson(np.broadcast_to(np.asarray(rate) * DT / 1000.0, samples))
-    train = count * weight * generator.lognormal(-0.08, 0.4, samples)
+    return np.asarray(count * weight * generator.lognormal(-0.08, 0.4, samples))
+
+
+def filtered(train: Float64, decay: float, rise: float = 0.0) -> Float64:
+    """Events [samples] through a synapse of unit peak (rise 0: exponential); float [samples]."""
     slow = lfilter([1.0], [1.0, -np.exp(-DT / decay)], train)
     if rise <= 0.0:
         return np.asarray(slow)
@@ -98,29 +118,27 @@ def _zero(g: Generator, n: int) -> Input:
 
 
 def _ou_current(g: Generator, n: int) -> Input:
-    sigma, tau = _log_uniform(g, 0.02, 0.3), _log_uniform(g, 1.0, 20.0)
+    sigma, tau = log_uniform(g, 0.02, 0.3), log_uniform(g, 1.0, 20.0)
     return _only_current(ornstein_uhlenbeck(g, n, g.uniform(-0.1, 0.42), sigma, tau))
 
 
 def _poisson_current(g: Generator, n: int) -> Input:
-    excitation = shot_noise(
-        g, n, _log_uniform(g, 30, 2000), _log_uniform(g, 0.02, 0.25), g.uniform(1, 6), 0.2
-    )
-    inhibition = shot_noise(g, n, _log_uniform(g, 30, 2000), _log_uniform(g, 0.02, 0.15), g.uniform(2, 8))
+    excitation = shot_noise(g, n, log_uniform(g, 30, 2000), log_uniform(g, 0.02, 0.25), g.uniform(1, 6), 0.2)
+    inhibition = shot_noise(g, n, log_uniform(g, 30, 2000), log_uniform(g, 0.02, 0.15), g.uniform(2, 8))
     return _only_current(_centred(g, excitation - inhibition))
 
 
 def _ou_conductance(g: Generator, n: int) -> Input:
-    inhibitory = _log_uniform(g, 0.3, 12.0)
-    excitatory = _log_uniform(g, 0.3, 6.0)
+    inhibitory = log_uniform(g, 0.3, 12.0)
+    excitatory = log_uniform(g, 0.3, 6.0)
     gi = ornstein_uhlenbeck(g, n, inhibitory, inhibitory * g.uniform(0.2, 0.9), g.uniform(2, 12)).clip(0.0)
     ge = ornstein_uhlenbeck(g, n, excitatory, excitatory * g.uniform(0.2, 0.9), g.uniform(1, 6)).clip(0.0)
     return _balanced(g, ge, gi)
 
 
 def _poisson_conductance(g: Generator, n: int) -> Input:
-    ge = shot_noise(g, n, _log_uniform(g, 50, 3000), _log_uniform(g, 0.2, 5.0), g.uniform(1, 6), 0.2)
-    gi = shot_noise(g, n, _log_uniform(g, 30, 2000), _log_uniform(g, 0.2, 6.0), g.uniform(2, 12), 0.3)
+    ge = shot_noise(g, n, log_uniform(g, 50, 3000), log_uniform(g, 0.2, 5.0), g.uniform(1, 6), 0.2)
+    gi = shot_noise(g, n, log_uniform(g, 30, 2000), log_uniform(g, 0.2, 6.0), g.uniform(2, 12), 0.3)
     return _balanced(g, ge * min(1.0, 8.0 / max(ge.mean(), 1e-9)), gi * min(1.0, 15.0 / max(gi.mean(), 1e-9)))
 
 
@@ -128,27 +146,36 @@ def _rhythmic(g: Generator, n: int) -> Input:
     """OU current with volleys of inhibition, as current or conductance: a cell inside a gamma rhythm."""
     period, width = 1000.0 / g.uniform(20.0, 90.0), g.uniform(1.0, 4.0)
     phase = (DT * np.arange(n) + g.uniform(0.0, period)) % period - 0.5 * period
-    rate = _log_uniform(g, 100.0, 2000.0) * period / (width * 2.5) * np.exp(-0.5 * (phase / width) ** 2)
-    excitation = ornstein_uhlenbeck(g, n, g.uniform(0.1, 0.6), _log_uniform(g, 0.02, 0.2), g.uniform(2, 10))
+    rate = log_uniform(g, 100.0, 2000.0) * period / (width * 2.5) * np.exp(-0.5 * (phase / width) ** 2)
+    excitation = ornstein_uhlenbeck(g, n, g.uniform(0.1, 0.6), log_uniform(g, 0.02, 0.2), g.uniform(2, 10))
     if g.random() < 0.5:
-        volleys = shot_noise(g, n, rate, _log_uniform(g, 0.005, 0.06), g.uniform(2, 8))
+        volleys = shot_noise(g, n, rate, log_uniform(g, 0.005, 0.06), g.uniform(2, 8))
         return _only_current(excitation - volleys * min(1.0, 0.4 / max(volleys.mean(), 1e-9)))
-    gi = shot_noise(g, n, rate, _log_uniform(g, 0.1, 2.0), g.uniform(2, 10), 0.3)
+    gi = shot_noise(g, n, rate, log_uniform(g, 0.1, 2.0), g.uniform(2, 10), 0.3)
     gi *= min(1.0, 12.0 / max(gi.mean(), 1e-9))
     reversal = g.uniform(-95.0, -60.0)
     return Input(*_f(excitation, gi, gi * reversal))
 
 
-TRAINING_KINDS: tuple[Callable[[Generator, int], Input], ...] = (
-    _steps,
-    _zero,
-    _ou_current,
-    _poisson_current,
-    _ou_conductance,
-    _poisson_conductance,
-    _rhythmic,
-)
-_SHARES = np.array([0.16, 0.04, 0.22, 0.14, 0.14, 0.18, 0.12])
+Kind = Callable[[Generator, int], Input]
+
+TRAINING_KINDS: dict[Kind, float] = {
+    _steps: 0.16,
+    _zero: 0.04,
+    _ou_current: 0.22,
+    _poisson_current: 0.14,
+    _ou_conductance: 0.14,
+    _poisson_conductance: 0.18,
+    _rhythmic: 0.12,
+}
+"""Kinds and their shares."""
+
+CURRENT_KINDS = {
+    kind: share
+    for kind, share in TRAINING_KINDS.items()
+    if kind not in (_ou_conductance, _poisson_conductance)
+}
+"""Those without excitatory conductances, which take a current against them to keep the balance."""
 
 
 # ----------------------------------------------------------------------------------------------------------
@@ -241,7 +268,7 @@ def _centred(g: Generator, current: Float64) -> Float64:
     return np.asarray(current - current.mean() + g.uniform(-0.08, 0.4))
 
 
-def _log_uniform(g: Generator, low: float, high: float) -> float:
+def log_uniform(g: Generator, low: float, high: float) -> float:
     return float(np.exp(g.uniform(np.log(low), np.log(high))))
 
 

@@ -1,0 +1,180 @@
+"""Inputs of cells with dendritic zones, and the dataset made of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from noble_net.cells.family import Family, read_family
+from noble_net.cells.mechanisms import compiled_library
+from noble_net.cells.zones import ZONES
+from noble_net.commands.making import core_recipe
+from noble_net.errors import ConfigError
+from noble_net.network.synapses import half_block
+from noble_net.registry import load_family
+from noble_net.specs.cores import CoreRecipe
+from noble_net.specs.specification import validate_document
+from noble_net.specs.synapses import SynapseSpec
+from noble_net.specs.yaml_source import Document
+from noble_net.training import inputs, zone_inputs
+from noble_net.training.dataset import VOLTAGE_UNIT, build_dataset, dataset_path, plan_runs
+from noble_net.training.noble_data import noble_dataset_path
+
+RECIPES = Path(__file__).parent.parent / "surrogate" / "recipes"
+DENDRITES = len(ZONES) - 1
+
+RECIPE = {
+    "name": "toy",
+    "family": "toy",
+    "dataset": {
+        "seed": 1,
+        "duration": "300 ms",
+        "zones": list(ZONES),
+        "nmda": True,
+        "test": {"members": 1, "duration": "40 ms", "floor_members": 0},
+    },
+    "training": {"iterations": 6},
+}
+
+
+def recipe(**dataset: object) -> CoreRecipe:
+    """The toy recipe, with other values of its dataset."""
+    return validate_document(CoreRecipe, Document({**RECIPE, "dataset": {**RECIPE["dataset"], **dataset}}))
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory) -> Family:
+    shipped = load_family("allen-pv-peri")
+    csv = tmp_path_factory.mktemp("family") / "toy.csv"
+    shipped.table.iloc[3:6].to_csv(csv)
+    csv.with_suffix(".json").write_text(json.dumps(dict(shipped.about)))
+    return read_family(csv)
+
+
+def shapes(drive: zone_inputs.ZonedInput) -> list[tuple[int, ...]]:
+    return [array.shape for array in drive]
+
+
+@pytest.mark.parametrize("regime", zone_inputs.ZONE_REGIMES)
+def test_test_inputs_are_reproducible_and_finite(regime):
+    one, two = (
+        zone_inputs.zoned_test_input(regime, np.random.default_rng(3), 1000.0, True) for _ in range(2)
+    )
+    assert shapes(one) == [(10_000,), (3, 10_000), (3, 10_000), (DENDRITES, 10_000), ()]
+    assert (one.conductance >= 0).all() and (one.nmda_conductance >= 0).all()
+    assert one.nmda_half in np.float32(zone_inputs.HALVES)
+    for a, b in zip(one, two, strict=True):
+        assert a.dtype == np.float32 and np.isfinite(a).all() and np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("regime", ["steps", "poisson_conductance"])
+def test_regimes_of_the_soma_stay_what_they_are(regime):
+    generators = [np.random.default_rng(3), np.random.default_rng(3)]
+    generators[1].choice(2)  # the half of the magnesium block
+    zoned = zone_inputs.zoned_test_input(regime, generators[0], 1500.0, True)
+    alone = inputs.test_input(regime, generators[1], 1500.0)
+    for name, array in alone._asdict().items():
+        there = getattr(zoned, name)
+        np.testing.assert_array_equal(there if name == "current" else there[0], array)
+    assert not zoned.conductance[1:].any() and not zoned.nmda_conductance.any()
+
+
+@pytest.mark.parametrize("kind", zone_inputs.KINDS)
+def test_every_kind_is_finite_and_of_the_receptors_there_are(kind):
+    for seed in range(12):
+        g = np.random.default_rng(seed)
+        without = zone_inputs.KINDS[kind](g, 3000, zone_inputs.Receptors(False, -20.0))
+        assert all(np.isfinite(array).all() for array in without)
+        assert (without.conductance >= 0).all() and not without.nmda_conductance.any()
+        assert without.conductance.max() < 150.0
+        reversal = without.reversal_current.sum() / max(float(without.conductance.sum()), 1e-9)
+        assert -100.0 <= reversal <= 0.0
+
+
+def test_training_input_drives_every_zone_and_leaves_some_quiet():
+    drive = zone_inputs.zoned_training_input(np.random.default_rng(0), 60_000.0, True, -0.05)
+    assert shapes(drive) == [(600_000,), (3, 600_000), (3, 600_000), (DENDRITES, 600_000), ()]
+    for zone in (*drive.conductance, *drive.nmda_conductance):
+        assert (zone > 0.01).mean() > 0.1 and (zone < 0.01).mean() > 0.1
+    low, high = zone_inputs.HALF_RANGE
+    assert low <= drive.nmda_half <= high
+    assert np.array_equal(drive.dendrites()["distal"].nmda_conductance, drive.nmda_conductance[1])
+
+
+def test_lasting_current_is_bounded_and_brief_is_not():
+    lasting = zone_inputs._bounded(np.full(5000, -0.12, np.float32), -0.05)
+    assert lasting[1000:] == pytest.approx(-0.05, abs=1e-4)
+    brief = np.full(5000, 0.1, np.float32)
+    brief[1000:1020] = -0.2
+    np.testing.assert_array_equal(zone_inputs._bounded(brief, -0.05), brief)
+
+
+def test_events_of_a_poisson_segment_carry_the_drive_asked_for():
+    """Mean of G·50 mV plus the open share of NMDA's, over the zones; the range is that of seeds of 20 s."""
+    receptors = zone_inputs.Receptors(True, -20.0)
+    for seed in range(4):
+        ampa, nmda = zone_inputs._excitation(np.random.default_rng(seed), 200_000, receptors, 0.3)
+        total = ampa.sum(axis=0).mean() + receptors.open * nmda.sum(axis=0).mean()
+        assert total * -zone_inputs.NEAR_THRESHOLD / 1000.0 == pytest.approx(0.3, rel=0.35)
+
+
+def test_halves_are_those_of_synapses():
+    for shift, half in zip(("0 mV", "14 mV"), zone_inputs.HALVES, strict=True):
+        synapse = SynapseSpec(model="nmda", rise=2.0, decay=60.0, reversal=0.0, shift=shift)
+        assert half_block(synapse) == pytest.approx(half, abs=0.05)
+
+
+def test_names_of_datasets_without_zones_are_what_they_were():
+    assert dataset_path(*core_recipe(RECIPES / "pv-stream.yaml")).name == "pv-stream-9647c38a.h5"
+    assert noble_dataset_path(*core_recipe(RECIPES / "noble-small.yaml")).name.endswith("-5f3c3311.h5")
+
+
+@pytest.mark.parametrize(("name", "trained"), [("pv-zones", 482), ("rorb-zones", 322)])
+def test_shipped_recipes_plan_every_member_once(name, trained):
+    recipe, family = core_recipe(RECIPES / f"{name}.yaml")
+    runs = plan_runs(recipe, family)
+    assert sum(run.part == "train" for run in runs) == trained
+    assert len({run.file_name for run in runs}) == len({(*run.seed, run.dt) for run in runs}) == len(runs)
+    assert {run.part.split(":")[0] for run in runs} == {"train", *zone_inputs.ZONE_REGIMES}
+
+
+def test_dataset(family, tmp_path, monkeypatch):
+    pytest.importorskip("neuron")
+    (tmp_path / "mechanisms").symlink_to(compiled_library().parents[2])  # compiling takes a minute
+    monkeypatch.setenv("NOBLE_NET_CACHE", str(tmp_path))
+    monkeypatch.setattr("noble_net.training.dataset.regimes", lambda spec: ("zero", "poisson_distal"))
+    path = build_dataset(recipe(), family, jobs=2)
+    members = len(family.ids("train"))
+    with h5py.File(path) as file:
+        train, distal = file["train"], file["test/poisson_distal"]
+        assert train["voltage"].shape == (members, 3001) and train["current"].shape == (members, 3000)
+        assert train["conductance"].shape == train["reversal_current"].shape == (members, 3, 3000)
+        assert train["nmda_conductance"].shape == (members, DENDRITES, 3000)
+        assert train["nmda_half"].shape == (members,)
+        assert distal["conductance"][:, 2].any() and not distal["conductance"][:, 0].any()
+        voltage = distal["voltage"][:] * VOLTAGE_UNIT
+        assert (voltage[:, -1] > voltage[:, 0] + 2.0).all()  # what is driven out there arrives
+
+
+@pytest.mark.parametrize(
+    ("dataset", "says"),
+    [
+        ({"zones": ["soma", "apical"]}, r"zones.*is \[soma, apical\].*give \[soma\], or \[soma, prox"),
+        ({"zones": ["soma"]}, "nmda.*needs dendritic zones"),
+        ({"lowest_current": -0.05}, "lowest_current.*has no unit.*nA"),
+    ],
+)
+def test_faults_of_a_recipe_are_named(dataset, says):
+    with pytest.raises(ConfigError, match=f"(?s){says}"):
+        recipe(**dataset)
+
+
+def test_zones_survive_a_round_trip():
+    there = recipe(lowest_current="-0.05 nA").model_dump(mode="json", by_alias=True)
+    assert there["dataset"]["lowest_current"] == "-0.05 nA" and there["dataset"]["nmda"] is True
+    again = validate_document(CoreRecipe, Document(there))
+    assert again == recipe(lowest_current="-0.05 nA")
