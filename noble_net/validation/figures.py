@@ -75,7 +75,7 @@ def distances_over_time(found: Sequence[Distances], ratio: float) -> str:
         unit = " (Hz)" if measure == "rate" else ""
         axes.set(xlabel="simulated time (s)", title=f"EMD of {measure}{unit}")
         if axes.lines:
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0.0, max(axes.get_ylim()[1] * 1.05, 1e-9))
         else:
             plots.say(axes, "too few spikes")
     handles, labels = figure.axes[0].get_legend_handles_labels()

@@ -75,8 +75,8 @@ def _row(verdict: Verdict) -> dict[str, Any]:
         "cells": [
             verdict.population,
             verdict.measure,
-            _number(verdict.value) + unit,
-            f"{verdict.relation} {_number(verdict.limit)}{unit}",
+            _number(verdict.value, unit),
+            f"{verdict.relation} {_number(verdict.limit, unit)}",
         ],
         "yardstick": verdict.yardstick,
         "terms": terms,
@@ -103,7 +103,7 @@ def _figures(found: Validation) -> Iterator[Figure]:
             ]
             for side in sides
         }
-        caption = f"The last second of noise seed {seed} on both sides: same cells, edges and noise."
+        caption = f"The end of noise seed {seed} on both sides: same cells, edges and noise."
         yield Figure(f"{of}spikes", caption, figures.rasters(shown), wide=True)
         caption = (
             "Cumulative, a line per noise seed: the area between two lines is their earth mover's distance. "
@@ -175,5 +175,5 @@ def _runs(found: Validation) -> Iterator[list[str]]:
             ]
 
 
-def _number(value: float) -> str:
-    return _UNKNOWN if math.isnan(value) else "∞" if math.isinf(value) else f"{value:.4g}"
+def _number(value: float, unit: str = "") -> str:
+    return _UNKNOWN if math.isnan(value) else ("∞" if math.isinf(value) else f"{value:.4g}") + unit
