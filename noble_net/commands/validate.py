@@ -56,10 +56,11 @@ def validate(
     ] = None,
     jobs: Jobs = None,
 ) -> None:
-    """Hold a network on surrogate cores against the same network on a reference; write a verdict and a report.
+    """Hold a network against the same one in NEURON; report.
 
-    Rates, regularity, correlations and rhythm, single cells under the reference's input, responses to changes. Goes on
-    where it was interrupted. Ends with exit code 1 if the network does not hold.
+    Both sides are run, measured and judged, and validation.json and report.html are written: rates, regularity,
+    correlations and rhythm, single cells under the reference's input, responses to changes. Goes on where it was
+    interrupted. Ends with exit code 1 if the network does not hold.
     """
     from noble_net.config import load_network
     from noble_net.registry import find_network
