@@ -1,55 +1,36 @@
-"""pv-small on the surrogate against the same network in NEURON: statistics over noise seeds, and speed.
+"""pv-small on the surrogate held against the same network in NEURON (see docs/validation.md), and speed.
 
     python benchmarks/network.py
 
-Finished runs are kept in runs/benchmark and not run again; remove the folder to start afresh. Needs [reference].
+NEURON's runs are kept in the user's cache folder, and those on the surrogate in runs/benchmark: what is finished is not
+run again. Needs [reference].
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 from pathlib import Path
 
 from scoreboard import RESULTS, Target, record
 
-from noble_net import compare_runs, find_network, load_network, simulate
+from noble_net import find_network, load_network, simulate
+from noble_net.commands.validate import closing_lines
 from noble_net.reference.neuron_network import simulate_neuron
-from noble_net.results import Results, load_results
+from noble_net.validation.validate import Validation, validate
 
 COMMAND = "python benchmarks/network.py"
 FOLDER = Path("runs/benchmark")
-SEEDS = (1, 2, 3)
-DURATION = "4 s"
 TIMED = "500 ms"
 REPEATS = 5
 BACKENDS = {"neuron": simulate_neuron, "surrogate": simulate}
 
 
 def main() -> None:
-    """Run what is missing, compare, time, record."""
-    runs = [finished(backend, seed).path for backend in BACKENDS for seed in SEEDS]
-    comparison = compare_runs(runs, FOLDER / "comparison")
-    print(comparison.table())
-    (RESULTS / "pv-small.json").write_text(comparison.to_json(), encoding="utf-8")
-    conditions = (
-        f"pv-small (50 held-out members), {DURATION} after 200 ms, noise seeds {SEEDS}; medians over seeds i ≠ j, "
-        "NEURON at dt 0.025 ms, Crank–Nicolson"
-    )
-    rows = [
-        Target(
-            2,
-            f"pv-small against NEURON: EMD of {found.measure} over seed-to-seed EMD",
-            "≤ 1.25",
-            found.ratio,
-            "",
-            f"{conditions}; {found.between:.3g} against {found.within:.3g}",
-            COMMAND,
-        )
-        for found in comparison.yardsticks
-    ]
-    rate = comparison.mean_rate_correlation["surrogate"]["pv"]
-    rows.append(Target(2, "pv-small: rate per cell, correlation", "≥ 0.98", rate, "", conditions, COMMAND))
+    """Run what is missing, judge, time, record."""
+    found = validate(load_network(find_network("pv-small")), "neuron", out=FOLDER / "validation")
+    print("\n".join(closing_lines(found)))
+    (RESULTS / "pv-small.json").write_text(found.to_json(), encoding="utf-8")
+    rows = accuracy(found)
     ratio, times = speed()
     about = (
         f"run phase of pv-small, {TIMED} after 200 ms, alternating, medians of {REPEATS}: serial NEURON "
@@ -62,14 +43,36 @@ def main() -> None:
         print(target.line())
 
 
-def finished(backend: str, seed: int) -> Results:
-    """The run of a backend and noise seed, from disk if it is complete there."""
-    out = FOLDER / f"{backend}-{seed}"
-    summary = out / "summary.json"
-    if summary.exists() and json.loads(summary.read_text())["completed"]:
-        return load_results(out)
-    spec = load_network(find_network("pv-small"), {"noise_seed": seed, "duration": DURATION})
-    return BACKENDS[backend](spec, out=out, overwrite=True, report=False)
+def accuracy(found: Validation) -> list[Target]:
+    """Rows of what the validation measured."""
+    settings = found.plan.settings
+    conditions = (
+        f"pv-small (50 held-out members), {settings.duration / 1000:g} s after {settings.warmup / 1000:g} s, noise "
+        f"seeds {settings.seeds}; medians over seeds i ≠ j, NEURON at dt 0.025 ms, Crank–Nicolson"
+    )
+    rows = [
+        Target(
+            2,
+            f"pv-small against NEURON: EMD of {each.measure} over seed-to-seed EMD",
+            "≤ 1.25",
+            each.across / each.within,
+            "",
+            f"{conditions}; {each.across:.3g} against {each.within:.3g}, {each.fine:.3g} at dt/5",
+            COMMAND,
+        )
+        for each in found.distances
+        if each.duration == settings.duration
+    ]
+    means = [mean_rates(found, side) for side in ("surrogate", "reference")]
+    rate = statistics.correlation(*means)
+    rows.append(Target(2, "pv-small: rate per cell, correlation", "≥ 0.98", rate, "", conditions, COMMAND))
+    return rows
+
+
+def mean_rates(found: Validation, side: str) -> list[float]:
+    """The cells' rates, each averaged over seeds, Hz."""
+    runs = found.sides.of(side, "base", "pv", found.plan.settings.duration)
+    return [statistics.fmean(rates) for rates in zip(*(each.rates for each in runs.values()), strict=True)]
 
 
 def speed() -> tuple[float, dict[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from noble_net.network.stimuli import Injection, inject
 from noble_net.network.synapses import SynapseBank, half_block
 from noble_net.run_state import Arrays, fill
 from noble_net.surrogate.core import Core
-from noble_net.types import CellTable, Drive, Float32, Float64, Nmda, Real, Response, State
+from noble_net.types import CellTable, Drive, Float32, Float64, Nmda, Real, Response, Spiked, State
 
 
 class CellGroup:
@@ -115,7 +116,7 @@ class CellGroup:
     def inputs(self, report: str, population: str) -> Float32:
         """See `Loop.inputs`."""
         cells, drive = self.ranges[population], self._last.drive
-        if report in ("current", "conductance"):
+        if report in ("current", "conductance", "reversal_current"):
             total: Real = getattr(drive, report)[:, cells].sum(axis=0)
             return total.astype(np.float32, copy=False)
         bank = self.recorded.get((population, report.removeprefix("synapse-")))
@@ -124,6 +125,15 @@ class CellGroup:
         conductance, current = self._last.own[id(bank)]
         told = conductance if bank.spec.kind == "conductance" else current
         return told.astype(np.float32, copy=False)
+
+    def fire(self, sent: Spiked) -> None:
+        """Let these be the spikes that the cells send on, in place of those of their last response."""
+        spikes = [(sent[name], cells.start) for name, cells in self.ranges.items()]
+        cell = np.concatenate([own + first for (own, _), first in spikes])
+        sample = np.concatenate([own for (_, own), _ in spikes])
+        order = np.lexsort((cell, sample))
+        events = {"event_cell": cell[order].astype(np.int32), "event_sample": sample[order].astype(np.int32)}
+        self.response = replace(self.response, **events)
 
     def answers(self) -> list[tuple[str, Response]]:
         """The last response, taken apart by population."""

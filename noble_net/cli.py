@@ -1,7 +1,7 @@
 """The command line: thin commands over the Python API, each importing what it needs when it runs.
 
-Results go to stdout; progress and errors go to stderr. Exit codes: 0 done, 2 wrong input or usage (a message,
-no traceback), 130 interrupted by Ctrl-C.
+Results go to stdout; progress and errors go to stderr. Exit codes: 0 done, 1 a validation that
+does not hold, 2 wrong input or usage (a message, no traceback), 130 interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from noble_net.commands.respond import respond
 from noble_net.commands.running import INTERRUPTED, compare, report, run
 from noble_net.commands.shared import complain
 from noble_net.commands.study import study
+from noble_net.commands.validate import validate
 from noble_net.errors import NobleNetError
 
 WRONG_INPUT = 2
@@ -66,7 +67,7 @@ def _common(
     """Simulate networks of real, heterogeneous neurons on a trained surrogate."""
 
 
-for command in (run, compare, report, respond, study, family, dataset, train, evaluate):
+for command in (run, compare, validate, report, respond, study, family, dataset, train, evaluate):
     app.command()(command)
 
 

@@ -27,7 +27,7 @@ from noble_net.network.synapses import SynapseBank
 from noble_net.network.transmission import Events, Transmission, transmission
 from noble_net.run_state import Arrays, fill, part, under
 from noble_net.surrogate.core import Core
-from noble_net.types import Float32, Response
+from noble_net.types import Float32, Response, Spiked
 
 
 class Loop:
@@ -103,10 +103,12 @@ class Loop:
     def _group(self, population: str) -> CellGroup:
         return next(group for group in self._groups if population in group.ranges)
 
-    def advance(self, samples: int | None = None) -> dict[str, Response]:
+    def advance(self, samples: int | None = None, sent: Spiked | None = None) -> dict[str, Response]:
         """Run one block (of ``samples``, if not the usual length); returns every population's response.
 
-        Raises SolverError, naming the cell, when a voltage is not finite.
+        ``sent``: spikes of this block to send in place of those that the cells fire, so that every cell gets the
+        input it has in another run, whatever it answers. Raises SolverError, naming the cell, when a voltage is not
+        finite.
         """
         samples = samples or self.block_samples
         start = self.position
@@ -118,10 +120,14 @@ class Loop:
         for group in self._groups:
             group.advance()
             check_finite(self.network, group, start)
+        responses = {name: response for group in self._groups for name, response in group.answers()}
+        if sent is not None:
+            for group in self._groups:
+                group.fire(sent)
         for route in self._routes:
             route.send(start)
         self.position += samples
-        return {name: response for group in self._groups for name, response in group.answers()}
+        return responses
 
     def _couple(self) -> None:
         """Let each cell feel the last voltage of those it has gap junctions with."""
@@ -172,8 +178,9 @@ class Loop:
     def inputs(self, report: str, population: str) -> Float32:
         """What a report of inputs tells of the last block, float32 [cells, samples] of a population.
 
-        `current`: injected, nA; `conductance`: of all zones, nS; `synapse-…`: that of one synapse type (nS), or
-        its current (pA), which the network's `record` must ask for.
+        `current`: injected, nA; `conductance`: of all zones, nS; `reversal_current`: Σ g·E and synaptic currents of all
+        zones, pA; `synapse-…`: that of one synapse type (nS), or its current (pA), which the network's `record` must
+        ask for.
         """
         return self._group(population).inputs(report, population)
 
@@ -229,7 +236,7 @@ def compile_loop(network: Network, cores: Mapping[str, Core]) -> None:
     loop = Loop(small, cores)
     loop.advance()
     for group in loop._groups:
-        group.response = replace(group.response, event_cell=zero, event_sample=zero)
+        group.fire(dict.fromkeys(group.ranges, (zero, zero)))
     for route in loop._routes:
         route.send(0)
 

@@ -94,7 +94,7 @@ def run_provenance(
         "noise_seed": spec.seed_of_noise,
         "started": now(),
         "network": None if source is None else {"file": str(source), "sha256": _file_hash(source)},
-        "files": {str(file): _file_hash(file) for file in _named_files(spec)},
+        "files": hashes_of_files(spec),
         "cores": {name: dict(core) for name, core in cores.items()},
         "families": dict(families),
         "settings": dict(settings),
@@ -105,6 +105,11 @@ def run_provenance(
             "cores": os.cpu_count(),
         },
     }
+
+
+def hashes_of_files(spec: NetworkSpec) -> dict[str, str | None]:
+    """Check sums of the files that a network file names, by path; None of one that is gone."""
+    return {str(file): _file_hash(file) for file in _named_files(spec)}
 
 
 def now() -> str:

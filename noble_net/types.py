@@ -135,6 +135,11 @@ class Response:
     outside: UInt32
 
 
+Spiked = Mapping[str, tuple[Int32, Int32]]
+"""Spikes of one block: for every population the cells and the confirming samples within the block, sorted by (sample,
+cell), int32 [n] each."""
+
+
 @dataclass
 class State:
     """State of a set of cells between blocks: named arrays whose first axis is the cell.

@@ -29,7 +29,8 @@ projections:
 """
 
 COMMANDS = (
-    "run", "compare", "report", "respond", "study", "family", "dataset", "train", "evaluate", "list", "schema",
+    "run", "compare", "validate", "report", "respond", "study", "family", "dataset", "train", "evaluate", "list",
+    "schema",
 )  # fmt: skip
 
 

@@ -21,7 +21,8 @@ from noble_net.report.compare_table import (
 from noble_net.report.html import Figure, render
 
 _AXES = {"rate": "firing rate (Hz)", "cv": "CV of intervals", "correlation": "spike-count correlation"}
-_REFERENCE_INK = "#1f2933"
+REFERENCE_INK = "#1f2933"
+"""Colour of the reference's runs."""
 GOOD_RATIO = 1.15
 """Up to this ratio to the reference's seed-to-seed distance a distribution counts as matched."""
 
@@ -77,8 +78,7 @@ def _paints(runs: Sequence[ComparedRun]) -> list[str]:
     if len(backends) == 1:
         return [plots.colour(index) for index in range(len(runs))]
     return [
-        _REFERENCE_INK if run.backend == REFERENCE else plots.colour(others.index(run.backend))
-        for run in runs
+        REFERENCE_INK if run.backend == REFERENCE else plots.colour(others.index(run.backend)) for run in runs
     ]
 
 
@@ -86,15 +86,16 @@ def _figures(comparison: Comparison, paints: Sequence[str]) -> Iterator[Figure]:
     for name in comparison.populations:
         title = f"{name}: distributions" if len(comparison.populations) > 1 else "Distributions"
         caption = "Cumulative, a line per run: the area between two lines is their earth mover's distance."
-        yield Figure(title, caption, _distributions(comparison.runs, name, paints), wide=True)
+        yield Figure(title, caption, distributions(comparison.runs, name, paints), wide=True)
         caption = f"Against {comparison.runs[0].label}; on the diagonal both fire alike."
-        yield Figure("Rates cell by cell", caption, _cell_by_cell(comparison.runs, name, paints))
+        yield Figure("Rates cell by cell", caption, cell_by_cell(comparison.runs, name, paints))
         yield Figure(
-            "Rhythm", "Power spectrum of the population rate.", _spectra(comparison.runs, name, paints)
+            "Rhythm", "Power spectrum of the population rate.", spectra(comparison.runs, name, paints)
         )
 
 
-def _distributions(runs: Sequence[ComparedRun], name: str, paints: Sequence[str]) -> str:
+def distributions(runs: Sequence[ComparedRun], name: str, paints: Sequence[str]) -> str:
+    """Cumulative distributions of each measure, a line per run."""
     figure = plots.new_figure(plots.WIDE, 2.6)
     row = figure.subplots(1, len(MEASURES))
     levels = np.linspace(0.0, 1.0, 501)
@@ -117,7 +118,8 @@ def _distributions(runs: Sequence[ComparedRun], name: str, paints: Sequence[str]
     return plots.as_svg(figure)
 
 
-def _cell_by_cell(runs: Sequence[ComparedRun], name: str, paints: Sequence[str]) -> str:
+def cell_by_cell(runs: Sequence[ComparedRun], name: str, paints: Sequence[str]) -> str:
+    """Rates of every cell against those in the first run."""
     figure = plots.new_figure(plots.HALF, 3.4)
     axes = figure.subplots()
     base = runs[0].statistics[name].rates
@@ -131,7 +133,8 @@ def _cell_by_cell(runs: Sequence[ComparedRun], name: str, paints: Sequence[str])
     return plots.as_svg(figure)
 
 
-def _spectra(runs: Sequence[ComparedRun], name: str, paints: Sequence[str]) -> str:
+def spectra(runs: Sequence[ComparedRun], name: str, paints: Sequence[str]) -> str:
+    """Power spectra of the population rate, a line per run."""
     figure = plots.new_figure(plots.HALF, 3.4)
     axes = figure.subplots()
     found = [run.statistics[name].spectrum for run in runs]

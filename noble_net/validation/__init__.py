@@ -1,0 +1,1 @@
+"""Whether a network on surrogate cores does what it does on a reference: runs, measures, verdicts, report."""

@@ -1,0 +1,209 @@
+"""The two sides of a validation: surrogate cores, and a reference. A reference is any class like those here.
+
+Backends are picklable and without state: each run may be made in another process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from noble_net.config import NetworkSpec
+from noble_net.recorded_run import Progress, load_families
+from noble_net.results import Results
+from noble_net.types import CellTable, Float32
+
+if TYPE_CHECKING:
+    from noble_net.cells.family import Family
+
+REFERENCE_VERSION = 1
+"""To be raised whenever a reference's results change, other than by what `Backend.identity` tells: what was kept of
+runs before is then not used any more."""
+
+
+class Backend(Protocol):
+    """What runs a network."""
+
+    @property
+    def name(self) -> str:
+        """As it is called in reports."""
+
+    @property
+    def step(self) -> float | None:
+        """Step of the solver, ms; None where there is none to refine."""
+
+    @property
+    def cost(self) -> float:
+        """Seconds that a cell takes for a simulated second, roughly: for the time left."""
+
+    @property
+    def depends_on_cores(self) -> bool:
+        """Whether the cores that a network file names have a part in the results."""
+
+    def check(self, network: NetworkSpec) -> None:
+        """Refuse a network that it cannot hold, by a NobleNetError, before anything runs."""
+
+    def require(self) -> None:
+        """Raise MissingExtraError where it is not installed. Asked only if a run is wanted."""
+
+    def identity(self, network: NetworkSpec) -> Mapping[str, Any]:
+        """All that determines its results besides the network and the step, as plain data."""
+
+    def simulate(
+        self, network: NetworkSpec, out: Path, step: float | None, progress: Progress | None
+    ) -> Results:
+        """Run the network into a folder, replacing what is there."""
+
+    def answer(
+        self,
+        family: Family | None,
+        cells: CellTable,
+        index: int,
+        drive: tuple[Float32, Float32, Float32],
+        step: float,
+    ) -> Float32 | None:
+        """Voltage (mV, at 0, 0.1 … ms) of cell ``index`` alone under current (nA), conductance (nS) and reversal
+        current (pA), float32 [samples] each, from its rest. None where single cells cannot be asked."""
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """Trained cores, and those in closed form."""
+
+    name: str = "surrogate"
+    step: float | None = None
+    cost: float = 0.01
+    depends_on_cores: bool = True
+
+    def check(self, network: NetworkSpec) -> None:
+        """See `Backend`."""
+        from noble_net.network.check import check_network
+        from noble_net.simulation import load_parts
+
+        cores, _ = load_parts(network)
+        check_network(network, {name: core.info for name, core in cores.items()})
+
+    def require(self) -> None:
+        """It is always there."""
+
+    def identity(self, network: NetworkSpec) -> Mapping[str, Any]:
+        """See `Backend`. The code counts as well: these runs are cheap."""
+        from noble_net.simulation import load_parts
+
+        cores, families = load_parts(network)
+        return {
+            "backend": self.name,
+            "cores": {name: core.hash for name, core in cores.items()},
+            "families": {name: family.hash for name, family in families.items()},
+            "code": _code_hash(),
+        }
+
+    def simulate(
+        self, network: NetworkSpec, out: Path, step: float | None, progress: Progress | None
+    ) -> Results:
+        """See `Backend`."""
+        from noble_net.simulation import simulate
+
+        return simulate(network, out=out, threads=1, overwrite=True, report=False, progress=progress)
+
+    def answer(
+        self,
+        family: Family | None,
+        cells: CellTable,
+        index: int,
+        drive: tuple[Float32, Float32, Float32],
+        step: float,
+    ) -> None:
+        """A core has no finer step."""
+        return
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """Exact cells in NEURON."""
+
+    name: str = "neuron"
+    step: float | None = 0.025
+    cost: float = 0.5
+    depends_on_cores: bool = False
+
+    def check(self, network: NetworkSpec) -> None:
+        """See `Backend`."""
+        from noble_net.network.check import check_network
+        from noble_net.reference import neuron_network as reference
+
+        reference.refuse_closed_form(network)
+        reference.refuse_coupling(network)
+        reference.refuse_reports(network)
+        check_network(network, {network.core_of(name): reference.NEURON for name in network.populations})
+
+    def require(self) -> None:
+        """NEURON and its mechanisms."""
+        from noble_net.cells.mechanisms import load_mechanisms
+
+        load_mechanisms()
+
+    def identity(self, network: NetworkSpec) -> Mapping[str, Any]:
+        """See `Backend`."""
+        from noble_net.cells.solver import SECOND_ORDER, SETTLE
+
+        return {
+            "backend": self.name,
+            "version": REFERENCE_VERSION,
+            "families": {name: family.hash for name, family in load_families(network).items()},
+            "secondorder": SECOND_ORDER,
+            "settle_ms": SETTLE,
+        }
+
+    def simulate(
+        self, network: NetworkSpec, out: Path, step: float | None, progress: Progress | None
+    ) -> Results:
+        """See `Backend`."""
+        from noble_net.reference.neuron_network import simulate_neuron
+
+        options: dict[str, Any] = {} if step is None else {"dt": step}
+        return simulate_neuron(
+            network, out=out, threads=1, overwrite=True, report=False, progress=progress, **options
+        )
+
+    def answer(
+        self,
+        family: Family | None,
+        cells: CellTable,
+        index: int,
+        drive: tuple[Float32, Float32, Float32],
+        step: float,
+    ) -> Float32:
+        """See `Backend`."""
+        from noble_net.cells.solver import exact_cell
+
+        if family is None:
+            raise ValueError("a population without a family has passed the checks")
+        cell = exact_cell(family.model, dt=step)
+        cell.set_parameters({name: float(values[index]) for name, values in cells.parameters.items()})
+        return np.asarray(cell.run(*drive), np.float32)
+
+
+REFERENCES: Mapping[str, Backend] = {"neuron": Neuron()}
+"""What a network can be validated against, by the name on the command line."""
+
+
+@cache
+def _code_hash() -> str:
+    """A check sum of all code that makes a surrogate's results."""
+    root = Path(__file__).parent.parent
+    files = [
+        *root.glob("*.py"),
+        *(path for part in ("network", "surrogate", "cells", "specs") for path in (root / part).glob("*.py")),
+    ]
+    digest = hashlib.sha256(version("noble-net").encode())
+    for path in sorted(files):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

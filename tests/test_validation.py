@@ -1,0 +1,606 @@
+"""Validation: what is run and kept, what is measured, and that a difference is found and none is not."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from noble_net.cells.family import Family
+from noble_net.cli import app
+from noble_net.commands.validate import Reference
+from noble_net.config import NetworkSpec, network_from
+from noble_net.errors import BackendError, ConfigError, MissingExtraError, OutputError
+from noble_net.recorded_run import Progress
+from noble_net.results import Results
+from noble_net.simulation import simulate
+from noble_net.specs.specification import validate_document
+from noble_net.specs.validation import ValidationSpec, load_settings, settings_from
+from noble_net.specs.yaml_source import load_document
+from noble_net.study.overrides import as_data, replace
+from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
+from noble_net.types import CellTable, Drive, Float32, Float64
+from noble_net.validation import validate as module
+from noble_net.validation.backends import REFERENCES, Neuron, Surrogate
+from noble_net.validation.changes import changed_networks
+from noble_net.validation.plan import BASE, FINE, REFERENCE, REPLAY, SURROGATE, Plan, make_plan
+from noble_net.validation.records import Record, Store, kept_times, read_record, write_record
+from noble_net.validation.validate import Validation, judge, validate
+from noble_net.validation.verdicts import Verdict, distance, overall
+
+SMALL = {
+    "seeds": [1, 2, 3],
+    "warmup": "100 ms",
+    "duration": "800 ms",
+    "durations": ["400 ms"],
+    "replay": {"duration": "400 ms", "discard": "50 ms", "voltage_cells": 6, "floor_cells": 2},
+    "changes": {"duration": "400 ms", "seeds": 1},
+}
+
+
+def network_data(**changes: Any) -> dict[str, Any]:
+    """Integrate-and-fire cells that inhibit each other, those that excite them, and some that never fire."""
+    data: dict[str, Any] = {
+        "name": "mixed",
+        "seed": 4,
+        "duration": "1 s",
+        "core": "integrate-and-fire",
+        "populations": {"pv": {"size": 16}, "pyr": {"size": 8}, "quiet": {"size": 5}},
+        "synapses": {
+            "gaba": {"model": "exp2", "rise": "0.3 ms", "decay": "4 ms", "reversal": "-70 mV"},
+            "ampa": {"model": "exp", "decay": "3 ms"},
+        },
+        "projections": [
+            {
+                "name": "pv-pv",
+                "from": "pv",
+                "to": "pv",
+                "rule": {"pairwise_bernoulli": {"p": 0.4}},
+                "synapse": "gaba",
+                "weight": {"lognormal": {"mean": "2 nS", "std": "1 nS"}},
+                "delay": {"uniform": {"low": "0.7 ms", "high": "2 ms"}},
+            },
+            {
+                "name": "pyr-pv",
+                "from": "pyr",
+                "to": "pv",
+                "rule": {"pairwise_bernoulli": {"p": 0.4}},
+                "synapse": "ampa",
+                "weight": "15 pA",
+                "delay": "1.3 ms",
+            },
+        ],
+        "stimuli": [
+            {"to": "pv", "ornstein_uhlenbeck": {"mean": "0.27 nA", "sigma": "0.1 nA", "tau": "5 ms"}},
+            {"to": "pyr", "ornstein_uhlenbeck": {"mean": "0.25 nA", "sigma": "0.1 nA", "tau": "5 ms"}},
+        ],
+    }
+    return {**data, **changes}
+
+
+def network(**changes: Any) -> NetworkSpec:
+    return network_from(network_data(**changes))
+
+
+def small(**changes: Any) -> ValidationSpec:
+    return settings_from({**SMALL, **changes})
+
+
+@dataclass(frozen=True)
+class Fake:
+    """A reference that is integrate-and-fire cells again, whose stimuli may be stronger; installed or not."""
+
+    drive: float = 1.0
+    installed: bool = True
+    name: str = "fake"
+    step: float | None = 0.05
+    cost: float = 0.02
+    depends_on_cores: bool = False
+
+    def check(self, network: NetworkSpec) -> None:
+        Surrogate().check(network)
+
+    def require(self) -> None:
+        if not self.installed:
+            raise MissingExtraError("the fake", "fakes")
+
+    def identity(self, network: NetworkSpec) -> Mapping[str, Any]:
+        return {"drive": self.drive}
+
+    def simulate(
+        self, network: NetworkSpec, out: Path, step: float | None, progress: Progress | None
+    ) -> Results:
+        data = as_data(network)
+        for stimulus in data["stimuli"]:
+            value, unit = stimulus["ornstein_uhlenbeck"]["mean"].split()
+            stimulus["ornstein_uhlenbeck"]["mean"] = f"{self.drive * float(value)} {unit}"
+        return simulate(
+            network_from(data), out=out, threads=1, overwrite=True, report=False, progress=progress
+        )
+
+    def answer(
+        self,
+        family: Family | None,
+        cells: CellTable,
+        index: int,
+        drive: tuple[Float32, Float32, Float32],
+        step: float,
+    ) -> Float32:
+        core = IntegrateAndFire()
+        state = core.begin(cells.take(slice(index, index + 1)))
+        rest = state.voltage.copy()
+        response, _ = core.advance(state, Drive(("soma",), *(each[None, None] for each in drive)))
+        return np.concatenate([rest, response.voltage[0]])
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has a cache of its own."""
+    monkeypatch.setenv("NOBLE_NET_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the validation of `held` keeps its reference runs."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory, kept: Path) -> Iterator[Validation]:
+    """The network against the same dynamics."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NOBLE_NET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        out = tmp_path_factory.mktemp("held") / "out"
+        yield validate(
+            network(), Fake(), out=out, settings=small(), reference_data=kept, jobs=1, report=False
+        )
+
+
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float | None]]:
+    """What is run: the side, and the step."""
+    runs: list[tuple[str, float | None]] = []
+    for kind in (Fake, Surrogate):
+        before = kind.simulate
+
+        def counting(self: Any, *arguments: Any, before: Any = before) -> Results:
+            runs.append((self.name, arguments[2]))
+            return before(self, *arguments)  # type: ignore[no-any-return]
+
+        monkeypatch.setattr(kind, "simulate", counting)
+    return runs
+
+
+def verdict(found: Validation, population: str, measure: str) -> Verdict:
+    (one,) = [each for each in found.verdicts if (each.population, each.measure) == (population, measure)]
+    return one
+
+
+# --- the verdict ------------------------------------------------------------------------------------------
+
+
+def test_the_same_dynamics_hold(held: Validation) -> None:
+    assert held.holds, [each for each in held.verdicts if each.holds is False]
+    assert verdict(held, "pv", "mean rate").value == 0.0
+    assert verdict(held, "pv", "EMD of rate").terms["seed to seed"] > 0
+    assert {each.part for each in held.verdicts} == {"network", "replay", "change"}
+
+
+def test_a_population_that_is_silent_is_not_judged(held: Validation) -> None:
+    mine = [each for each in held.verdicts if each.population == "quiet"]
+    assert len(mine) == 10 and not any(each.holds is False for each in mine)
+    unjudged = {each.measure for each in mine if each.holds is None}
+    assert {"mean rate", "EMD of cv", "spectral peak", "median Γ(±2 ms)"} <= unjudged
+
+
+def test_a_replay_gives_cells_the_very_input_of_the_network(held: Validation) -> None:
+    """So cells that are the reference's own answer with its spikes and voltages, alone as in the network."""
+    for name in ("pv", "pyr"):
+        errors, (run,) = held.replay[name], held.plan.of(REFERENCE, REPLAY)
+        assert np.nanmin(errors.gamma) == pytest.approx(1.0) and errors.counts.sum() > 50
+        assert np.array_equal(errors.counts, errors.reference_counts)
+        assert errors.explained_variance.min() > 0.9999 and len(errors.explained_variance) == 6
+        floor = held.records[run.key].replay[name].floor
+        assert floor is not None and len(floor.gamma) == 2
+        assert floor.check_gamma == pytest.approx(1.0) and floor.explained_variance.min() > 0.9999
+
+
+def test_a_replay_without_the_network_s_spikes_is_another(held: Validation) -> None:
+    from noble_net.validation.replay import replay
+
+    (run,) = held.plan.of(REFERENCE, REPLAY)
+    record = held.records[run.key]
+    unheard = {
+        name: type(each)(**{**vars(each), "cell": each.cell[:0], "sample": each.sample[:0]})
+        for name, each in record.replay.items()
+    }
+    assert run.replay is not None
+    alone = replay(run.network, Record(record.about, record.trains, unheard), run.replay)
+    assert alone["pv"].pooled < 0.9 and alone["pyr"].pooled == pytest.approx(1.0)
+
+
+def test_rates_a_tenth_off_are_found(tmp_path: Path) -> None:
+    settings = small(replay=None, changes=None, fine_seeds=0)
+    found = validate(
+        network(), Fake(drive=1.04), out=tmp_path / "out", settings=settings, jobs=1, report=False
+    )
+    terms = verdict(found, "pv", "mean rate").terms
+    assert 0.05 < terms["reference Hz"] / terms["surrogate Hz"] - 1 < 0.15
+    assert not found.holds
+    assert verdict(found, "pv", "mean rate").holds is False
+    assert verdict(found, "pv", "EMD of rate").holds is False
+
+
+def test_both_terms_of_the_yardstick_count() -> None:
+    """What the reference's own step is worth is no fault of the surrogate."""
+    plan = plan_of(replay=None, changes=None)
+    biased = judged(plan, surrogate=32.5, fine=37.0)
+    rate, apart = (verdict(biased, "pv", name) for name in ("mean rate", "EMD of rate"))
+    assert rate.holds and rate.yardstick == apart.yardstick == "the reference's step"
+    assert apart.holds and apart.limit == apart.terms["finer step"]
+    unbiased = judged(plan, surrogate=32.5, fine=30.0)
+    assert not verdict(unbiased, "pv", "mean rate").holds
+    assert not verdict(unbiased, "pv", "EMD of rate").holds
+    assert verdict(unbiased, "pyr", "mean rate").holds
+
+
+def test_rhythms_are_held_against_each_other() -> None:
+    plan = plan_of(replay=None, changes=None, duration="4 s")
+    assert verdict(judged(plan, frequency=40.0), "pv", "spectral peak").holds
+    moved = verdict(judged(plan, frequency=46.0), "pv", "spectral peak")
+    assert moved.holds is False and moved.value == pytest.approx(6.0, abs=1.0)
+    lost = verdict(judged(plan, depth=0.0), "pv", "spectral peak")
+    assert lost.holds is False and lost.yardstick == "a clear rhythm on the reference alone"
+
+
+def test_distances_are_told_after_every_duration(held: Validation) -> None:
+    rows = [each for each in held.distances if (each.population, each.measure) == ("pv", "rate")]
+    assert [each.duration for each in rows] == [400.0, 800.0]
+    assert all(each.across > 0 and each.within > 0 and each.fine == 0 for each in rows)
+
+
+def test_responses_have_sign_and_slope(held: Validation) -> None:
+    by_kind = {each.kind: each for each in held.responses if each.population == "pv"}
+    assert set(by_kind) == {"input", "inhibition", "mix"}
+    assert by_kind["input"].slopes[REFERENCE].min() > 10
+    down, as_is, up = by_kind["input"].rates[SURROGATE]
+    assert down < as_is < up
+    wrong = {**vars(by_kind["input"]), "slopes": {REFERENCE: np.array([50.0, 52.0]), SURROGATE: -np.ones(2)}}
+    from noble_net.validation.responses import change_verdicts
+
+    (one,) = change_verdicts(held.plan, [type(by_kind["input"])(**wrong)])
+    assert one.holds is False and one.yardstick == "wrong sign"
+
+
+def test_distances_of_what_is_undefined() -> None:
+    nothing, some = np.array([np.nan]), np.array([1.0, 2.0])
+    assert np.isnan(distance(nothing, nothing)) and np.isinf(distance(nothing, some))
+    assert distance(some, some + 1) == pytest.approx(1.0)
+    assert not overall([])
+
+
+def plan_of(**changes: Any) -> Plan:
+    return make_plan(network(), Fake(), Surrogate(), small(**changes))
+
+
+def judged(
+    plan: Plan, *, surrogate: float = 30.0, fine: float = 30.0, frequency: float = 40.0, depth: float = 0.9
+) -> Validation:
+    """The judgement of made-up spikes: cells of ``pv`` have these rates, and a rhythm of this ``frequency`` (Hz) and
+    depth on the surrogate's side."""
+    from synthetic import rhythmic_spikes
+
+    records = {}
+    for run in plan.runs:
+        mine = run.side == SURROGATE
+        rate = surrogate if mine else fine if run.condition == FINE else 30.0
+        rhythm = {"frequency": frequency, "depth": depth} if mine else {"frequency": 40.0, "depth": 0.9}
+        times, cells = rhythmic_spikes(
+            200, plan.settings.duration, rate=rate, seed=run.seed + 100 * mine, **rhythm
+        )
+        pv = [times[cells == cell] for cell in range(200)]
+        pyr = rhythmic_spikes(8, plan.settings.duration, seed=run.seed)
+        others = {
+            "pyr": [pyr[0][pyr[1] == cell] for cell in range(8)],
+            "quiet": [np.empty(0)] * 5,
+        }
+        records[run.key] = Record({}, {"pv": pv, **others})
+    return judge(plan, records)
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def test_json_and_page_hold_every_number(held: Validation) -> None:
+    content = json.loads(held.to_json())
+    assert content["holds"] and len(content["verdicts"]) == len(held.verdicts)
+    assert content["backends"]["reference"]["step_ms"] == 0.05 and content["backends"]["surrogate"]["cores"]
+    assert len(content["runs"]) == len(held.plan.runs) and content["runs"][0]["populations"]["pv"]["rate"] > 0
+    assert len(content["replay"]["pv"]["gamma"]) == 16 and content["changes"] and content["distances"]
+    from noble_net.validation.page import page
+
+    text = page(held)
+    assert (
+        "mixed against fake" in text and text.count("<svg") == 3 * 7 and "nan" not in text.split("<pre>")[0]
+    )
+
+
+def test_what_is_finished_is_not_run_again(
+    tmp_path: Path, simulated: list[tuple[str, float | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, out = small(replay=None, changes=None, seeds=[1, 2]), tmp_path / "out"
+    told: list[tuple[float, float]] = []
+
+    def falling(self: Any, *arguments: Any) -> Results:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Surrogate, "simulate", falling)
+        validate(network(), Fake(), out=out, settings=settings, jobs=1, report=False)
+    assert simulated == [("fake", 0.01), ("fake", 0.05), ("fake", 0.05)]
+    simulated.clear()
+    validate(
+        network(),
+        Fake(),
+        out=out,
+        settings=settings,
+        jobs=1,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert simulated == [("surrogate", None)] * 2
+    assert told[0][0] == 0 and told[-1][0] == pytest.approx(told[-1][1])
+    simulated.clear()
+    validate(network(), Fake(), out=out, settings=settings, jobs=1)
+    assert not simulated and sorted(path.name for path in out.iterdir()) == [
+        "network.yaml",
+        "report.html",
+        "runs",
+        "validation.json",
+    ]
+    more = small(replay=None, changes=None, seeds=[1, 2, 3])
+    validate(network(), Fake(), out=out, settings=more, jobs=1, report=False)
+    assert sorted(simulated) == [("fake", 0.05), ("surrogate", None)]
+
+
+def test_kept_reference_runs_do_without_the_reference(
+    held: Validation, kept: Path, tmp_path: Path, simulated: list[tuple[str, float | None]]
+) -> None:
+    settings = held.plan.settings
+    absent = Fake(installed=False)
+    found = validate(
+        network(), absent, out=tmp_path / "out", settings=settings, reference_data=kept, jobs=1, report=False
+    )
+    assert {name for name, _ in simulated} == {"surrogate"}
+    assert [each.value for each in found.verdicts] == pytest.approx(
+        [each.value for each in held.verdicts], nan_ok=True
+    )
+    index = json.loads((kept / "index.json").read_text())
+    assert {path.stem for path in kept.glob("*.npz")} == set(index)
+    assert all(each["populations"]["pv"]["cv"] > 0 for each in index.values())
+    assert {each["condition"] for each in index.values()} >= {BASE, FINE, REPLAY, "input-up"}
+    other = network(name="renamed", seed=5)
+    with pytest.raises(MissingExtraError):
+        validate(
+            other,
+            absent,
+            out=tmp_path / "other",
+            settings=settings,
+            reference_data=kept,
+            jobs=1,
+            report=False,
+        )
+
+
+def test_a_key_holds_what_determines_a_run_and_nothing_else(tmp_path: Path) -> None:
+    def key(side: str = REFERENCE, reference: Fake | Neuron | None = None, **changes: Any) -> str:
+        spec = network_from(network_data(**changes), tmp_path / "network.yaml")
+        plan = make_plan(spec, reference or Fake(), Surrogate(), small(replay=None, changes=None))
+        return plan.of(side, BASE)[0].key
+
+    assert key() == key(name="other") == key(duration="9 s") == key(record={"voltage": {"cells": 3}})
+    assert key() == key(core="integrate-and-fire-grid")
+    assert key(SURROGATE) != key(SURROGATE, core="integrate-and-fire-grid")
+    different = {
+        key(),
+        key(seed=5),
+        key(synapses={**network_data()["synapses"], "ampa": {"model": "exp", "decay": "4 ms"}}),
+    }
+    assert len(different | {key(reference=Fake(drive=2.0)), key(reference=Fake(step=0.1))}) == 5
+    table = tmp_path / "current.csv"
+    stimuli = [{"to": "pv", "current_table": {"file": str(table), "dt": "10 ms"}}]
+    keys = []
+    for content in ("a\n0.1\n", "a\n0.2\n", "a\n0.1\n"):
+        table.write_text(content)
+        keys.append(key(stimuli=stimuli))
+    assert keys[0] == keys[2] != keys[1]
+
+
+trains = st.lists(
+    st.lists(st.floats(0, 5000, allow_nan=False), max_size=20).map(lambda each: np.sort(np.array(each))),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=30)
+@given(pv=trains, pyr=trains)
+def test_records_come_back(
+    tmp_path_factory: pytest.TempPathFactory, pv: Sequence[Float64], pyr: Sequence[Float64]
+) -> None:
+    path = tmp_path_factory.mktemp("records") / "one.npz"
+    write_record(path, Record({"seed": 3}, {"pv": pv, "pyr": pyr}))
+    back = read_record(path)
+    assert back.about == {"seed": 3} and list(back.trains) == ["pv", "pyr"]
+    for name, given_trains in (("pv", pv), ("pyr", pyr)):
+        assert len(back.trains[name]) == len(given_trains)
+        for one, two in zip(back.trains[name], given_trains, strict=True):
+            np.testing.assert_allclose(one, kept_times(two), atol=1e-9)
+
+
+def test_a_replayable_record_comes_back(held: Validation, tmp_path: Path) -> None:
+    (run,) = held.plan.of(REFERENCE, REPLAY)
+    record = held.records[run.key]
+    write_record(tmp_path / "again.npz", record)
+    again = read_record(tmp_path / "again.npz")
+    for name, each in record.replay.items():
+        for key in ("cell", "sample", "voltage"):
+            np.testing.assert_array_equal(getattr(each, key), getattr(again.replay[name], key))
+        assert each.floor is not None and again.replay[name].floor is not None
+    assert (tmp_path / "again.npz").stat().st_size < 60_000
+
+
+def test_a_damaged_record_is_refused_by_name(tmp_path: Path) -> None:
+    write_record(tmp_path / "good.npz", Record({}, {"pv": [np.array([1.0, 2.0])]}))
+    content = (tmp_path / "good.npz").read_bytes()
+    for damaged in (content[: len(content) // 2], b"", b"PK\x03\x04 no archive"):
+        (tmp_path / "key.npz").write_bytes(damaged)
+        with pytest.raises(OutputError, match=r"key\.npz: cannot be read as the record of a run"):
+            Store([tmp_path], []).find("key")
+    assert Store([tmp_path], []).find("missing") is None
+
+
+# --- changed networks -------------------------------------------------------------------------------------
+
+
+def test_changes_scale_what_they_say() -> None:
+    settings = small().changes
+    assert settings is not None
+    found, left_out = changed_networks(network(), settings)
+    by_kind = {each.kind: each for each in found}
+    assert not left_out and [each.kind for each in found] == ["input", "inhibition", "mix"]
+    up, down = by_kind["input"].up, by_kind["input"].down
+    assert [
+        each.ornstein_uhlenbeck.mean.a for each in up.stimuli if each.ornstein_uhlenbeck
+    ] == pytest.approx([0.324, 0.3])
+    assert down.projections == network().projections
+    weights = {each.name: each.weight for each in by_kind["inhibition"].down.projections}
+    assert weights["pv-pv"] is not None and weights["pv-pv"].a == pytest.approx(1.4)
+    assert weights["pv-pv"].b == pytest.approx(0.7)
+    assert weights["pyr-pv"] == network().projections[1].weight
+    sizes = {name: each.size for name, each in by_kind["mix"].up.populations.items()}
+    assert sizes == {"pv": 16, "pyr": 8, "quiet": 6}
+
+
+def test_changes_that_a_network_has_no_room_for_are_told() -> None:
+    settings = small().changes
+    assert settings is not None
+    alone = network(populations={"pv": {"size": 16}}, projections=[], stimuli=[])
+    found, left_out = changed_networks(alone, settings)
+    assert not found and len(left_out) == 3
+    assert "no stimulus" in left_out[0] and "two populations" in left_out[2]
+    sets = {"last": {"population": "quiet", "cells": [4]}}
+    found, left_out = changed_networks(network(node_sets=sets), settings)
+    assert [each.kind for each in found] == ["input", "inhibition"] and "node_sets.last" in left_out[0]
+
+
+# --- refused before anything runs -------------------------------------------------------------------------
+
+
+def test_networks_that_a_side_cannot_hold_are_refused_before_work(tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match="NEURON has no exact cells"):
+        validate(network(), Neuron(), out=tmp_path / "out", settings=small())
+    far = replace(network_data(), "projections.pyr-pv.synapse", "nobody")
+    with pytest.raises(ConfigError):
+        network_from(far)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/notes.txt").write_text("")
+    with pytest.raises(OutputError, match=r"something else \(notes.txt\)"):
+        validate(network(), Fake(), out=tmp_path / "taken", settings=small(), jobs=1, report=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("seeds: [1, 1]", r"settings.yaml:1: seeds\[1\] = 1: is listed twice"),
+        ("seeds: [1]", "settings.yaml:1: seeds"),
+        ("duration: 5", "settings.yaml:1: duration = 5: has no unit"),
+        ("fine_seeds: 9", "there are 5 seeds"),
+        ("changes: {imput: 0.2}", "did you mean `input`"),
+        ("replay: {duration: 100 ms}", "nothing of the replay is left to measure"),
+        ("tolerances: {peak: 2}", "tolerances.peak = 2: has no unit"),
+    ],
+)
+def test_settings_are_refused_at_their_line(line: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text(line + "\n")
+    with pytest.raises(ConfigError, match=message):
+        load_settings(tmp_path / "settings.yaml")
+
+
+def test_settings_can_leave_parts_out(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("replay: null\nseeds: [3, 4]\nduration: 2 s\n")
+    found = validate_document(ValidationSpec, load_document(tmp_path / "settings.yaml"))
+    assert found.replay is None and found.changes is not None and found.times == (1000.0, 2000.0)
+
+
+def test_the_settings_in_docs_are_the_defaults(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs/validation.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "settings.yaml").write_text(block, encoding="utf-8")
+    assert load_settings(tmp_path / "settings.yaml") == ValidationSpec()
+
+
+# --- the command ------------------------------------------------------------------------------------------
+
+
+def test_the_command_runs_and_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ruamel.yaml import YAML
+
+    file = tmp_path / "mixed.yaml"
+    YAML().dump(network_data(), file)
+    (tmp_path / "settings.yaml").write_text("warmup: 100 ms\nduration: 9 s\n")
+    options = ["--settings", str(tmp_path / "settings.yaml"), "--duration", "500 ms", "--seeds", "2"]
+    options += ["--no-replay", "--no-changes", "--jobs", "1"]
+
+    def run(drive: float, out: str) -> Any:
+        monkeypatch.setattr(module, "REFERENCES", {"neuron": Fake(drive)})
+        return CliRunner().invoke(app, ["validate", str(file), "--out", str(tmp_path / out), *options])
+
+    good = run(1.0, "good")
+    monkeypatch.setattr("noble_net.validation.page.page", lambda found: "")  # once is enough
+    bad = run(1.5, "bad")
+    assert good.exit_code == 0, good.output
+    assert "mixed against fake: holds" in good.output and (tmp_path / "good/report.html").is_file()
+    assert bad.exit_code == 1 and "does not hold" in bad.output and "pv, mean rate" in bad.output
+    wrong = CliRunner().invoke(app, ["validate", str(file), "--duration", "5", *options[4:]])
+    assert wrong.exit_code == 2 and "duration = 5: has no unit" in wrong.output + wrong.stderr
+    assert set(REFERENCES) == {each.value for each in Reference}
+
+
+# --- NEURON -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_exact_cells_alone_repeat_their_network(tmp_path: Path) -> None:
+    """The input that a replay makes again is the one that cells had in NEURON."""
+    data = network_data(
+        core="pv-stream",
+        populations={
+            "pv": {"family": "allen-pv-peri", "size": 5, "sample": {"from": "members", "role": "held_out"}}
+        },
+        projections=[{**network_data()["projections"][0], "rule": "all_to_all"}],
+        stimuli=[{"to": "pv", "ornstein_uhlenbeck": {"mean": "0.3 nA", "sigma": "0.12 nA", "tau": "5 ms"}}],
+    )
+    settings = small(
+        seeds=[1, 2],
+        duration="300 ms",
+        changes={"input": 0.2, "inhibition": 0.0, "seeds": 1},
+        replay={"duration": "300 ms", "discard": "50 ms", "floor_cells": 3},
+    )
+    found = validate(network_from(data), "neuron", out=tmp_path / "out", settings=settings, jobs=2)
+    (run,) = found.plan.of(REFERENCE, REPLAY)
+    floor = found.records[run.key].replay["pv"].floor
+    assert floor is not None
+    assert floor.check_gamma == pytest.approx(1.0) and floor.check_explained_variance.min() > 0.995
+    assert floor.gamma.min() > 0.8 and found.replay["pv"].reference_counts.sum() > 20
+    assert verdict(found, "pv", "EMD of rate").terms["finer step"] >= 0
+    assert (tmp_path / "out/report.html").is_file()
