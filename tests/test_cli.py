@@ -157,6 +157,7 @@ def test_a_run_goes_on_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (["--resume"], "give the folder of the run"),
         (["--resume", "--overwrite", "--out", "x"], "give one of the two"),
         (["--resume", "--backend", "neuron", "--out", "x"], "cannot go on"),
+        (["--resume", "--backend", "brian2", "--out", "x"], "cannot go on"),
         (["--checkpoint-every", "3"], "has no unit"),
         (["--checkpoint-every", "0.01 ms"], "shorter than a sample"),
     ],

@@ -19,10 +19,18 @@ INTERRUPTED = 130
 
 
 class Backend(StrEnum):
-    """What simulates: the trained core, or the exact cells in NEURON."""
+    """What simulates: the trained core, the exact cells in NEURON, or those reduced to a point in Brian2."""
 
     surrogate = "surrogate"
     neuron = "neuron"
+    brian2 = "brian2"
+
+
+class Codegen(StrEnum):
+    """What Brian2 makes of the equations."""
+
+    cython = "cython"
+    numpy = "numpy"
 
 
 def run(
@@ -68,6 +76,9 @@ def run(
             help="What the cells of a SONATA circuit are (.csv or .yaml, see docs/sonata.md).",
         ),
     ] = None,
+    codegen: Annotated[
+        Codegen, typer.Option(help="How Brian2 runs: compiled, or without a compiler and slower.")
+    ] = Codegen.cython,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check, describe, and say what a run would need.")
     ] = False,
@@ -97,6 +108,12 @@ def run(
                 from noble_net.reference.neuron_network import simulate_neuron
 
                 results = simulate_neuron(spec, out=folder, overwrite=overwrite, progress=update)
+            elif backend is Backend.brian2:
+                from noble_net.reference.brian_network import simulate_brian
+
+                results = simulate_brian(
+                    spec, out=folder, codegen=codegen.value, overwrite=overwrite, progress=update
+                )
             else:
                 from noble_net.simulation import simulate
 
@@ -187,9 +204,9 @@ def _to_resume(file: str, out: Path | None, backend: Backend, overwrite: bool) -
         raise typer.BadParameter(
             "goes on with a run that --overwrite would remove; give one of the two", param_hint="--resume"
         )
-    if backend is Backend.neuron:
+    if backend is not Backend.surrogate:
         raise typer.BadParameter(
-            "the neuron backend cannot go on with a run; run it anew", param_hint="--resume"
+            f"the {backend} backend cannot go on with a run; run it anew", param_hint="--resume"
         )
     folder = Path(file)
     if folder.is_dir():

@@ -103,7 +103,7 @@ def refuse_closed_form(spec: NetworkSpec) -> None:
     if closed:
         raise BackendError(
             f"{spec.source or spec.name}: populations {', '.join(closed)} run on core {spec.core_of(closed[0])}, "
-            "for which NEURON has no exact cells. Give them a family and another core, or take the surrogate "
+            "for which there are no exact cells. Give them a family and another core, or take the surrogate "
             "backend."
         )
 
@@ -126,10 +126,10 @@ def refuse_coupling(spec: NetworkSpec) -> None:
         )
 
 
-def refuse_reports(spec: NetworkSpec) -> None:
-    """Raise ConfigError, at its line, for reports of conductances and synapses, which here NEURON's synapses hold."""
+def refuse_reports(spec: NetworkSpec, simulator: str = "NEURON") -> None:
+    """Raise ConfigError, at its line, for reports of conductances and synapses, which only the simulator holds."""
     for report in spec.record.reports:
         if report not in ("voltage", "current"):
-            problem = "the NEURON backend records spikes, rates, voltage and current only"
+            problem = f"the {simulator} backend records spikes, rates, voltage and current only"
             remedy = "leave it out, or take the surrogate backend"
             raise config_error(spec, ("record", *spec.record.place(report)), problem, remedy)

@@ -1,0 +1,108 @@
+"""Simulate a network file in Brian2, its cells reduced to one compartment: the same edges, noise, warm-up and results.
+
+>>> from noble_net.reference.brian_network import simulate_brian           # doctest: +SKIP
+>>> results = simulate_brian("networks/pv-small.yaml", out="runs/pv-small-brian")  # doctest: +SKIP
+
+How a member becomes a point cell is told in `noble_net.reference.point_cells`, how the network runs in
+`noble_net.reference.brian_loop`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from noble_net.cells.solver import REFERENCE_DT
+from noble_net.config import NetworkSpec
+from noble_net.errors import BackendError, MissingExtraError
+from noble_net.network.build import build_checked
+from noble_net.network.check import check_network
+from noble_net.provenance import run_provenance
+from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
+from noble_net.reference.neuron_cells import steps_per_sample
+from noble_net.reference.neuron_network import refuse_closed_form, refuse_coupling, refuse_reports
+from noble_net.reference.point_cells import refuse_unknown
+from noble_net.results import Results, load_results
+from noble_net.run_directory import RunDirectory, free_folder
+from noble_net.types import CoreInfo
+
+if TYPE_CHECKING:
+    from noble_net.reference.brian_loop import Codegen
+
+BRIAN2 = CoreInfo("brian2", ("soma",), 1, nmda=True)
+"""What a network may ask of this backend: input at the soma, delays of one sample and more, NMDA synapses."""
+
+
+def simulate_brian(
+    network: NetworkSpec | Path | str,
+    *,
+    out: Path | str | None = None,
+    seed: int | None = None,
+    duration: float | str | None = None,
+    dt: float = REFERENCE_DT,
+    codegen: Codegen = "cython",
+    overwrite: bool = False,
+    report: bool = True,
+    progress: Progress | None = None,
+) -> Results:
+    """Run a network of point cells in Brian2 and return its results, which lie in the folder ``out``.
+
+    The network, ``seed``, ``duration`` (ms, or text with a unit), ``overwrite`` and ``report`` are those of
+    `noble_net.simulate`, and so are the files. ``dt`` is Brian2's step in ms, which must divide the 0.1 ms sample.
+    ``codegen``: `cython` compiles the equations, once for each family and set of synapses (half a minute to minutes),
+    and then goes on with what was compiled; `numpy` needs no compiler, and is some six times slower for few cells.
+
+    Raises ConfigError for a wrong network or reports it cannot give, BackendError, naming it, for what it does not
+    hold, MissingExtraError without Brian2, NEURON (which measures the members) or bmtk, SolverError for a cell whose
+    voltage is not finite, and OutputError when ``out`` is in use or the disk is full.
+    """
+    clock = Clock()
+    with clock("load"):
+        spec = resolve_network(network, seed, duration)
+        refuse_closed_form(spec)
+        refuse_coupling(spec)
+        refuse_release(spec)
+        refuse_reports(spec, "Brian2")
+        steps_per_sample(dt)
+        cores = {spec.core_of(name): BRIAN2 for name in spec.populations}
+        check_network(spec, cores)
+        families = load_families(spec)
+        if importlib.util.find_spec("brian2") is None:
+            raise MissingExtraError("Brian2", "reference")
+        for family in families.values():
+            refuse_unknown(family)
+        from noble_net.reference.brian_loop import BrianLoop
+    with RunDirectory(out or free_folder(Path("runs"), spec.name), overwrite=overwrite) as directory:
+        with clock("build"):
+            built = build_checked(spec, families, cores)
+            directory.check_space(built)
+            engine = BrianLoop(built, families, dt, codegen)
+        solver = {"dt_ms": dt, "codegen": codegen, "segments_per_cell": dict.fromkeys(spec.populations, 1)}
+        record_run(
+            engine,
+            directory,
+            clock,
+            run_provenance(
+                spec,
+                backend="brian2",
+                cores={},
+                families={name: family.hash for name, family in families.items()},
+                settings={"threads": 1, **solver, "brian2": version("brian2"), "neuron": version("neuron")},
+            ),
+            details={"brian2": solver},
+            progress=progress,
+            report=report,
+        )
+    return load_results(directory.path)
+
+
+def refuse_release(spec: NetworkSpec) -> None:
+    """Raise BackendError, naming them, for synapses with short-term plasticity."""
+    plastic = [name for name, each in spec.synapses.items() if each.plasticity is not None]
+    if plastic:
+        raise BackendError(
+            f"{spec.source or spec.name}: synapses {', '.join(plastic)} have tsodyks_markram, which this backend does "
+            "not hold. Remove their `plasticity`, or take the neuron or the surrogate backend."
+        )
