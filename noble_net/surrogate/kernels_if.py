@@ -47,66 +47,77 @@ def integrate_and_fire(
     """
     count = 0
     n_cells, n_samples = voltage.shape
+    gain, drift = np.empty(_TOGETHER), np.empty(_TOGETHER)
     for first in range(0, n_cells, _TOGETHER):
+        # Stretches of the arrays, so that no index could be negative, which would be asked for at every access.
+        own = slice(first, min(first + _TOGETHER, n_cells))
+        cell, v_now, dead = constants[own], membrane[own], refractory[own]
+        injected, reversing, told = current[own], reversal_current[own], voltage[own]
+        for i in range(v_now.size):
+            share = 1.0 - cell[i, 6]
+            gain[i], drift[i] = share / cell[i, 1], share * cell[i, 2]
         for k in range(n_samples):
-            for i in range(first, min(first + _TOGETHER, n_cells)):
-                capacitance, leak, threshold = constants[i, 0], constants[i, 1], constants[i, 4]
-                held = refractory[i]
-                v = membrane[i]
+            for i in range(v_now.size):
+                held, v, threshold = dead[i], v_now[i], cell[i, 4]
                 if held >= DT:
-                    refractory[i] = held - DT
-                    voltage[i, k] = v
+                    dead[i] = held - DT
+                    told[i, k] = v
                     continue
-                g = 0.0
+                inward = 1000.0 * float(injected[i, k]) + float(reversing[i, k])
+                if conductance is None and half_block is None and held == 0.0:
+                    # nothing but current, throughout the sample: no division and no exponential
+                    end = v * cell[i, 6] + (drift[i] + gain[i] * inward)
+                    if end < threshold and end >= LOWEST:
+                        v_now[i] = end
+                        told[i, k] = end
+                        continue
+                g, inward = 0.0, inward + cell[i, 1] * cell[i, 2]
                 if conductance is not None:
-                    g = float(conductance[i, k])
+                    g = float(conductance[first + i, k])
                     if g < 0.0:
-                        outside[i] += np.uint32(1)
+                        outside[first + i] += np.uint32(1)
                         g = 0.0
-                inward = (
-                    leak * constants[i, 2] + 1000.0 * float(current[i, k]) + float(reversal_current[i, k])
-                )
                 if (
                     half_block is not None
                     and nmda_conductance is not None
                     and nmda_reversal_current is not None
                 ):
-                    opened = 1.0 / (1.0 + math.exp(-BLOCK_SLOPE * (v - float(half_block[i]))))
-                    g += opened * max(float(nmda_conductance[i, k]), 0.0)
-                    inward += opened * float(nmda_reversal_current[i, k])
-                total = leak + g
+                    opened = 1.0 / (1.0 + math.exp(-BLOCK_SLOPE * (v - float(half_block[first + i]))))
+                    g += opened * max(float(nmda_conductance[first + i, k]), 0.0)
+                    inward += opened * float(nmda_reversal_current[first + i, k])
+                total = cell[i, 1] + g
                 steady = inward / total
                 left = DT - held
-                kept = constants[i, 6]
+                kept = cell[i, 6]
                 if g != 0.0 or held != 0.0:
-                    kept = math.exp(-left * total / capacitance)
+                    kept = math.exp(-left * total / cell[i, 0])
                 end = steady + (v - steady) * kept
                 if end >= threshold:
-                    tau, reset, dead_time = capacitance / total, constants[i, 3], constants[i, 5]
+                    tau, reset, dead_time = cell[i, 0] / total, cell[i, 3], cell[i, 5]
                     crossing = DT - left
                     if on_grid:
                         crossing = DT
                     elif v < threshold:
                         crossing += tau * math.log((steady - v) / (steady - threshold))
                     crossing = min(crossing, DT)
-                    event_cell[count], event_sample[count] = i, k
+                    event_cell[count], event_sample[count] = first + i, k
                     # A float32 lag, so that the time does not depend on where in a block the sample lies.
                     event_time[count] = (k + 1) * DT - float(np.float32(DT - crossing))
                     count += 1
-                    voltage[i, k] = SPIKE_VOLTAGE
+                    told[i, k] = SPIKE_VOLTAGE
                     free = DT - crossing - dead_time
-                    membrane[i], refractory[i] = reset, max(-free, 0.0)
+                    v_now[i], dead[i] = reset, max(-free, 0.0)
                     if free > 0.0:  # the refractory time ends within the sample: at most one spike a sample
                         end = steady + (reset - steady) * math.exp(-free / tau)
                         if end >= threshold:
-                            outside[i] += np.uint32(1)
+                            outside[first + i] += np.uint32(1)
                             end = threshold
-                        membrane[i] = max(end, LOWEST)
+                        v_now[i] = max(end, LOWEST)
                     continue
                 if end < LOWEST:
-                    outside[i] += np.uint32(1)
+                    outside[first + i] += np.uint32(1)
                     end = LOWEST
-                membrane[i] = end
-                refractory[i] = 0.0
-                voltage[i, k] = end
+                v_now[i] = end
+                dead[i] = 0.0
+                told[i, k] = end
     return count
