@@ -145,10 +145,12 @@ class State:
     """State of a set of cells between blocks: named arrays whose first axis is the cell.
 
     Must hold ``voltage`` float32 [cells] (mV), the last sample. Saving and restoring a run means saving and
-    restoring these arrays, nothing else.
+    restoring these arrays, nothing else. ``fixed``: what a core made of the cells when they began and never changes,
+    in whatever shape suits it.
     """
 
     arrays: dict[str, NDArray[Any]]
+    fixed: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def voltage(self) -> Float32:
@@ -157,4 +159,4 @@ class State:
 
     def copy(self) -> State:
         """An independent copy."""
-        return State({name: array.copy() for name, array in self.arrays.items()})
+        return State({name: array.copy() for name, array in self.arrays.items()}, self.fixed)

@@ -15,8 +15,11 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 from on_device import ON, record  # noqa: E402 - needs torch
+from test_streaming import cells, zoned_core, zoned_drive  # noqa: E402
 
+from noble_net.device.cores import DeviceDrive, NmdaInput  # noqa: E402
 from noble_net.device.loop import DeviceLoop  # noqa: E402
+from noble_net.device.streaming import DeviceStreaming  # noqa: E402
 
 FAMILY = "allen-pv-peri"
 
@@ -104,3 +107,24 @@ def test_inputs_beyond_the_envelope_are_counted_alike() -> None:
     for loop in (DeviceLoop(network, cores, ON, None, 13), Loop(network, cores)):
         counts.append(sum(loop.advance()["pv"].outside.astype(int) for _ in range(10)))
     assert counts[1].sum() > 100 and np.array_equal(*counts)
+
+
+@pytest.mark.parametrize("nmda", [False, True])
+def test_input_on_the_dendrites_acts_as_on_the_cpu(nmda: bool) -> None:
+    core, _ = zoned_core(nmda)
+    table, drive = cells(40), zoned_drive(40, 200, nmda)
+    expected, _ = core.advance(core.begin(table), drive)
+
+    def moved(array: Any) -> Any:
+        return torch.from_numpy(array.swapaxes(1, 2).copy()).to(ON)
+
+    into = drive.nmda and NmdaInput(
+        moved(drive.nmda.conductance),
+        moved(drive.nmda.reversal_current),
+        torch.from_numpy(drive.nmda.half).to(ON),
+    )
+    inputs = (moved(each) for each in (drive.current, drive.conductance, drive.reversal_current))
+    device = DeviceStreaming(core, ON)
+    answer = device.advance(device.begin(table), DeviceDrive(*inputs, into))
+    np.testing.assert_allclose(answer.voltage.T.cpu().numpy(), expected.voltage, atol=2e-2)
+    assert np.array_equal(answer.outside.cpu().numpy(), expected.outside)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numba
 import numpy as np
 import pytest
+import torch
 
+from noble_net.errors import CheckpointError
 from noble_net.surrogate.checkpoint import Checkpoint
 from noble_net.surrogate.streaming import StreamingCore
-from noble_net.types import CellTable, Drive
+from noble_net.surrogate.streaming_torch import Dendrites, StreamingNet
+from noble_net.types import CellTable, Drive, Nmda
 
 STEP, CODE, HIDDEN = 5, 13, 48
 SHAPES = {
@@ -65,10 +70,96 @@ def cut(d: Drive, cell: slice, sample: slice) -> Drive:
     )
 
 
-def test_agrees_with_the_pytorch_definition(core, weights):
-    torch = pytest.importorskip("torch")
-    from noble_net.surrogate.streaming_torch import StreamingNet
+ZONES = ("soma", "proximal", "distal")
 
+
+def zoned_core(nmda: bool) -> tuple[StreamingCore, StreamingNet]:
+    """A random core with dendrites, an embedded code and one encoder layer, and its definition."""
+    torch.manual_seed(3)
+    net = StreamingNet(CODE, HIDDEN, STEP, zones=2, nmda=nmda, code_units=8, encoder_layers=1)
+    about = {
+        "name": "zoned", "kind": "streaming", "version": 1, "family": "none", "family_hash": "",
+        "code": [f"c{i}" for i in range(CODE)], "zones": list(ZONES), "step_samples": STEP, "weights_sha256": "",
+        "nmda": nmda, "encoder_layers": 1,
+    }  # fmt: skip
+    return StreamingCore(Checkpoint(about, {k: v.numpy() for k, v in net.state_dict().items()}, "")), net
+
+
+def zoned_drive(n: int, samples: int, nmda: bool) -> Drive:
+    g = np.random.default_rng(4)
+    shape = (len(ZONES), n, samples)
+    conductance = np.abs(g.normal(0, 5, shape)).astype(np.float32)
+    current = np.zeros(shape, np.float32)
+    current[0] = g.normal(0.1, 0.2, shape[1:])
+    half = g.choice([-20.5, -34.5], n).astype(np.float32)
+    slow = np.abs(g.normal(0, 3, shape)).astype(np.float32)
+    slow[0] = 0.0
+    into = Nmda(slow, np.zeros(shape, np.float32), half) if nmda else None
+    return Drive(ZONES, current, conductance, (conductance * -40).astype(np.float32), nmda=into)
+
+
+@pytest.mark.parametrize("nmda", [False, True])
+def test_dendrites_agree_with_the_pytorch_definition(nmda):
+    core, net = zoned_core(nmda)
+    table, d = cells(70), zoned_drive(70, 200, nmda)
+    state = core.begin(table)
+    start, hidden = (torch.from_numpy(state.arrays[name].copy()) for name in ("history", "hidden"))
+    response, _ = core.advance(state, d)
+
+    def steps(a):
+        return torch.from_numpy(a.reshape(*a.shape[:-1], -1, STEP).copy())
+
+    soma = torch.stack([steps(a[0]) for a in (d.current, d.conductance, d.reversal_current)], dim=2)
+    means = [steps(a[1:]).mean(-1).permute(1, 2, 0) for a in (d.conductance, d.reversal_current)]
+    if d.nmda is not None:
+        means += [steps(d.nmda.conductance[1:]).mean(-1).permute(1, 2, 0), torch.from_numpy(d.nmda.half)]
+    with torch.no_grad():
+        args = torch.from_numpy(table.code), hidden[None], Dendrites(*means)
+        expected, _ = net.roll_out(soma, start, *args)
+    np.testing.assert_allclose(response.voltage, expected.reshape(70, -1).numpy(), atol=2e-2)
+    silent = replace(
+        d, conductance=np.zeros_like(d.conductance), reversal_current=np.zeros_like(d.conductance)
+    )
+    other, _ = core.advance(core.begin(table), silent)
+    assert np.abs(other.voltage - response.voltage).max() > 0.1  # the dendrites are heard
+
+
+def test_teacher_forcing_and_free_runs_are_one_network():
+    _, net = zoned_core(True)
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    drive, code = random(4, 6, 3, STEP), random(4, CODE)
+    dendrites = Dendrites(
+        random(4, 6, 2).abs(), random(4, 6, 2), random(4, 6, 2).abs(), torch.full((4,), -20.5)
+    )
+    start = -70 + random(4, STEP)
+    with torch.no_grad():
+        free, last = net.roll_out(drive, start, code, None, dendrites)
+        before = torch.cat([start[:, None], free[:, :-1]], dim=1)
+        forced, state = net(drive, before, code, None, dendrites)
+    assert torch.allclose(free, forced, atol=1e-3) and torch.allclose(last, state, atol=1e-5)
+
+
+def test_zones_of_another_kind_and_wrong_weights_are_refused():
+    core, net = zoned_core(False)
+    with pytest.raises(ValueError, match="takes zones"):
+        core.advance(core.begin(cells(2)), drive(2, STEP))
+    weights = {k: v.numpy() for k, v in net.state_dict().items()}
+    about = {
+        "name": "zoned", "family": "none", "family_hash": "", "code": [f"c{i}" for i in range(CODE)],
+        "step_samples": STEP, "encoder_layers": 1, "nmda": False,
+    }  # fmt: skip
+    for zones, problem in ((["proximal"], "first zone"), (["soma"], "encode_in.weight has the shape")):
+        with pytest.raises(CheckpointError, match=problem):
+            StreamingCore(Checkpoint({**about, "zones": zones}, weights, ""))
+    with pytest.raises(CheckpointError, match="no weight encode_out"):
+        StreamingCore(Checkpoint({**about, "zones": list(ZONES), "encoder_layers": 2}, weights, ""))
+
+
+def test_agrees_with_the_pytorch_definition(core, weights):
     net = StreamingNet(CODE, HIDDEN, STEP)
     net.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
     table, d = cells(37), drive(37, 200)

@@ -9,6 +9,7 @@ Shape legend: B cells, n samples per step, H hidden units.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import linear, silu
@@ -17,7 +18,7 @@ from noble_net.device.cores import Answer, DeviceDrive, State
 from noble_net.device.detection import detect
 from noble_net.spikes import NO_CROSSING
 from noble_net.surrogate import scaling as s
-from noble_net.surrogate.streaming import SETTLE, START, StreamingCore
+from noble_net.surrogate.streaming import BLOCK_LIMIT, SETTLE, START, StreamingCore
 from noble_net.types import BLOCK_SLOPE, DT, CellTable
 
 _SETTLED_AT_ONCE = 50
@@ -31,19 +32,23 @@ class DeviceStreaming:
         self.core = core
         self.device = torch.device(device)
         w = {name: torch.tensor(each, device=self.device) for name, each in core.weights.items()}
-        inputs = 3 * core.step_samples
-        self._code_weight = w["encode_in.weight"][:, inputs:]
-        self._encode_in = w["encode_in.weight"][:, :inputs].contiguous()
+        h = core.hidden
+        self._encode_in = w["encode_in.weight"][:, : core.shape.inputs].contiguous()
+        self._gates_in = w["gru.weight_ih_l0"][:, :h].contiguous()
+        self._decode_in = w["decode_in.weight"][:, : 2 * h].contiguous()
         self._w = w
 
     def begin(self, cells: CellTable) -> State:
         """Every cell at its own rest: settled under zero input, on the device. CheckpointError for wrong codes."""
         self.core.check_code(cells)
-        code = torch.tensor(cells.code, dtype=torch.float32, device=self.device)
+        biases = self.core.biases(np.ascontiguousarray(cells.code, np.float32))
         n, size = self.core.step_samples, cells.size
         voltage = torch.full((size,), START, device=self.device)
         state = {
-            "bias": linear(code, self._code_weight, self._w["encode_in.bias"]),
+            **{
+                name: torch.tensor(each, device=self.device)
+                for name, each in zip(("bias", "gate_bias", "decode_bias"), biases, strict=True)
+            },
             "hidden": torch.zeros(size, self.core.hidden, device=self.device),
             "history": torch.full((size, n), START, device=self.device),
             "voltage": voltage,
@@ -52,7 +57,8 @@ class DeviceStreaming:
         left = round(SETTLE / (n * DT))
         while left > 0:
             steps = min(left, _SETTLED_AT_ONCE)
-            silence = torch.zeros((1, 1, 1), device=self.device).expand(1, steps * n, size)
+            shape = len(self.core.zones), steps * n, size
+            silence = torch.zeros((1, 1, 1), device=self.device).expand(shape)
             voltages, _ = self._voltages(state, DeviceDrive(silence, None, silence))
             state["voltage"] = voltages[-1].clone()
             left -= steps
@@ -73,25 +79,66 @@ class DeviceStreaming:
         outside = torch.zeros(size, dtype=torch.int32, device=self.device)
         for first in range(0, drive.samples, n):
             step = slice(first, first + n)
-            voltage[step] = self._step(state, *_input(drive, step, state["history"][:, -1]), outside)
+            last = state["history"][:, -1]
+            dendrites = self._dendrites(drive, step, last, outside) if len(self.core.zones) > 1 else []
+            voltage[step] = self._step(state, *_input(drive, step, last), dendrites, outside)
         return voltage, outside
 
     def _step(
-        self, state: State, current: Tensor, conductance: Tensor | None, reversal: Tensor, outside: Tensor
+        self,
+        state: State,
+        current: Tensor,
+        conductance: Tensor | None,
+        reversal: Tensor,
+        dendrites: list[Tensor],
+        outside: Tensor,
     ) -> Tensor:
-        """One step of n samples, input [n, B] each: the new voltages [n, B]. Adds to ``outside`` [B]."""
+        """One step of n samples, input of the soma [n, B] each, of the dendrites [B, …]: the new voltages [n, B]. Adds
+        to ``outside`` [B]."""
         w, history = self._w, state["history"]
-        x_BI = self._scaled(current, conductance, reversal, history, outside)
+        x_BI = torch.cat([self._scaled(current, conductance, reversal, history, outside), *dendrites], dim=1)
         e_BH = silu(linear(x_BI, self._encode_in).add_(state["bias"]))
-        e_BH = silu(linear(e_BH, w["encode_out.weight"], w["encode_out.bias"]))
-        gru = (w[f"gru.{part}_l0"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-        state["hidden"] = h_BH = torch.gru_cell(e_BH, state["hidden"], *gru)
-        d_BH = silu(linear(torch.cat([e_BH, h_BH], 1), w["decode_in.weight"], w["decode_in.bias"]))
+        if "encode_out.weight" in w:
+            e_BH = silu(linear(e_BH, w["encode_out.weight"], w["encode_out.bias"]))
+        state["hidden"] = h_BH = self._gated(state["hidden"], e_BH, state["gate_bias"])
+        d_BH = silu(linear(torch.cat([e_BH, h_BH], 1), self._decode_in).add_(state["decode_bias"]))
         change_Bn = linear(d_BH, w["decode_out.weight"], w["decode_out.bias"])
         new_Bn = history[:, -1:] + change_Bn / s.VOLTAGE_SCALE
         outside += ((new_Bn < s.VOLTAGE_LOW) | (new_Bn > s.VOLTAGE_HIGH)).sum(1, dtype=torch.int32)
         state["history"] = new_Bn.clamp(s.VOLTAGE_LOW, s.VOLTAGE_HIGH)
         return state["history"].T
+
+    def _gated(self, hidden: Tensor, encoded: Tensor, bias: Tensor) -> Tensor:
+        """The gated recurrent unit, whose biases differ from cell to cell, [B, H]."""
+        reset_x, update_x, new_x = linear(encoded, self._gates_in).add_(bias).chunk(3, 1)
+        own = linear(hidden, self._w["gru.weight_hh_l0"], self._w["gru.bias_hh_l0"])
+        reset_h, update_h, new_h = own.chunk(3, 1)
+        update = torch.sigmoid(update_x + update_h)
+        new = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
+        return (1.0 - update) * new + update * hidden
+
+    def _dendrites(self, drive: DeviceDrive, step: slice, last: Tensor, outside: Tensor) -> list[Tensor]:
+        """Effective currents and roots of the conductances of the dendrites, means over a step, [B, …] each."""
+        n = self.core.step_samples
+        inward_BZ = (drive.reversal_current[1:, step] + 1000.0 * drive.current[1:, step]).mean(1).T
+        conductances = [torch.zeros_like(inward_BZ)]
+        if drive.conductance is not None:
+            conductances = [drive.conductance[1:, step].mean(1).T]
+            inward_BZ = inward_BZ - conductances[0] * last[:, None]
+        block: list[Tensor] = []
+        if self.core.shape.dendritic_nmda:
+            half = drive.nmda.half if drive.nmda else torch.full_like(last, s.BLOCK_CENTRE)
+            block = [(s.BLOCK_SCALE * (half - s.BLOCK_CENTRE)).clamp(-BLOCK_LIMIT, BLOCK_LIMIT)[:, None]]
+            nmda = drive.nmda.conductance[1:, step].mean(1).T if drive.nmda else torch.zeros_like(inward_BZ)
+            conductances.append(nmda)
+        effective = s.CURRENT_SCALE * 1e-3 * inward_BZ
+        outside += n * (effective.abs() > s.CURRENT_LIMIT).sum(1, dtype=torch.int32)
+        roots = []
+        for each in conductances:
+            scaled = s.CONDUCTANCE_SCALE * each
+            outside += n * ((scaled > s.CONDUCTANCE_LIMIT) | (scaled < 0.0)).sum(1, dtype=torch.int32)
+            roots.append(scaled.clamp(0.0, s.CONDUCTANCE_LIMIT).sqrt())
+        return [effective.clamp(-s.CURRENT_LIMIT, s.CURRENT_LIMIT), *roots, *block]
 
     def _scaled(
         self,

@@ -7,6 +7,8 @@ threads, or on how time is cut into blocks. Short micro-batches are padded, neve
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit, prange
 
@@ -50,6 +52,38 @@ def _tanh(x):  # type: ignore[no-untyped-def]
 @njit(inline="always")
 def _sigmoid(x):  # type: ignore[no-untyped-def]
     return _HALF + _HALF * _tanh(_HALF * x)
+
+
+@njit(cache=True, fastmath=_MATH, error_model="numpy")
+def _load_dendrites(
+    dendrites: Float32, zones: int, start: int, first: int, history: Float32, x: Float32, outside: UInt32
+) -> None:
+    """Fill x with [effective current | root of the conductance | root of NMDA conductance] of every zone in one step.
+
+    ``dendrites`` holds, one zone after another, Σ g·E (pA), then conductance, then with NMDA its conductance (nS).
+    """
+    n = len(history)
+    cells = min(LANES, dendrites.shape[1] - first)
+    share = _ONE / np.float32(n)
+    mean = np.zeros((len(dendrites), LANES), np.float32)
+    for row in range(len(dendrites)):
+        for i in range(cells):
+            for k in range(n):
+                mean[row, i] += dendrites[row, first + i, start + k]
+            mean[row, i] *= share
+    for zone in range(zones):
+        for i in range(cells):
+            inward = mean[zone, i] - mean[zones + zone, i] * history[n - 1, i]
+            effective = _I_SCALE * _MILLI * inward
+            x[zone, i] = min(max(effective, -_I_LIMIT), _I_LIMIT)
+            if abs(effective) > _I_LIMIT:
+                outside[first + i] += np.uint32(n)
+    for row in range(zones, len(dendrites)):
+        for i in range(cells):
+            scaled = _G_SCALE * mean[row, i]
+            x[row, i] = math.sqrt(min(max(scaled, _ZERO), _G_LIMIT))
+            if scaled > _G_LIMIT or scaled < _ZERO:
+                outside[first + i] += np.uint32(n)
 
 
 @njit(cache=True, fastmath=_MATH, error_model="numpy")
@@ -143,9 +177,12 @@ def _answer(
 
 @njit(cache=True, fastmath=_MATH, error_model="numpy")
 def _micro_batch(
-    first: int,
+    batch: int,
     drive: Float32,
     half: Float32,
+    dendrites: Float32,
+    zones: int,
+    block: Float32,
     bias: Float32,
     hidden: Float32,
     history: Float32,
@@ -153,25 +190,14 @@ def _micro_batch(
     voltage: Float32,
     outside: UInt32,
 ) -> None:
-    """Advance cells ``first`` to ``first`` + LANES (or the last one); arguments as in `advance`."""
-    (
-        encode_in,
-        encode_out,
-        encode_out_bias,
-        gru_in,
-        gru_in_bias,
-        gru_state,
-        gru_state_bias,
-        decode_in,
-        decode_in_bias,
-        decode_out,
-        decode_out_bias,
-    ) = weights
+    """Advance `LANES` cells, or what is left of them; arguments as in `advance`."""
+    encode_in, encode_out, encode_out_bias, gru_in, gru_state, gru_state_bias = weights[:6]
+    decode_in, decode_out, decode_out_bias = weights[6:]
     cells, width = hidden.shape
     n = history.shape[1]
+    first = batch * LANES
     here = min(LANES, cells - first)
     x = np.zeros((encode_in.shape[1], LANES), np.float32)
-    own_bias = np.zeros((width, LANES), np.float32)
     past = np.zeros((n, LANES), np.float32)
     # rows 0..H−1 hold the encoded input, H..2H−1 the recurrent state: the decoder reads both at once
     joined = np.zeros((2 * width, LANES), np.float32)
@@ -180,29 +206,39 @@ def _micro_batch(
     gates_h = np.empty((3 * width, LANES), np.float32)
     increment = np.empty((len(decode_out), LANES), np.float32)
     encoded, state = joined[:width], joined[width:]
+    encode_bias, gate_bias = bias[batch, :width], bias[batch, width : 4 * width]
+    decode_bias = bias[batch, 4 * width : 5 * width]
     for i in range(here):
         for j in range(width):
-            own_bias[j, i] = bias[first + i, j]
             state[j, i] = hidden[first + i, j]
         for k in range(n):
             past[k, i] = history[first + i, k]
+    if len(block):
+        for i in range(here):
+            x[3 * n + len(dendrites), i] = block[first + i]
     for step in range(drive.shape[2] // n):
         start = step * n
         if len(half):
             _open_nmda(drive, start, first, past, half)
         _load_inputs(drive, start, first, past, x, outside)
-        _copy(own_bias, layer)
-        dense(encode_in, x, layer)
-        _silu(layer)
-        _fill(encode_out_bias, encoded)
-        dense(encode_out, layer, encoded)
+        if zones:
+            _load_dendrites(dendrites, zones, start, first, past, x[3 * n :], outside)
+        if len(encode_out):
+            _copy(encode_bias, layer)
+            dense(encode_in, x, layer)
+            _silu(layer)
+            _fill(encode_out_bias, encoded)
+            dense(encode_out, layer, encoded)
+        else:
+            _copy(encode_bias, encoded)
+            dense(encode_in, x, encoded)
         _silu(encoded)
-        _fill(gru_in_bias, gates_x)
+        _copy(gate_bias, gates_x)
         dense(gru_in, encoded, gates_x)
         _fill(gru_state_bias, gates_h)
         dense(gru_state, state, gates_h)
         _gate(gates_x, gates_h, state)
-        _fill(decode_in_bias, layer)
+        _copy(decode_bias, layer)
         dense(decode_in, joined, layer)
         _silu(layer)
         _fill(decode_out_bias, increment)
@@ -219,6 +255,9 @@ def _micro_batch(
 def advance(
     drive: Float32,
     half: Float32,
+    dendrites: Float32,
+    zones: int,
+    block: Float32,
     bias: Float32,
     hidden: Float32,
     history: Float32,
@@ -226,29 +265,20 @@ def advance(
     voltage: Float32,
     outside: UInt32,
 ) -> None:
-    """Advance all cells by the block in ``drive`` [3, cells, samples] (nA, nS, pA).
+    """Advance all cells by the block in ``drive`` [3, cells, samples] (nA, nS, pA) of the soma.
 
     With NMDA input ``half`` [cells] holds its voltages of half block (mV), and ``drive`` [5, …] also its conductance
-    and reversal current, which each step adds to the others in place; without, ``half`` is empty.
+    and reversal current, which each step adds to the others in place; without, ``half`` is empty. ``dendrites``
+    [rows, cells, samples]: of each of the ``zones`` Σ g·E (pA), then of each its conductance and, with NMDA, that one's
+    (nS); ``block`` [cells]: with such NMDA the scaled half of its magnesium block, else empty.
 
-    ``bias`` [cells, H] is the encoder's bias with each cell's code folded in; ``hidden`` [cells, H] and
-    ``history`` [cells, n] (mV) are updated in place; ``voltage`` [cells, samples] and ``outside`` [cells] (added
-    to) are the answer. ``weights`` are the layers' matrices and biases in the order they are used, the encoder's
-    first bias left out; both are padded to multiples of 4.
+    ``bias`` [micro-batches, 5 H, LANES] are every cell's biases of encoder, gates and decoder, the code folded in
+    (`noble_net.surrogate.conditioning`); ``hidden`` [cells, H] and ``history`` [cells, n] (mV) are updated in place;
+    ``voltage`` [cells, samples] and ``outside`` [cells] (added to) are the answer. ``weights`` are the layers'
+    matrices, and biases where they are the same for all cells, in the order they are used; both are padded to
+    multiples of 4, and an encoder of one layer has no rows in its second.
     """
     for batch in prange((len(hidden) + LANES - 1) // LANES):
-        _micro_batch(batch * LANES, drive, half, bias, hidden, history, weights, voltage, outside)
-
-
-@njit(cache=True, error_model="numpy")
-def fold_code(weight: Float32, bias: Float32, code: Float32) -> Float32:
-    """bias + weight·code for every cell, summed in the code's order: float32 [cells, H]."""
-    cells, length = code.shape
-    out = np.empty((cells, len(bias)), np.float32)
-    for i in range(cells):
-        for j in range(len(bias)):
-            total = bias[j]
-            for k in range(length):
-                total += weight[j, k] * code[i, k]
-            out[i, j] = total
-    return out
+        _micro_batch(
+            batch, drive, half, dendrites, zones, block, bias, hidden, history, weights, voltage, outside
+        )

@@ -14,3 +14,6 @@ CURRENT_SCALE, CURRENT_LIMIT = 5.0, 10.0
 
 CONDUCTANCE_SCALE, CONDUCTANCE_LIMIT = 0.1, 8.0
 """Per nS; limit in scaled units (80 nS)."""
+
+BLOCK_CENTRE, BLOCK_SCALE = -27.5, 0.1
+"""Of the voltage at which magnesium blocks half of the NMDA receptors of the dendrites, mV."""

@@ -14,8 +14,11 @@ import numpy as np
 from noble_net.errors import CheckpointError
 from noble_net.spikes import detect_block, new_detector
 from noble_net.surrogate import kernels
+from noble_net.surrogate import scaling as s
 from noble_net.surrogate.checkpoint import Checkpoint, load_checkpoint
+from noble_net.surrogate.conditioning import by_lanes, fold_code, silu
 from noble_net.surrogate.core import Core
+from noble_net.surrogate.streaming_shape import Shape
 from noble_net.types import DT, CellTable, Drive, Float32, Response, State
 
 START = -80.0
@@ -24,44 +27,47 @@ SETTLE = 300.0
 """Zero input that brings a cell to its own rest, ms."""
 
 
-_NO_NMDA = np.empty(0, np.float32)
+_SOMA = "soma"
+_NONE = np.empty(0, np.float32)
+BLOCK_LIMIT = 1.5
+"""Largest scaled distance of the half of the magnesium block from its centre: what cores are trained on, about."""
 
 
 class StreamingCore(Core):
     """A trained streaming core on CPU. Bitwise the same for any batching, thread count and block length.
 
-    The magnesium block of NMDA input is that of the last voltage before each native step (0.5 ms for five samples),
-    held through it, as the step's other conductances act by the voltage at its start.
+    The magnesium block of NMDA input on the soma is that of the last voltage before each native step (0.5 ms for five
+    samples), held through it, as the step's other conductances act by the voltage at its start. Input on the dendrites
+    acts by its means over the step; how it reaches the soma, and its NMDA block there, is learned, for a reversal
+    potential of 0 mV.
     """
 
-    nmda = True
-
     def __init__(self, checkpoint: Checkpoint) -> None:
-        about, w = checkpoint.about, checkpoint.weights
+        about = checkpoint.about
         self.name = str(about["name"])
         self.zones = tuple(about["zones"])
-        if len(self.zones) != 1:
-            raise checkpoint.damaged(f"the core has one input zone, and core.json names {len(self.zones)}")
+        if self.zones[:1] != (_SOMA,):
+            raise checkpoint.damaged(
+                f"the first zone must be {_SOMA}, and core.json names {list(self.zones)}"
+            )
         self.step_samples = int(about["step_samples"])
         self.family = str(about["family"])
         self.family_hash = str(about["family_hash"])
         self.hash = checkpoint.hash
         self.weights = checkpoint.weights
-        inputs = 3 * self.step_samples
-        self.hidden = _check_shapes(checkpoint, inputs, self.step_samples)
-        encode_in = w["encode_in.weight"]
-        self._code_weight = np.ascontiguousarray(encode_in[:, inputs:])
-        self._code_bias = w["encode_in.bias"]
+        self.shape = Shape.of(checkpoint, len(self.zones) - 1)
+        self.hidden = self.shape.hidden
+        self.nmda = len(self.zones) == 1 or self.shape.dendritic_nmda
+        w, h, inputs = self.weights, self.hidden, self.shape.inputs
+        second = w.get("encode_out.weight", np.empty((0, h), np.float32))
         self._weights = (
-            _padded(encode_in[:, :inputs]),
-            _padded(w["encode_out.weight"]),
-            w["encode_out.bias"],
-            _padded(w["gru.weight_ih_l0"]),
-            w["gru.bias_ih_l0"],
+            _padded(w["encode_in.weight"][:, :inputs]),
+            _padded(second),
+            w.get("encode_out.bias", np.empty(0, np.float32)),
+            _padded(w["gru.weight_ih_l0"][:, :h]),
             _padded(w["gru.weight_hh_l0"]),
             w["gru.bias_hh_l0"],
-            _padded(w["decode_in.weight"]),
-            w["decode_in.bias"],
+            _padded(w["decode_in.weight"][:, : 2 * h]),
             _padded(w["decode_out.weight"]),
             _padded_bias(w["decode_out.bias"]),
         )
@@ -74,27 +80,42 @@ class StreamingCore(Core):
     def begin(self, cells: CellTable) -> State:
         """Every cell at its own rest: settled under zero input."""
         self.check_code(cells)
-        code = np.ascontiguousarray(cells.code, np.float32)
         n = self.step_samples
-        state = State(
-            {
-                "bias": kernels.fold_code(self._code_weight, self._code_bias, code),
-                "hidden": np.zeros((cells.size, self.hidden), np.float32),
-                "history": np.full((cells.size, n), START, np.float32),
-                "voltage": np.full(cells.size, START, np.float32),
-                "detector": new_detector(cells.size),
-            }
-        )
+        arrays = {
+            "hidden": np.zeros((cells.size, self.hidden), np.float32),
+            "history": np.full((cells.size, n), START, np.float32),
+            "voltage": np.full(cells.size, START, np.float32),
+            "detector": new_detector(cells.size),
+        }
+        biases = self.biases(np.ascontiguousarray(cells.code, np.float32))
+        state = State(arrays, {"bias": by_lanes(np.concatenate(biases, axis=1))})
         steps = round(SETTLE / (n * DT))
         _, state = self.advance(state, Drive.zeros(self.zones, cells.size, steps * n))
         state.arrays["detector"] = new_detector(cells.size)
         return state
 
+    def biases(self, code: Float32) -> tuple[Float32, Float32, Float32]:
+        """Biases of the encoder [cells, H], the gates [cells, 3 H] and the decoder [cells, H], the code folded in."""
+        w, h, inputs = self.weights, self.hidden, self.shape.inputs
+        encoder, gates, decoder = w["encode_in.weight"], w["gru.weight_ih_l0"], w["decode_in.weight"]
+        if self.shape.code_units:
+            code = fold_code(w["code_in.weight"], w["code_in.bias"], code)
+            silu(code)
+            code = fold_code(w["code_out.weight"], w["code_out.bias"], code)
+            late = code
+        else:
+            late = code[:, :0]
+        return (
+            fold_code(encoder[:, inputs:], w["encode_in.bias"], code),
+            fold_code(gates[:, h:], w["gru.bias_ih_l0"], late),
+            fold_code(decoder[:, 2 * h :], w["decode_in.bias"], late),
+        )
+
     def check_code(self, cells: CellTable) -> None:
         """Raise CheckpointError for codes of another length than the core's."""
-        if cells.code.shape != (cells.size, self._code_weight.shape[1]):
+        if cells.code.shape != (cells.size, self.shape.code):
             raise CheckpointError(
-                f"core {self.name} wants codes of {self._code_weight.shape[1]} numbers, got {cells.code.shape}"
+                f"core {self.name} wants codes of {self.shape.code} numbers, got {cells.code.shape}"
             )
 
     def advance(self, state: State, drive: Drive) -> tuple[Response, State]:
@@ -108,46 +129,42 @@ class StreamingCore(Core):
         cells = len(a["hidden"])
         voltage = np.empty((cells, drive.samples), np.float32)
         outside = np.zeros(cells, np.uint32)
-        inputs = [drive.current[0], drive.conductance[0], drive.reversal_current[0]]
-        half = _NO_NMDA
+        soma = [drive.current[0], drive.conductance[0], drive.reversal_current[0]]
+        half = _NONE
         if drive.nmda is not None:
-            inputs += [drive.nmda.conductance[0], drive.nmda.reversal_current[0]]
+            soma += [drive.nmda.conductance[0], drive.nmda.reversal_current[0]]
             half = drive.nmda.half
         kernels.advance(
-            np.stack(inputs), half, a["bias"], a["hidden"], a["history"], self._weights, voltage, outside
+            np.stack(soma),
+            half,
+            *self._dendrites(drive),
+            state.fixed["bias"],
+            a["hidden"],
+            a["history"],
+            self._weights,
+            voltage,
+            outside,
         )
         cell, sample, time = detect_block(voltage, state.voltage, a["detector"])
         a["voltage"] = voltage[:, -1].copy()
         return Response(voltage, cell, sample, time, outside), state
 
-
-def _check_shapes(checkpoint: Checkpoint, inputs: int, samples: int) -> int:
-    """The number of hidden units. Raises CheckpointError unless every weight is there in its shape: compiled code
-    reads beyond the end of one that is too small."""
-    weights = checkpoint.weights
-    h = max((len(each) for name, each in weights.items() if name == "encode_in.bias"), default=0)
-    if h == 0 or h % 8:
-        raise checkpoint.damaged(f"encode_in.bias has {h} numbers, where a multiple of 8 is wanted")
-    shapes: dict[str, tuple[int, ...]] = {
-        "encode_in.weight": (h, inputs + len(checkpoint.about["code"])),
-        "encode_in.bias": (h,),
-        "encode_out.weight": (h, h),
-        "encode_out.bias": (h,),
-        "gru.weight_ih_l0": (3 * h, h),
-        "gru.bias_ih_l0": (3 * h,),
-        "gru.weight_hh_l0": (3 * h, h),
-        "gru.bias_hh_l0": (3 * h,),
-        "decode_in.weight": (h, 2 * h),
-        "decode_in.bias": (h,),
-        "decode_out.weight": (samples, h),
-        "decode_out.bias": (samples,),
-    }
-    for name, shape in shapes.items():
-        if name not in weights:
-            raise checkpoint.damaged(f"there is no weight {name}")
-        if weights[name].shape != shape:
-            raise checkpoint.damaged(f"weight {name} has the shape {weights[name].shape}, not {shape}")
-    return h
+    def _dendrites(self, drive: Drive) -> tuple[Float32, int, Float32]:
+        """Input of the dendrites as the kernel wants it, their number, and the scaled half of the magnesium block."""
+        zones = len(self.zones) - 1
+        cells, samples = drive.current.shape[1:]
+        if not zones:
+            return np.empty((0, cells, samples), np.float32), 0, _NONE
+        rows = [drive.reversal_current[1:] + 1000.0 * drive.current[1:], drive.conductance[1:]]
+        block = _NONE
+        if self.shape.dendritic_nmda:
+            nmda = drive.nmda
+            rows.append(np.zeros_like(rows[1]) if nmda is None else nmda.conductance[1:])
+            half = np.full(cells, s.BLOCK_CENTRE, np.float32) if nmda is None else nmda.half
+            block = np.asarray(s.BLOCK_SCALE * (half - s.BLOCK_CENTRE), np.float32).clip(
+                -BLOCK_LIMIT, BLOCK_LIMIT
+            )
+        return np.concatenate(rows, dtype=np.float32), zones, block
 
 
 def _padded(weight: Float32) -> Float32:

@@ -1,10 +1,12 @@
 """The streaming core in PyTorch: the definition that is trained; `noble_net.surrogate.streaming` runs it fast.
 
-Shape legend: B cells, T recurrent steps, n samples per step, C code length, H hidden units.
-Needs the extra [train]; nothing that only runs networks imports this module.
+Shape legend: B cells, T recurrent steps, n samples per step, Z dendritic zones, C code length, K units of the code's
+embedding, H hidden units. Needs the extra [train]; nothing that only runs networks imports this module.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,36 +14,77 @@ from torch import Tensor, nn
 from noble_net.surrogate import scaling as s
 
 
+class Dendrites(NamedTuple):
+    """Input of the dendritic zones, means over each step: conductance (nS) and Σ g·E (pA) [B, T, Z]; with NMDA its
+    conductance before the magnesium block (nS, reversing at 0 mV) [B, T, Z] and the half of that block, mV [B]."""
+
+    conductance: Tensor
+    reversal_current: Tensor
+    nmda: Tensor | None = None
+    half: Tensor | None = None
+
+    def at(self, step: int) -> Dendrites:
+        """The input of one step, [B, Z] each."""
+        nmda = None if self.nmda is None else self.nmda[:, step]
+        return Dendrites(self.conductance[:, step], self.reversal_current[:, step], nmda, self.half)
+
+
 class StreamingNet(nn.Module):
     """One recurrent step maps (n samples of input, the cell's own last n voltages, code, state) → next n voltages.
 
-    encoder: [effective current | conductance | voltage | code] → H → H; GRU of H units; decoder [encoded | state]
-    → H → n increments on the last voltage. Activations are SiLU. See `noble_net.surrogate.scaling` for units.
+    encoder: [effective current | conductance | voltage | dendrites | code] → H (→ H with two layers); GRU of H units;
+    decoder [encoded | state] → H → n increments on the last voltage. Activations are SiLU. See
+    `noble_net.surrogate.scaling` for units. With ``code_units`` the code is first embedded, C → K → K, and enters
+    encoder, GRU and decoder; without, the encoder alone, as it is.
     """
 
-    def __init__(self, code: int, hidden: int, samples: int) -> None:
+    def __init__(
+        self,
+        code: int,
+        hidden: int,
+        samples: int,
+        zones: int = 0,
+        nmda: bool = False,
+        code_units: int = 0,
+        encoder_layers: int = 2,
+    ) -> None:
         super().__init__()
-        self.samples = samples
-        self.encode_in = nn.Linear(3 * samples + code, hidden)
-        self.encode_out = nn.Linear(hidden, hidden)
-        self.gru = nn.GRU(hidden, hidden, batch_first=True)
-        self.decode_in = nn.Linear(2 * hidden, hidden)
+        self.samples, self.hidden = samples, hidden
+        self.inputs = input_count(samples, zones, nmda)
+        self.code_in = nn.Linear(code, code_units) if code_units else None
+        self.code_out = nn.Linear(code_units, code_units) if code_units else None
+        self.encode_in = nn.Linear(self.inputs + (code_units or code), hidden)
+        self.encode_out = nn.Linear(hidden, hidden) if encoder_layers == 2 else None
+        self.gru = nn.GRU(hidden + code_units, hidden, batch_first=True)
+        self.decode_in = nn.Linear(2 * hidden + code_units, hidden)
         self.decode_out = nn.Linear(hidden, samples)
         with torch.no_grad():
             self.decode_out.weight.mul_(0.1)
 
     def forward(
-        self, drive: Tensor, voltage: Tensor, code: Tensor, state: Tensor | None = None
+        self,
+        drive: Tensor,
+        voltage: Tensor,
+        code: Tensor,
+        state: Tensor | None = None,
+        dendrites: Dendrites | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Teacher-forced pass, parallel over time but for the recurrent unit.
 
-        ``drive`` [B, T, 3, n] (nA, nS, pA), ``voltage`` [B, T, n] (mV): the n samples before each step, ``code``
-        [B, C], ``state`` [1, B, H] or None at the start. Returns the next voltages [B, T, n] (mV) and the state.
+        ``drive`` [B, T, 3, n] (nA, nS, pA) of the soma, ``voltage`` [B, T, n] (mV): the n samples before each step,
+        ``code`` [B, C], ``state`` [1, B, H] or None at the start. Returns the next voltages [B, T, n] (mV) and the
+        state.
         """
-        x_BTI = self._scale(drive, voltage)
-        e_BTH = self._encode(x_BTI, self._fold(code)[:, None])
-        g_BTH, state = self.gru(e_BTH, state)
-        return self._decode(e_BTH, g_BTH, voltage), state
+        c_BK = self._embed(code)
+        e_BTH = self._encode(
+            self._scale(drive, voltage, dendrites), self._fold(self.encode_in, c_BK)[:, None]
+        )
+        given = e_BTH
+        if self.code_in is not None:
+            given = torch.cat([e_BTH, c_BK[:, None].expand(-1, e_BTH.shape[1], -1)], dim=-1)
+        g_BTH, state = self.gru(given, state)
+        bias = self._fold(self.decode_in, c_BK) if self.code_in is not None else self.decode_in.bias[None]
+        return self._decode(e_BTH, g_BTH, voltage, bias[:, None]), state
 
     def roll_out(
         self,
@@ -49,42 +92,80 @@ class StreamingNet(nn.Module):
         voltage: Tensor,
         code: Tensor,
         state: Tensor | None = None,
+        dendrites: Dendrites | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Free-running pass on the core's own voltage; ``voltage`` [B, n] are the n samples before the first step,
         other shapes as in `forward`."""
-        h_BH = state[0] if state is not None else drive.new_zeros(len(drive), self.gru.hidden_size)
-        bias = self._fold(code)
+        h_BH = state[0] if state is not None else drive.new_zeros(len(drive), self.hidden)
+        c_BK = self._embed(code)
+        bias = self._fold(self.encode_in, c_BK)
+        late = self._fold(self.decode_in, c_BK) if self.code_in is not None else self.decode_in.bias[None]
         gru: list[Tensor] = [*self.gru.parameters()]  # weight_ih, weight_hh, bias_ih, bias_hh
         answers = []
         for t in range(drive.shape[1]):
-            e_BH = self._encode(self._scale(drive[:, t], voltage), bias)
-            h_BH = torch.gru_cell(e_BH, h_BH, *gru)
-            voltage = self._decode(e_BH, h_BH, voltage)
+            x_BI = self._scale(drive[:, t], voltage, None if dendrites is None else dendrites.at(t))
+            e_BH = self._encode(x_BI, bias)
+            given = e_BH if self.code_in is None else torch.cat([e_BH, c_BK], dim=-1)
+            h_BH = torch.gru_cell(given, h_BH, *gru)
+            voltage = self._decode(e_BH, h_BH, voltage, late)
             answers.append(voltage)
         return torch.stack(answers, dim=1), h_BH[None]
 
-    def _fold(self, code: Tensor) -> Tensor:
-        """Encoder bias with the code folded in, [B, H]."""
-        return nn.functional.linear(code, self.encode_in.weight[:, 3 * self.samples :], self.encode_in.bias)
+    def _embed(self, code: Tensor) -> Tensor:
+        """What the layers are told of the code: its embedding [B, K], or itself."""
+        if self.code_in is None or self.code_out is None:
+            return code
+        embedded: Tensor = self.code_out(nn.functional.silu(self.code_in(code)))
+        return embedded
 
-    def _scale(self, drive: Tensor, voltage: Tensor) -> Tensor:
-        """[…, 3, n] and […, n] → […, 3n]: effective current at the last voltage, conductance, voltage."""
+    @staticmethod
+    def _fold(layer: nn.Linear, code: Tensor) -> Tensor:
+        """A layer's bias with the code, its last inputs, folded in, [B, H]."""
+        return nn.functional.linear(code, layer.weight[:, -code.shape[-1] :], layer.bias)
+
+    def _scale(self, drive: Tensor, voltage: Tensor, dendrites: Dendrites | None) -> Tensor:
+        """[…, 3, n] and […, n] → […, inputs]: effective current at the last voltage, conductance, voltage; of the
+        dendrites the effective current at the same voltage, and the roots of the conductances."""
         current, conductance, reversal = drive.unbind(dim=-2)
-        effective = current + 1e-3 * (reversal - conductance * voltage[..., -1:])
-        return torch.cat(
-            [
-                (s.CURRENT_SCALE * effective).clamp(-s.CURRENT_LIMIT, s.CURRENT_LIMIT),
-                (s.CONDUCTANCE_SCALE * conductance).clamp(0.0, s.CONDUCTANCE_LIMIT),
-                s.VOLTAGE_SCALE * (voltage - s.VOLTAGE_CENTRE),
-            ],
-            dim=-1,
-        )
+        last = voltage[..., -1:]
+        parts = [
+            _current(current + 1e-3 * (reversal - conductance * last)),
+            (s.CONDUCTANCE_SCALE * conductance).clamp(0.0, s.CONDUCTANCE_LIMIT),
+            s.VOLTAGE_SCALE * (voltage - s.VOLTAGE_CENTRE),
+        ]
+        if dendrites is not None:
+            parts += [
+                _current(1e-3 * (dendrites.reversal_current - dendrites.conductance * last)),
+                _root(dendrites.conductance),
+            ]
+            if dendrites.nmda is not None and dendrites.half is not None:
+                half = s.BLOCK_SCALE * (dendrites.half - s.BLOCK_CENTRE)
+                for _ in range(voltage.dim() - 1):
+                    half = half[..., None]
+                parts += [_root(dendrites.nmda), half.expand(*voltage.shape[:-1], 1)]
+        return torch.cat(parts, dim=-1)
 
     def _encode(self, x: Tensor, bias: Tensor) -> Tensor:
-        silu, weight = nn.functional.silu, self.encode_in.weight[:, : 3 * self.samples]
-        return silu(self.encode_out(silu(nn.functional.linear(x, weight) + bias)))
+        silu, weight = nn.functional.silu, self.encode_in.weight[:, : self.inputs]
+        encoded = silu(nn.functional.linear(x, weight) + bias)
+        return encoded if self.encode_out is None else silu(self.encode_out(encoded))
 
-    def _decode(self, encoded: Tensor, state: Tensor, voltage: Tensor) -> Tensor:
-        d = nn.functional.silu(self.decode_in(torch.cat([encoded, state], dim=-1)))
+    def _decode(self, encoded: Tensor, state: Tensor, voltage: Tensor, bias: Tensor) -> Tensor:
+        weight = self.decode_in.weight[:, : 2 * self.hidden]
+        d = nn.functional.silu(nn.functional.linear(torch.cat([encoded, state], dim=-1), weight) + bias)
         new: Tensor = voltage[..., -1:] + self.decode_out(d) / s.VOLTAGE_SCALE
         return new.clamp(s.VOLTAGE_LOW, s.VOLTAGE_HIGH)
+
+
+def input_count(samples: int, zones: int, nmda: bool) -> int:
+    """Inputs of the encoder without the code: three per sample, two (with NMDA three) per dendritic zone, one for the
+    half of the magnesium block."""
+    return 3 * samples + zones * (3 if nmda else 2) + (1 if nmda else 0)
+
+
+def _current(effective: Tensor) -> Tensor:
+    return (s.CURRENT_SCALE * effective).clamp(-s.CURRENT_LIMIT, s.CURRENT_LIMIT)
+
+
+def _root(conductance: Tensor) -> Tensor:
+    return (s.CONDUCTANCE_SCALE * conductance).clamp(0.0, s.CONDUCTANCE_LIMIT).sqrt()
