@@ -70,9 +70,12 @@ def plan(base: NobleRecipe, family: Family) -> dict[str, dict[str, NobleRecipe]]
         "all": usable(base, family),
     }
     embedding = {
-        label: base.variant(f"noble-embedding-{n}", model={"features": names}, training=small)
+        label: base.variant(
+            f"noble-embedding-{n}", model={"features": names, "rate_octaves": 0}, training=small
+        )
         for n, (label, names) in enumerate(embedded.items())
     }
+    embedding["both + their rate"] = base.variant("noble-embedding-rate", training=small)
     members = {str(n): base.variant(f"noble-members-{n}", training={**small, "members": n}) for n in MEMBERS}
     return {"embedding": embedding, "members": members}
 

@@ -21,7 +21,7 @@ from noble_net.specs.noble import AmplitudeSpec, NobleModelSpec, NobleRecipe
 from noble_net.specs.specification import validate_document
 from noble_net.specs.yaml_source import Document, load_document
 from noble_net.surrogate.checkpoint import load_checkpoint, save_checkpoint
-from noble_net.surrogate.embedding import Embedding, Window
+from noble_net.surrogate.embedding import RATE_SCALE, Embedding, Window
 from noble_net.surrogate.noble import Noble
 from noble_net.surrogate.noble_torch import NobleNet, parameter_count
 from noble_net.surrogate.step_core import StepCore
@@ -147,6 +147,37 @@ def test_matrix_products_are_the_library_s_convolutions():
     torch.testing.assert_close(
         gradient, torch.autograd.grad(theirs.square().sum(), net.fno.lifting.fcs[0].bias)[0]
     )
+
+
+def test_waves_from_the_onset_move_with_the_step():
+    embedding = Embedding(RANGES, PAPER, rate_octaves=2, from_onset=True)
+    features, amplitude = torch.tensor([[0.2, 300.0]]), torch.tensor([0.3])
+    early, late = (embedding(features, amplitude, torch.tensor([onset])) for onset in (6.0, 12.0))
+    assert early.shape[1] == embedding.channels == 1 + 18 + 4 + 5
+    assert torch.allclose(early[..., 100:5000], late[..., 200:5100], atol=2e-3)  # 0.06 ms a sample
+    rate, sine, cosine = early[0, -5], early[0, -4], early[0, -2]
+    on = early[0, 0] > 0
+    slope, threshold = (300.0, 0.2) if embedding.features == ("I_thr", "s_thr") else (0.2, 300.0)
+    hertz = slope * (0.3 - threshold)
+    assert torch.allclose(rate[on], torch.tensor(RATE_SCALE * hertz)) and (early[0, -5:, ~on] == 0).all()
+    seconds = (torch.arange(PAPER.padded) * PAPER.sampling - 6.0) / 1000.0
+    assert torch.allclose(sine[on], torch.sin(2 * torch.pi * hertz * seconds)[on], atol=1e-4)
+    assert torch.allclose(cosine[on], torch.cos(2 * torch.pi * hertz * seconds)[on], atol=1e-4)
+
+
+def test_a_rate_needs_both_features(recipe):
+    with pytest.raises(ValueError, match="predict a rate from I_thr and s_thr"):
+        recipe.variant("odd", model={"features": ("I_thr",), "rate_octaves": 3})
+
+
+def test_an_answer_of_zero_is_the_centre(recipe, family):
+    spec = recipe.variant("shifted", model={"centre": -85.0, "scale": 30.0})
+    window = Window(spec.samples, spec.model.padded, spec.sampling)
+    net = NobleNet({"I_thr": (0.0, 1.0), "s_thr": (0.0, 1.0)}, window, spec.model)
+    for parameter in net.parameters():
+        torch.nn.init.zeros_(parameter)
+    volts = net(torch.zeros(1, 2), torch.zeros(1), torch.tensor([15.0]))
+    assert torch.allclose(volts, torch.tensor(-0.085))
 
 
 def test_the_embedding_writes_current_amplitude_and_features_as_waves():

@@ -100,6 +100,15 @@ class NobleModelSpec(Spec):
     """K of a feature: frequencies 2^0 … 2^(K−1), a sine and a cosine each."""
     amplitude_octaves: int = Field(default=9, gt=0)
     """K of the amplitude."""
+    rate_octaves: int = Field(default=0, ge=0)
+    """K of the firing rate that I_thr and s_thr predict, s_thr·(I − I_thr), whose waves begin with the step; 0: none,
+    as in the paper."""
+    time_from: Literal["window", "onset"] = "window"
+    """Where the waves' time begins: with the window, as in the paper, or with the step."""
+    centre: Annotated[float, Quantity("mV")] = 0.0
+    scale: Annotated[float, Quantity("mV", above=0.0)] = 1000.0
+    """The network's answer times ``scale``, plus ``centre``, is the voltage. In the paper it answers in volts, of
+    which a tenth is a whole spike: an optimiser's first steps are then larger than what is to be learned."""
     decimate: int = Field(default=1, gt=0)
     """Samples of the dataset per sample of the network."""
     padded: int = Field(default=8640, gt=0)
@@ -174,6 +183,9 @@ class NobleRecipe(Spec):
     def _fits(self) -> NobleRecipe:
         if self.model.padded < self.samples:
             raise fault(f"is below the window's {self.samples} samples", "raise it", ("model", "padded"))
+        if self.model.rate_octaves and not {"I_thr", "s_thr"} <= set(self.model.features):
+            problem = "predict a rate from I_thr and s_thr, which are not among the features"
+            raise fault(problem, "embed both, or leave them out", ("model", "rate_octaves"))
         if self.model.modes > self.model.padded:
             raise fault("are more than the samples", "lower them", ("model", "modes"))
         if self.fine_tune and not self.dataset.hyperpolarising:

@@ -22,6 +22,8 @@ from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 
 CURRENT_SCALE = 10.0
 """Current channel and amplitude are in 0.1 nA."""
+RATE_SCALE = 0.02
+"""Per Hz of a predicted firing rate."""
 
 Ranges = Mapping[str, tuple[float, float]]
 """Feature → its smallest and largest value over the family, in its own unit."""
@@ -45,21 +47,30 @@ class Embedding(nn.Module):
     """
 
     def __init__(
-        self, ranges: Ranges, window: Window, feature_octaves: int = 1, amplitude_octaves: int = 9
+        self,
+        ranges: Ranges,
+        window: Window,
+        feature_octaves: int = 1,
+        amplitude_octaves: int = 9,
+        rate_octaves: int = 0,
+        from_onset: bool = False,
     ) -> None:
         super().__init__()
         self.features = tuple(sorted(ranges))
         self.window = window
+        self.rate_octaves, self.from_onset = rate_octaves, from_onset
         for name in self.features:
             low, high = ranges[name]
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
                 raise FamilyError(f"feature {name} ranges over [{low}, {high}]: it cannot tell cells apart")
         self.channels = 1 + 2 * amplitude_octaves + 2 * feature_octaves * len(self.features)
+        self.channels += 1 + 2 * rate_octaves if rate_octaves else 0
         limits = torch.tensor([ranges[name] for name in self.features], dtype=torch.float64).reshape(-1, 2)
         self._buffer("low", limits[:, 0].float())
         self._buffer("width", (limits[:, 1] - limits[:, 0]).float())
-        self._buffer("feature_waves", _octaves(window, feature_octaves))
-        self._buffer("amplitude_waves", _octaves(window, amplitude_octaves))
+        self._buffer("feature_octaves", _octaves(feature_octaves))
+        self._buffer("amplitude_octaves", _octaves(amplitude_octaves))
+        self._buffer("time", _time(window))
         self._buffer("index", torch.arange(window.padded))
 
     def _buffer(self, name: str, values: Tensor) -> None:
@@ -73,33 +84,57 @@ class Embedding(nn.Module):
         low, width = self.get_buffer("low"), self.get_buffer("width")
         scaled_BF = LOWEST + (HIGHEST - LOWEST) * (features - low) / width
         scaled_B = CURRENT_SCALE * amplitude
-        return torch.cat(
-            [
-                self._current(scaled_B, onset),
-                _waves(scaled_B[:, None], self.get_buffer("amplitude_waves")),
-                _waves(scaled_BF, self.get_buffer("feature_waves")),
-            ],
-            dim=1,
-        )
+        time_BN = self._time(onset)
+        on_BN = self._on(onset)
+        channels = [
+            (on_BN * scaled_B[:, None])[:, None],
+            _waves(scaled_B[:, None], self.get_buffer("amplitude_octaves"), time_BN),
+            _waves(scaled_BF, self.get_buffer("feature_octaves"), time_BN),
+        ]
+        if self.rate_octaves:
+            channels.append(self._rate(features, amplitude, onset) * on_BN[:, None])
+        return torch.cat(channels, dim=1)
 
-    def _current(self, scaled: Tensor, onset: Tensor) -> Tensor:
-        """The step, [B, 1, N]: on at the samples of [onset, onset + duration)."""
+    def _time(self, onset: Tensor) -> Tensor:
+        """Time of the waves, [B or 1, N]: 2π a window, from its beginning or from each step's."""
+        time_N: Tensor = self.get_buffer("time")
+        if not self.from_onset:
+            return time_N[None]
+        turn = 2.0 * math.pi / ((self.window.samples - 1) * self.window.sampling)
+        return time_N - (turn * onset.double()).float()[:, None]
+
+    def _rate(self, features: Tensor, amplitude: Tensor, onset: Tensor) -> Tensor:
+        """The predicted rate, and its waves: [B, 1 + 2K, N], for a time that begins with the step."""
+        threshold, slope = (features[:, self.features.index(name)] for name in ("I_thr", "s_thr"))
+        rate_B = (slope * (amplitude - threshold)).clamp(min=0.0).double()
+        since_BN = self.window.sampling * self.get_buffer("index") - onset.double()[:, None]
+        turns_B1N = (2.0 * math.pi / 1000.0 * rate_B[:, None] * since_BN)[:, None]
+        phase_BKN = 2.0 ** torch.arange(self.rate_octaves, device=rate_B.device)[:, None] * turns_B1N
+        told_B1N = (RATE_SCALE * rate_B[:, None, None]).expand(-1, 1, since_BN.shape[1])
+        return torch.cat([told_B1N, torch.sin(phase_BKN), torch.cos(phase_BKN)], dim=1).float()
+
+    def _on(self, onset: Tensor) -> Tensor:
+        """Whether the step is on, [B, N]: at the samples of [onset, onset + duration)."""
         # In float64 and with a margin: 15 ms is exactly sample 250 of 0.06 ms, which no rounding may miss.
         first = torch.ceil(onset.double() / self.window.sampling - 1e-4)
         last = torch.ceil((onset.double() + self.window.duration) / self.window.sampling - 1e-4)
         index = self.get_buffer("index")
-        on = (index >= first[:, None]) & (index < last[:, None])
-        return (on * scaled[:, None])[:, None]
+        return (index >= first[:, None]) & (index < last[:, None])
 
 
-def _octaves(window: Window, octaves: int) -> Tensor:
-    """2^k·t, [K, N], with t = 2π at the window's last sample; the padding runs on at the same rate."""
-    time = torch.arange(window.padded, dtype=torch.float64) * (2.0 * math.pi / max(window.samples - 1, 1))
-    return (2.0 ** torch.arange(octaves, dtype=torch.float64)[:, None] * time).float()
+def _octaves(octaves: int) -> Tensor:
+    """2^k, [K]."""
+    return 2.0 ** torch.arange(octaves, dtype=torch.float32)
 
 
-def _waves(values: Tensor, octaves_KN: Tensor) -> Tensor:
-    """Values [B, F] → [B, 2·F·K, N]: for each value its K sines, then its K cosines."""
-    phase_BFKN = values[:, :, None, None] * octaves_KN
+def _time(window: Window) -> Tensor:
+    """Time from the window's beginning, [N], 2π at its last sample; the padding runs on at the same rate."""
+    turn = 2.0 * math.pi / max(window.samples - 1, 1)
+    return (torch.arange(window.padded, dtype=torch.float64) * turn).float()
+
+
+def _waves(values: Tensor, octaves_K: Tensor, time: Tensor) -> Tensor:
+    """Values [B, F] over a time [B or 1, N] → [B, 2·F·K, N]: for each value its K sines, then its K cosines."""
+    phase_BFKN = values[:, :, None, None] * (octaves_K[:, None] * time[:, None])[:, None]
     waves = torch.stack([torch.sin(phase_BFKN), torch.cos(phase_BFKN)], dim=2)
     return waves.flatten(1, 3)

@@ -86,7 +86,9 @@ class NobleNet(nn.Module):
 
     def __init__(self, ranges: Ranges, window: Window, model: NobleModelSpec) -> None:
         super().__init__()
-        self.embedding = Embedding(ranges, window, model.feature_octaves, model.amplitude_octaves)
+        octaves = model.feature_octaves, model.amplitude_octaves, model.rate_octaves
+        self.embedding = Embedding(ranges, window, *octaves, from_onset=model.time_from == "onset")
+        self.centre, self.scale = model.centre / 1000.0, model.scale / 1000.0
         self.fno = _FNO(
             n_modes=(model.modes,),
             in_channels=self.embedding.channels,
@@ -107,7 +109,7 @@ class NobleNet(nn.Module):
         float32 [B, N] volts."""
         x_BCN = self.embedding(features, amplitude, onset)
         v_B1N = cast(Tensor, self.fno(x_BCN))
-        return v_B1N[:, 0, : self.embedding.window.samples]
+        return self.centre + self.scale * v_B1N[:, 0, : self.embedding.window.samples]
 
 
 def parameter_count(net: nn.Module) -> int:
