@@ -16,7 +16,7 @@ from noble_net.specs.specification import validate_document
 from noble_net.specs.yaml_source import Document
 from noble_net.surrogate.streaming import StreamingCore
 from noble_net.training import inputs
-from noble_net.training.dataset import VOLTAGE_UNIT, build_dataset, dataset_path, plan_runs
+from noble_net.training.dataset import VOLTAGE_UNIT, build_dataset, dataset_path, plan_runs, regimes
 from noble_net.training.evaluate import evaluate_core, free_run, write_accuracy
 from noble_net.types import DT, Drive
 
@@ -121,7 +121,8 @@ def test_dataset(recipe, family, dataset):
 
 def test_training_resumes_where_it_was_cut_and_ends_in_a_card(recipe, family, dataset, tmp_path):
     from noble_net.surrogate.checkpoint import load_checkpoint
-    from noble_net.training.train import Trainer, TrainingData, train_core
+    from noble_net.training.streams import TrainingData
+    from noble_net.training.train import Trainer, train_core
 
     data = TrainingData.read(dataset, family)
     whole, first = Trainer(recipe, data), Trainer(recipe, data)
@@ -143,8 +144,73 @@ def test_training_resumes_where_it_was_cut_and_ends_in_a_card(recipe, family, da
     assert free_run(core, cells, drive).shape == (2, 2501)
 
 
+@pytest.fixture
+def zoned(family, tmp_path):
+    """A recipe with dendrites, and a dataset of noise in its layout."""
+    pytest.importorskip("torch")
+    content = {**RECIPE, "name": "zoned", "model": {"hidden": 16, "encoder_layers": 1, "code_units": 4}}
+    zones = {"zones": ["soma", "proximal", "distal"], "nmda": True}
+    recipe = validate_document(CoreRecipe, Document({**content, "dataset": {**RECIPE["dataset"], **zones}}))
+    g = np.random.default_rng(0)
+    path = tmp_path / "zoned.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["provenance"] = json.dumps(
+            {"family_hash": family.hash, "recipe": recipe.model_dump(mode="json")}
+        )
+        seen, unseen = family.ids("train"), family.ids("held_out")
+        groups = {"train": seen} | {f"test/{name}": [seen[0], unseen[0]] for name in regimes(recipe.dataset)}
+        for name, ids in groups.items():
+            group, n, samples = file.create_group(name), len(ids), 6000
+            group["ids"] = ids
+            group["current"] = g.normal(0, 0.1, (n, samples)).astype(np.float32)
+            group["conductance"] = np.abs(g.normal(0, 2, (n, 3, samples))).astype(np.float32)
+            group["reversal_current"] = g.normal(0, 50, (n, 3, samples)).astype(np.float32)
+            group["nmda_conductance"] = np.abs(g.normal(0, 1, (n, 2, samples))).astype(np.float32)
+            group["nmda_half"] = np.full(n, -20.5, np.float32)
+            group["voltage"] = g.normal(-8000, 300, (n, samples + 1)).astype(np.int16)
+    return recipe, path
+
+
+def test_a_core_with_dendrites_is_trained_written_and_evaluated(zoned, family, tmp_path, monkeypatch):
+    from noble_net.training import evaluate
+    from noble_net.training.streams import TrainingData
+    from noble_net.training.train import Trainer, write_core
+
+    recipe, path = zoned
+    data = TrainingData.read(path, family)
+    rows, starts, n = np.array([0, 2]), np.array([50, 100]), 5
+    chunk = data.chunk(rows, starts, 8, n)
+    assert chunk.drive.shape == (2, 8, 3, n) and chunk.dendrites.conductance.shape == (2, 8, 2)
+    expected = data.nmda[2, 1, 100 + 3 * n : 100 + 4 * n].mean()
+    assert float(chunk.dendrites.nmda[1, 3, 1]) == pytest.approx(expected, rel=1e-5)
+    assert float(chunk.drive[1, 3, 1, 2]) == pytest.approx(data.conductance[2, 0, 100 + 3 * n + 2])
+
+    monkeypatch.setenv("NOBLE_NET_CACHE", str(tmp_path))
+    trainer = Trainer(recipe, data)
+    losses = [trainer.step() for _ in range(4)]
+    assert np.isfinite(losses).all()
+    folder = write_core(trainer, family, tmp_path)
+    core = StreamingCore.load(folder)
+    assert core.zones == ("soma", "proximal", "distal") and core.nmda
+    monkeypatch.setattr(evaluate, "dataset_path", lambda *_: path)
+    found = evaluate_core(recipe, family, core)
+    card = write_accuracy(found, folder, family).read_text()
+    assert "| poisson_distal | seen |" in card and "sinusoid (never trained)" in card
+    assert "conductance on\nthe proximal and distal dendrite with NMDA" in card
+
+
+def test_training_stops_at_a_deadline_and_goes_on(recipe, family, dataset, tmp_path):
+    from noble_net.training.train import train_core
+
+    about = tmp_path / recipe.name / "core.json"
+    renamed = recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": 5})})
+    for deadline, finished in ((0.0, False), (None, True)):
+        train_core(renamed, family, tmp_path, deadline=deadline)
+        assert json.loads(about.read_text())["training"]["finished"] is finished
+
+
 def test_a_dataset_of_another_family_is_refused(recipe, family, dataset):
-    from noble_net.training.train import TrainingData
+    from noble_net.training.streams import TrainingData
 
     other = Family(family.name, family.table, family.about, "0" * 64)
     with pytest.raises(CheckpointError, match="another version"):

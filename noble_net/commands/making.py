@@ -58,9 +58,7 @@ def dataset(recipe: RecipeFile, jobs: Jobs = None) -> None:
 def train(
     recipe: RecipeFile,
     out: Into = None,
-    minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after so long, to go on later (NOBLE cores).")
-    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long, to go on later.")] = None,
 ) -> None:
     """Train a core on its dataset.
 
@@ -69,19 +67,15 @@ def train(
     wanted, cells = core_recipe(recipe)
     folder = folder_of(out, recipe, "checkpoints")
     with progress(f"training {wanted.name}") as update:
+        deadline = None if minutes is None else 60.0 * minutes
         if wanted.kind == "noble":
             from noble_net.training.noble_train import train_noble
 
-            deadline = None if minutes is None else 60.0 * minutes
             typer.echo(train_noble(wanted, cells, folder, update, deadline))
-        elif minutes is not None:
-            raise typer.BadParameter(
-                "a streaming core trains to its end: leave it out", param_hint="--minutes"
-            )
         else:
             from noble_net.training.train import train_core
 
-            typer.echo(train_core(wanted, cells, folder, update))
+            typer.echo(train_core(wanted, cells, folder, update, deadline))
 
 
 def evaluate(recipe: RecipeFile, out: Into = None) -> None:

@@ -23,6 +23,12 @@ class Dendrites(NamedTuple):
     nmda: Tensor | None = None
     half: Tensor | None = None
 
+    def to(self, device: torch.device) -> Dendrites:
+        """The same on a device."""
+        nmda = None if self.nmda is None else self.nmda.to(device)
+        half = None if self.half is None else self.half.to(device)
+        return Dendrites(self.conductance.to(device), self.reversal_current.to(device), nmda, half)
+
     def at(self, step: int) -> Dendrites:
         """The input of one step, [B, Z] each."""
         nmda = None if self.nmda is None else self.nmda[:, step]

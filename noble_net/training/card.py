@@ -10,6 +10,9 @@ from typing import Any
 from noble_net.cells.family import Family
 from noble_net.markdown import write_markdown
 from noble_net.training.inputs import FLUCTUATING, MEAN_DRIVEN, UNTRAINED
+from noble_net.training.zone_inputs import ZONE_FLUCTUATING, ZONE_UNTRAINED
+
+_JUDGED_BY_SPIKES = ("fluctuating, all", *FLUCTUATING, *ZONE_FLUCTUATING, *UNTRAINED, *ZONE_UNTRAINED)
 
 
 def write_card(folder: Path, family: Family, notes: str = "") -> Path:
@@ -27,8 +30,8 @@ def write_card(folder: Path, family: Family, notes: str = "") -> Path:
         "dataset": accuracy["dataset"],
         "r2": accuracy["feature_r2"],
         "rows": tuple(accuracy["table"]["steps"]),
-        "fluctuating": ("fluctuating, all", *FLUCTUATING, *UNTRAINED),
-        "untrained": UNTRAINED,
+        "fluctuating": [name for name in _JUDGED_BY_SPIKES if name in accuracy["table"]],
+        "untrained": (*UNTRAINED, *ZONE_UNTRAINED),
         "mean_driven": MEAN_DRIVEN,
         "notes": notes.strip(),
     }

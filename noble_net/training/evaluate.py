@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from noble_net.cells.family import Family
@@ -15,10 +16,11 @@ from noble_net.specs.cores import CoreRecipe
 from noble_net.spikes import spike_times
 from noble_net.surrogate.core import Core
 from noble_net.training.card import write_card
-from noble_net.training.dataset import ARRAYS, VOLTAGE_UNIT, dataset_path, open_dataset
-from noble_net.training.inputs import FLUCTUATING, REGIMES, STEP_ON, STEP_PERIOD
+from noble_net.training.dataset import ARRAYS, VOLTAGE_UNIT, dataset_path, open_dataset, regimes
+from noble_net.training.inputs import FLUCTUATING, STEP_ON, STEP_PERIOD
 from noble_net.training.metrics import DISCARD, clipped_error, coincidence, interval_cv, rate_error
-from noble_net.types import DT, CellTable, Drive, Float32, Float64
+from noble_net.training.zone_inputs import ZONE_FLUCTUATING
+from noble_net.types import DT, CellTable, Drive, Float32, Float64, Nmda, Real
 
 BLOCK = 1000
 """Samples per block of a free run; any other gives the same numbers."""
@@ -39,10 +41,11 @@ def evaluate_core(
     pooled: dict[str, list[tuple[Float32, Float32]]] = {}
     with open_dataset(dataset_path(recipe, family), family) as file:
         provenance = json.loads(file.attrs["provenance"])
-        for done, regime in enumerate(REGIMES):
+        names = regimes(recipe.dataset)
+        for done, regime in enumerate(names):
             group = file["test"][regime]
             ids = [str(i) for i in group["ids"].asstr()[:]]
-            drive = Drive(("soma",), *(group[name][:][None] for name in ARRAYS))
+            drive = drive_of(group, recipe.dataset.zones)
             truth = group["voltage"][:].astype(np.float32) * np.float32(VOLTAGE_UNIT)
             answer = free_run(core, family.cells(ids), drive)
             half = len(ids) // 2
@@ -51,11 +54,11 @@ def evaluate_core(
                 fine = group["floor"][:].astype(np.float32) * np.float32(VOLTAGE_UNIT)
                 pairs["floor"] = (fine, truth[: len(fine)])
             table[regime] = {row: measure(regime, *pair) for row, pair in pairs.items()}
-            if regime in FLUCTUATING:
+            if regime in (*FLUCTUATING, *ZONE_FLUCTUATING):
                 for row, pair in pairs.items():
                     pooled.setdefault(row, []).append(pair)
             if progress:
-                progress(done + 1, len(REGIMES))
+                progress(done + 1, len(names))
     table["fluctuating, all"] = {
         row: measure("fluctuating, all", *(np.concatenate(part) for part in zip(*pairs_, strict=True)))
         for row, pairs_ in pooled.items()
@@ -73,16 +76,34 @@ def free_run(core: Core, cells: CellTable, drive: Drive) -> Float32:
     state = core.begin(cells)
     parts = [state.voltage[:, None].copy()]
     for start in range(0, drive.samples, BLOCK):
-        block = Drive(
-            drive.zones,
-            *(
-                np.ascontiguousarray(a[:, :, start : start + BLOCK])
-                for a in (drive.current, drive.conductance, drive.reversal_current)
-            ),
-        )
-        response, state = core.advance(state, block)
+        response, state = core.advance(state, _stretch(drive, slice(start, start + BLOCK)))
         parts.append(response.voltage)
     return np.concatenate(parts, axis=1)
+
+
+def drive_of(group: h5py.Group, zones: tuple[str, ...]) -> Drive:
+    """The input of a test regime's members as one long block."""
+    current, conductance, reversal = (group[name][:] for name in ARRAYS)
+    if len(zones) == 1:
+        return Drive(zones, current[None], conductance[None], reversal[None])
+    conductance, reversal = (np.ascontiguousarray(a.swapaxes(0, 1)) for a in (conductance, reversal))
+    injected = np.zeros_like(conductance)
+    injected[0] = current
+    if "nmda_conductance" not in group:
+        return Drive(zones, injected, conductance, reversal)
+    slow = np.zeros_like(conductance)
+    slow[1:] = group["nmda_conductance"][:].swapaxes(0, 1)
+    nmda = Nmda(slow, np.zeros_like(slow), group["nmda_half"][:])
+    return Drive(zones, injected, conductance, reversal, nmda=nmda)
+
+
+def _stretch(drive: Drive, samples: slice) -> Drive:
+    def cut(array: Real) -> Real:
+        return np.ascontiguousarray(array[:, :, samples])
+
+    nmda = drive.nmda and Nmda(cut(drive.nmda.conductance), cut(drive.nmda.reversal_current), drive.nmda.half)
+    inputs = (cut(each) for each in (drive.current, drive.conductance, drive.reversal_current))
+    return Drive(drive.zones, *inputs, nmda=nmda)
 
 
 def measure(regime: str, truth: Float32, answer: Float32) -> dict[str, float]:

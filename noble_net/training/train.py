@@ -14,7 +14,6 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +28,8 @@ from noble_net.specs.cores import CoreRecipe
 from noble_net.surrogate import scaling
 from noble_net.surrogate.checkpoint import save_checkpoint
 from noble_net.surrogate.streaming_torch import StreamingNet
-from noble_net.training.dataset import ARRAYS, VOLTAGE_UNIT, dataset_path, open_dataset
+from noble_net.training.dataset import dataset_path
+from noble_net.training.streams import Chunk, TrainingData
 from noble_net.types import DT
 
 SAVE_EVERY = 200
@@ -39,54 +39,27 @@ Progress = Callable[[int, int, float], None]
 """(iteration, iterations, recent loss)."""
 
 
-class TrainingData(NamedTuple):
-    """The training part of a dataset in memory: float32 [members, samples] inputs, int16 voltage, codes."""
-
-    current: NDArray[np.float32]
-    conductance: NDArray[np.float32]
-    reversal_current: NDArray[np.float32]
-    voltage: NDArray[np.int16]
-    code: NDArray[np.float32]
-    family_hash: str
-
-    @staticmethod
-    def read(path: Path, family: Family) -> TrainingData:
-        """Read /train of a dataset made from ``family``. Raises CheckpointError when it was made from another."""
-        with open_dataset(path, family) as file:
-            group = file["train"]
-            ids = [str(i) for i in group["ids"].asstr()[:]]
-            drive = [group[name][:] for name in ARRAYS]
-            voltage = group["voltage"][:]
-        return TrainingData(drive[0], drive[1], drive[2], voltage, family.codes(ids), family.hash)
-
-    def chunk(
-        self, rows: NDArray[np.int64], starts: NDArray[np.int64], steps: int, n: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs [B, T, 3, n], voltages before and after each step [B, T, n], from input samples ``starts`` on."""
-        inputs = np.stack(
-            [np.stack([a[r, s : s + steps * n] for a in self[:3]]) for r, s in zip(rows, starts, strict=True)]
-        )
-        drive = inputs.reshape(len(rows), 3, steps, n).transpose(0, 2, 1, 3)
-        volts = np.stack(
-            [self.voltage[r, s - n + 1 : s + steps * n + 1] for r, s in zip(rows, starts, strict=True)]
-        ).astype(np.float32)
-        volts = np.maximum(volts * VOLTAGE_UNIT, scaling.VOLTAGE_LOW).reshape(len(rows), steps + 1, n)
-        drive_t, before, after = (np.ascontiguousarray(a) for a in (drive, volts[:, :-1], volts[:, 1:]))
-        return torch.from_numpy(drive_t), torch.from_numpy(before), torch.from_numpy(after)
-
-
-def train_core(recipe: CoreRecipe, family: Family, folder: Path, progress: Progress | None = None) -> Path:
+def train_core(
+    recipe: CoreRecipe,
+    family: Family,
+    folder: Path,
+    progress: Progress | None = None,
+    deadline: float | None = None,
+) -> Path:
     """Train (or go on training) and write the checkpoint into ``folder``/<name>; returns that folder.
 
-    State is kept beside the dataset every `SAVE_EVERY` iterations; calling again goes on from it.
+    State is kept beside the dataset every `SAVE_EVERY` iterations; calling again goes on from it. ``deadline``: seconds
+    after which the state is saved and the checkpoint written as far as it is.
     """
+    stop = math.inf if deadline is None else time.monotonic() + deadline
     data = TrainingData.read(dataset_path(recipe, family), family)
     trainer = Trainer(recipe, data)
     trainer.restore()
     started = time.monotonic()
-    while trainer.iteration < recipe.training.iterations:
+    while trainer.iteration < recipe.training.iterations and time.monotonic() < stop:
         loss = trainer.step()
-        if trainer.iteration % SAVE_EVERY == 0 or trainer.iteration == recipe.training.iterations:
+        ended = trainer.iteration == recipe.training.iterations or time.monotonic() >= stop
+        if trainer.iteration % SAVE_EVERY == 0 or ended:
             trainer.seconds += time.monotonic() - started
             started = time.monotonic()
             trainer.save()
@@ -104,11 +77,14 @@ def write_core(trainer: Trainer, family: Family, folder: Path) -> Path:
         "family": family.name,
         "family_hash": family.hash,
         "code": list(family.parameter_names),
-        "zones": ["soma"],
+        "zones": list(recipe.dataset.zones),
+        "nmda": recipe.dataset.nmda,
         "step_samples": recipe.model.step_samples,
         "hidden": recipe.model.hidden,
+        "encoder_layers": recipe.model.encoder_layers,
         "parameters": sum(p.numel() for p in trainer.net.parameters()),
         "training": {
+            "finished": trainer.iteration == recipe.training.iterations,
             "iterations": trainer.iteration,
             "hours": round(trainer.seconds / 3600, 3),
             "threads": torch.get_num_threads(),
@@ -128,7 +104,15 @@ class Trainer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(self.spec.seed)
         model = recipe.model
-        self.net = StreamingNet(data.code.shape[1], model.hidden, model.step_samples).to(self.device)
+        self.net = StreamingNet(
+            data.code.shape[1],
+            model.hidden,
+            model.step_samples,
+            zones=data.dendrites,
+            nmda=data.nmda is not None,
+            code_units=model.code_units,
+            encoder_layers=model.encoder_layers,
+        ).to(self.device)
         self.optimiser = torch.optim.AdamW(
             self.net.parameters(), lr=self.spec.learning_rate, weight_decay=1e-4, foreach=True
         )
@@ -144,15 +128,15 @@ class Trainer:
         spec, n = self.spec, self.recipe.model.step_samples
         steps = round(spec.chunk / (n * DT))
         rows, starts = self._streams(steps * n)
-        drive, before, after = (t.to(self.device) for t in self.data.chunk(rows, starts, steps, n))
+        chunk = self.data.chunk(rows, starts, steps, n).to(self.device)
         code = torch.from_numpy(self.data.code[rows]).to(self.device)
         first = self.iteration % spec.chunks == 0
         if first:
             self.state = torch.zeros_like(self.state)
         self._set_learning_rate()
-        answer, state = self._answer(drive, before, code)
+        answer, state = self._answer(chunk, code)
         skip = round(spec.burn_in / (n * DT)) if first else 0
-        error = scaling.VOLTAGE_SCALE * (answer - after)[:, skip:]
+        error = scaling.VOLTAGE_SCALE * (answer - chunk.after)[:, skip:]
         loss = error.abs().mean() + error.square().mean()
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -162,10 +146,10 @@ class Trainer:
         self.iteration += 1
         return float(loss.detach())
 
-    def _answer(self, drive: Tensor, before: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+    def _answer(self, chunk: Chunk, code: Tensor) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(self.spec.seed * 1_000_003 + self.iteration)
-        noisy = before + self._noise(before.shape, generator).to(self.device)
-        answer: tuple[Tensor, Tensor] = self.net(drive, noisy, code, self.state)
+        noisy = chunk.before + self._noise(chunk.before.shape, generator).to(self.device)
+        answer: tuple[Tensor, Tensor] = self.net(chunk.drive, noisy, code, self.state, chunk.dendrites)
         return answer
 
     def _noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
