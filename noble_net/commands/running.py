@@ -89,7 +89,7 @@ def run(
     placement: Annotated[
         Placement | None,
         typer.Option(
-            help="NEURON: synapses of a dendritic zone spread over it by area (lumped, the default), or each at a point."
+            help="NEURON: synapses on dendrites spread over their zone (default), or each at a point."
         ),
     ] = None,
     processes: Annotated[
@@ -104,9 +104,8 @@ def run(
         file, out = _to_resume(file, out, backend, overwrite)
     if backend is Backend.neuron and device is Device.cuda:
         raise typer.BadParameter("the neuron backend runs on CPUs", param_hint="--device")
-    exact = {
-        name: value for name, value in (("placement", placement), ("processes", processes)) if value is not None
-    }
+    given: dict[str, Any] = {"placement": placement and placement.value, "processes": processes}
+    exact = {name: value for name, value in given.items() if value is not None}
     if exact and backend is not Backend.neuron:
         raise typer.BadParameter("is for the neuron backend", param_hint=f"--{next(iter(exact))}")
     every = _time(checkpoint_every, "--checkpoint-every")
