@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from test_neuron_network import FAMILIES, FAMILY, GABA, build, population, recurrent
+from test_neuron_zones import advanced, network, onto_dendrites
+from test_plasticity import STDP
 
 from noble_net.config import network_from
 from noble_net.errors import BackendError, SolverError
@@ -56,6 +58,22 @@ def test_cells_are_dealt_out_in_turn() -> None:
             cells = np.concatenate([each.parameters["g"] for each in own])
             np.testing.assert_array_equal(cells, np.arange(8)[rank::processes])
             assert [each.size for each in own] == [each.parameters["g"].size for each in own]
+
+
+def test_two_processes_give_the_bits_of_one(tmp_path: Path) -> None:
+    """Passive cells on which synapses with STDP are told apart and others lie at the soma."""
+    data = onto_dendrites()
+    data["synapses"]["nmda"]["zone"] = "soma"
+    times = {key: f"{STDP[key]} ms" for key in ("tau_plus", "tau_minus")}
+    data["synapses"]["ampa"]["plasticity"] = {"stdp": {**STDP, **times, "w_max": "2 nS"}}
+    built, families = network(tmp_path, data)
+    found = []
+    for processes in (1, 2):
+        with NeuronLoop(built, families, placement="points", processes=processes) as loop:
+            voltage, spikes = advanced(loop, 200)
+            found.append([*voltage.values(), *spikes.values(), *loop.weights().values()])
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.slow

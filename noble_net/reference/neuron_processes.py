@@ -42,9 +42,14 @@ class SharedPool:
                 worker.start()
                 there.close()
                 self._workers.append((worker, here))
-            for segments, areas in self._answers():
-                self.segments |= segments
-                self.areas |= areas
+            answers = list(self._answers())
+            first = 0
+            for each in members:
+                # What its first cell has, as in one process, even if the members of a family should differ.
+                segments, areas = answers[first % processes]
+                self.segments[each.population] = segments[each.population]
+                self.areas[each.population] = areas[each.population]
+                first += each.size
         except BaseException:
             self.close()
             raise
