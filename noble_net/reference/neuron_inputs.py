@@ -121,6 +121,19 @@ class NetworkDrive:
                 start, fired, heard if route.sites is None else _at_sites(heard, route.sites)
             )
 
+    def compile_kernels(self) -> None:
+        """Ask once for what a block asks for, without effect, so that compilation does not count as run time."""
+        self.injected(0, 1)
+        for stimulus in self._afferents:
+            stimulus.counts(0, 1)
+        for driven in self._zones.values():
+            driven.drive(0, 0)
+        for points in self._points:
+            points.arrivals(0, 0)
+        none: Int32 = np.empty(0, np.int32)
+        for route in self._routes:
+            route.transmission.send(0, Events(none, none, 0), Events(none, none, 0))
+
     def weights(self) -> dict[str, Float32]:
         """The weights now, nS or pA [synapses] per projection."""
         return {route.projection: route.transmission.weight for route in self._routes}

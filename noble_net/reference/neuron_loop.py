@@ -81,7 +81,9 @@ class NeuronLoop:
             self._last = pool.settle(self._inputs.layout)
             self._check(self._last[:, None])
             self._detector, self._sent = new_detector(network.n_cells), new_detector(network.n_cells)
-            self._compile_kernels()
+            self._begin = self._last
+            self._inputs.compile_kernels()
+            detect_block(self._last[:, None], self._last, self._detector.copy())
         except BaseException:
             self.close()
             raise
@@ -139,12 +141,6 @@ class NeuronLoop:
         self.position += samples
         self._last = np.ascontiguousarray(voltage[:, -1])
         return voltage, inputs.soma[0]
-
-    def _compile_kernels(self) -> None:
-        """Ask once for what a block asks for, so that compilation does not count as run time."""
-        self._begin = self._last
-        self._inputs.injected(0, 1)
-        detect_block(self._last[:, None], self._last, self._detector.copy())
 
     def _respond(self, voltage: Float32, cells: slice) -> Response:
         mine = voltage[cells]
