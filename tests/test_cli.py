@@ -158,11 +158,13 @@ def test_a_run_goes_on_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (["--resume", "--overwrite", "--out", "x"], "give one of the two"),
         (["--resume", "--backend", "neuron", "--out", "x"], "cannot go on"),
         (["--resume", "--backend", "brian2", "--out", "x"], "cannot go on"),
+        (["--placement", "points"], "is for the neuron backend"),
+        (["--processes", "2", "--backend", "brian2"], "is for the neuron backend"),
         (["--checkpoint-every", "3"], "has no unit"),
         (["--checkpoint-every", "0.01 ms"], "shorter than a sample"),
     ],
 )
-def test_wrong_ways_to_go_on_are_told(tmp_path: Path, options: list[str], message: str) -> None:
+def test_options_that_do_not_go_together_are_told(tmp_path: Path, options: list[str], message: str) -> None:
     (tmp_path / "net.yaml").write_text(GOOD)
     done = command("run", "net.yaml", *options, cwd=tmp_path)
     assert done.returncode == 2 and message in " ".join(done.stderr.replace("│", " ").split())

@@ -506,7 +506,7 @@ def test_changes_that_a_network_has_no_room_for_are_told() -> None:
 
 
 def test_networks_that_a_side_cannot_hold_are_refused_before_work(tmp_path: Path) -> None:
-    with pytest.raises(BackendError, match="NEURON has no exact cells"):
+    with pytest.raises(BackendError, match="there are no exact cells"):
         validate(network(), Neuron(), out=tmp_path / "out", settings=small())
     far = replace(network_data(), "projections.pyr-pv.synapse", "nobody")
     with pytest.raises(ConfigError):

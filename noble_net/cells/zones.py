@@ -96,12 +96,19 @@ class ZoneDrive:
         Raises SolverError for a zone that the cell does not have.
         """
         for name, drive in zones.items():
-            if name not in self._inputs:
-                known = ", ".join(self._inputs) or "none"
-                advice = "; the soma takes `conductance` and `reversal_current`" if name == "soma" else ""
-                raise SolverError(f"the cell has no dendritic zone {name!r}: it has {known}{advice}")
-            source = self._inputs[name]
-            source.x[_HALF] = drive.half
-            for place, values in zip(_INPUTS, drive[:4], strict=True):
+            for pointer, values in zip(self.pointers(name, drive.half), drive[:4], strict=True):
                 if values is not None:
-                    yield source._ref_x[place], values
+                    yield pointer, values
+
+    def pointers(self, name: str, half: float) -> tuple[Any, ...]:
+        """Pointers to the four inputs of a zone, in the order of `ZoneInput`; sets the half of the block (mV).
+
+        Raises SolverError for a zone that the cell does not have.
+        """
+        if name not in self._inputs:
+            known = ", ".join(self._inputs) or "none"
+            advice = "; the soma takes `conductance` and `reversal_current`" if name == "soma" else ""
+            raise SolverError(f"the cell has no dendritic zone {name!r}: it has {known}{advice}")
+        source = self._inputs[name]
+        source.x[_HALF] = half
+        return tuple(source._ref_x[place] for place in _INPUTS)

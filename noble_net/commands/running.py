@@ -26,6 +26,13 @@ class Backend(StrEnum):
     brian2 = "brian2"
 
 
+class Placement(StrEnum):
+    """How synapses of a dendritic zone lie on the exact cells."""
+
+    lumped = "lumped"
+    points = "points"
+
+
 class Codegen(StrEnum):
     """What Brian2 makes of the equations."""
 
@@ -79,6 +86,15 @@ def run(
     codegen: Annotated[
         Codegen, typer.Option(help="How Brian2 runs: compiled, or without a compiler and slower.")
     ] = Codegen.cython,
+    placement: Annotated[
+        Placement | None,
+        typer.Option(
+            help="NEURON: synapses on dendrites spread over their zone (default), or each at a point."
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="NEURON: share the cells out over so many processes.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check, describe, and say what a run would need.")
     ] = False,
@@ -88,6 +104,10 @@ def run(
         file, out = _to_resume(file, out, backend, overwrite)
     if backend is Backend.neuron and device is Device.cuda:
         raise typer.BadParameter("the neuron backend runs on CPUs", param_hint="--device")
+    given: dict[str, Any] = {"placement": placement and placement.value, "processes": processes}
+    exact = {name: value for name, value in given.items() if value is not None}
+    if exact and backend is not Backend.neuron:
+        raise typer.BadParameter("is for the neuron backend", param_hint=f"--{next(iter(exact))}")
     every = _time(checkpoint_every, "--checkpoint-every")
     spec, wanted = _network(file, {"seed": seed, "noise_seed": noise_seed, "duration": duration}, cell_types)
     from noble_net.simulation import default_run_directory, describe
@@ -107,7 +127,7 @@ def run(
             if backend is Backend.neuron:
                 from noble_net.reference.neuron_network import simulate_neuron
 
-                results = simulate_neuron(spec, out=folder, overwrite=overwrite, progress=update)
+                results = simulate_neuron(spec, out=folder, overwrite=overwrite, progress=update, **exact)
             elif backend is Backend.brian2:
                 from noble_net.reference.brian_network import simulate_brian
 

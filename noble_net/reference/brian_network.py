@@ -22,7 +22,7 @@ from noble_net.network.check import check_network
 from noble_net.provenance import run_provenance
 from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
 from noble_net.reference.neuron_cells import steps_per_sample
-from noble_net.reference.neuron_network import refuse_closed_form, refuse_coupling, refuse_reports
+from noble_net.reference.neuron_network import refuse_closed_form, refuse_reports
 from noble_net.reference.point_cells import refuse_unknown
 from noble_net.results import Results, load_results
 from noble_net.run_directory import RunDirectory, free_folder
@@ -96,6 +96,24 @@ def simulate_brian(
             report=report,
         )
     return load_results(directory.path)
+
+
+def refuse_coupling(spec: NetworkSpec) -> None:
+    """Raise BackendError, naming them, for synapses with STDP and for gap junctions."""
+    junctions = [each.name for each in spec.gap_junctions]
+    if junctions:
+        raise BackendError(
+            f"{spec.source or spec.name}: this backend does not hold gap junctions ({', '.join(junctions)}). Remove "
+            "them, or take the neuron or the surrogate backend."
+        )
+    plastic = [
+        name for name, synapse in spec.synapses.items() if synapse.plasticity and synapse.plasticity.stdp
+    ]
+    if plastic:
+        raise BackendError(
+            f"{spec.source or spec.name}: synapses {', '.join(plastic)} have stdp, which this backend does not "
+            "hold. Remove their `plasticity`, or take the neuron or the surrogate backend."
+        )
 
 
 def refuse_release(spec: NetworkSpec) -> None:

@@ -1,4 +1,4 @@
-"""The pieces of a network in NEURON: exact cells with their parameters, synapses, pointers to variables."""
+"""The pieces of a network in NEURON: models of its cells, synapses as point processes, pointers to variables."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from noble_net.cells.family import Family
 from noble_net.cells.mechanisms import neuron
 from noble_net.cells.model import CellModel
-from noble_net.cells.solver import ExactCell
 from noble_net.config import SynapseSpec
 from noble_net.errors import BackendError
-from noble_net.network.build import Network, PopulationArrays
-from noble_net.network.synapses import time_course
-from noble_net.types import DT
+from noble_net.network.build import Network
+from noble_net.network.synapses import half_block, time_course
+from noble_net.types import DT, Float64
 
 _MICROSIEMENS_PER_NANOSIEMENS = 1e-3
 
@@ -43,37 +42,41 @@ def load_models(network: Network, families: Mapping[str, Family]) -> dict[str, C
     return models
 
 
-def exact_cells(population: PopulationArrays, model: CellModel, dt: float) -> list[ExactCell]:
-    """The cells of a population, each with its own parameters."""
-    cells = []
-    for index in range(population.size):
-        cell = ExactCell(model, dt)
-        parameters = population.cells.parameters
-        cell.set_parameters({name: float(values[index]) for name, values in parameters.items()})
-        cells.append(cell)
-    return cells
+class PointProcesses:
+    """Synapses of one type at given segments of NEURON: ExpSyn, Exp2Syn, their counterparts that inject a current, or
+    NobleNmda.
 
-
-def point_process(h: Any, spec: SynapseSpec, cell: ExactCell) -> Any:
-    """A synapse on a cell's soma: ExpSyn, Exp2Syn, or their counterparts that inject a current.
-
-    NEURON's AlphaSynapse takes no events, so ``alpha`` is an Exp2Syn of nearly equal times: within 1e-4 of the peak.
+    NEURON's AlphaSynapse takes no events, so ``alpha`` is a double exponential of nearly equal times: within 1e-4 of
+    the peak.
     """
-    conducts = spec.kind == "conductance"
-    if spec.model in ("exp2", "alpha"):
-        process = (h.Exp2Syn if conducts else h.NobleExp2Current)(cell.soma(0.5))
-        process.tau1, process.tau2, _ = time_course(spec.rise or spec.decay, spec.decay)
-    else:
-        process = (h.ExpSyn if conducts else h.NobleExpCurrent)(cell.soma(0.5))
-        process.tau = spec.decay
-    if conducts:
-        process.e = spec.reversal
-    return process
 
+    def __init__(self, h: Any, spec: SynapseSpec, places: Sequence[Any]) -> None:
+        conducts = spec.kind == "conductance"
+        unit = _MICROSIEMENS_PER_NANOSIEMENS if conducts else 1.0
+        if spec.model == "exp":
+            kind, values = ("ExpSyn" if conducts else "NobleExpCurrent"), {"tau": spec.decay}
+            states, self._gain = ("g" if conducts else "s"), unit
+        else:
+            rise, decay, factor = time_course(spec.rise or spec.decay, spec.decay)
+            kind, values = ("Exp2Syn" if conducts else "NobleExp2Current"), {"tau1": rise, "tau2": decay}
+            states, self._gain = ("AB" if conducts else "ab"), unit * factor
+        if spec.model == "nmda":
+            kind, states = "NobleNmda", "ab"
+            values["half"] = half_block(spec)
+        if spec.reversal is not None:
+            values["e"] = spec.reversal
+        self._processes = [getattr(h, kind)(place) for place in places]
+        for process in self._processes:
+            for name, value in values.items():
+                setattr(process, name, value)
+        self._states = [
+            Probe([getattr(each, f"_ref_{state}") for each in self._processes]) for state in states
+        ]
 
-def netcon_weight(spec: SynapseSpec, weight: float) -> float:
-    """Of a NetCon: µS into a conductance, pA into a current synapse."""
-    return weight * _MICROSIEMENS_PER_NANOSIEMENS if spec.kind == "conductance" else weight
+    def arrive(self, weight: Float64) -> None:
+        """Let events of these weights arrive now, nS or pA [synapses]."""
+        for state in self._states:
+            state.write(state.read() + self._gain * weight)
 
 
 class Probe:
@@ -84,17 +87,20 @@ class Probe:
 
     def __init__(self, references: Sequence[Any]) -> None:
         h = neuron().h
-        self._pointers, self._vector = h.PtrVector(len(references)), h.Vector(len(references))
+        self._pointers, self._vector = h.PtrVector(max(len(references), 1)), h.Vector(len(references))
+        self._empty = not references
         for index, reference in enumerate(references):
             self._pointers.pset(index, reference)
         self._values: NDArray[np.float64] = self._vector.as_numpy()
 
     def read(self) -> NDArray[np.float64]:
         """The values now, float64 [cells]: a buffer that the next call fills anew."""
-        self._pointers.gather(self._vector)
+        if not self._empty:
+            self._pointers.gather(self._vector)
         return self._values
 
     def write(self, values: NDArray[np.floating]) -> None:
         """Set the values [cells]."""
-        self._values[:] = values
-        self._pointers.scatter(self._vector)
+        if not self._empty:
+            self._values[:] = values
+            self._pointers.scatter(self._vector)

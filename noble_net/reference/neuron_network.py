@@ -3,8 +3,8 @@
 >>> from noble_net.reference.neuron_network import simulate_neuron           # doctest: +SKIP
 >>> results = simulate_neuron("networks/pv-small.yaml", out="runs/pv-small-neuron")  # doctest: +SKIP
 
-What differs from a run on surrogate cores is told in `noble_net.reference.neuron_loop`: above all, that there
-a spike leaves up to 0.1 ms later, at the end of the sample in which it was confirmed.
+What is NEURON's own in it, and what is that of the loop on surrogate cores, is told in
+`noble_net.reference.neuron_loop`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from noble_net.network.check import check_network
 from noble_net.provenance import run_provenance
 from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
 from noble_net.reference.neuron_cells import steps_per_sample
-from noble_net.reference.neuron_loop import NeuronLoop
+from noble_net.reference.neuron_inputs import Placement
+from noble_net.reference.neuron_loop import NeuronLoop, refuse_shared_junctions
 from noble_net.results import Results, load_results
 from noble_net.run_directory import RunDirectory, free_folder
+from noble_net.specs.basics import ZONES
 from noble_net.types import CoreInfo
 
-NEURON = CoreInfo("neuron", ("soma",), 1)
-"""What a network may ask of this backend: input at the soma, delays of one sample and more."""
+NEURON = CoreInfo("neuron", ZONES, 1, nmda=True)
+"""What a network may ask of this backend: input in all zones, NMDA synapses, delays of one sample and more."""
 
 
 def simulate_neuron(
@@ -38,6 +40,8 @@ def simulate_neuron(
     duration: float | str | None = None,
     threads: int | None = None,
     dt: float = REFERENCE_DT,
+    placement: Placement = "lumped",
+    processes: int = 1,
     overwrite: bool = False,
     report: bool = True,
     progress: Progress | None = None,
@@ -48,20 +52,24 @@ def simulate_neuron(
     `noble_net.simulate`, and so are the files; ``out`` is a new folder in runs/ unless given. The
     cores the network names are not loaded: its cells run on the parameters they were sampled with. ``dt`` is
     NEURON's step in ms, which must divide the 0.1 ms sample; a fifth of the usual one shows what the solver
-    itself is worth. ``threads`` is taken so that backends can be exchanged, but NEURON runs serially: expect
-    some tenths of a second per cell and simulated second. Memory does not grow with simulated time.
+    itself is worth. ``placement``: synapses of a dendritic zone are spread over it by membrane area, as a core is told
+    (`lumped`), or each is a point process in a segment drawn by area (`points`). ``processes``: over how many the cells
+    are shared out, which changes no result; expect some tenths of a second per cell and simulated second, divided
+    by their number. ``threads`` is taken so that backends can be exchanged, and has no part. Memory does not grow with
+    simulated time.
 
     Raises ConfigError for a wrong network or reports it cannot give, BackendError for populations without exact cells,
-    MissingExtraError without NEURON or bmtk, SolverError without a compiler or for a cell whose voltage is
-    not finite, and OutputError when ``out`` is in use or the disk is full. Ctrl-C leaves files that can be
-    read.
+    for zones that those do not have and for gap junctions between processes, MissingExtraError without NEURON or bmtk,
+    SolverError without a compiler or for a cell whose voltage is not finite, and OutputError when ``out`` is in use or
+    the disk is full. Ctrl-C leaves files that can be read.
     """
     clock = Clock()
     with clock("load"):
         spec = resolve_network(network, seed, duration)
         refuse_closed_form(spec)
-        refuse_coupling(spec)
         refuse_reports(spec)
+        if processes > 1:
+            refuse_shared_junctions(spec)
         steps_per_sample(dt)
         cores = {spec.core_of(name): NEURON for name in spec.populations}
         check_network(spec, cores)
@@ -71,14 +79,19 @@ def simulate_neuron(
         with clock("build"):
             built = build_checked(spec, families, cores)
             directory.check_space(built)
-            engine = NeuronLoop(built, families, dt)
-        solver = {"dt_ms": dt, "secondorder": SECOND_ORDER, "segments_per_cell": engine.segments}
+            engine = NeuronLoop(built, families, dt, placement, processes)
+        solver = {
+            "dt_ms": dt,
+            "secondorder": SECOND_ORDER,
+            "placement": placement,
+            "segments_per_cell": engine.segments,
+        }
         provenance = run_provenance(
             spec,
             backend="neuron",
             cores={},
             families={name: family.hash for name, family in families.items()},
-            settings={"threads": 1, **solver, "neuron": version("neuron")},
+            settings={"threads": 1, "processes": processes, **solver, "neuron": version("neuron")},
         )
         with engine:
             record_run(
@@ -105,24 +118,6 @@ def refuse_closed_form(spec: NetworkSpec) -> None:
             f"{spec.source or spec.name}: populations {', '.join(closed)} run on core {spec.core_of(closed[0])}, "
             "for which there are no exact cells. Give them a family and another core, or take the surrogate "
             "backend."
-        )
-
-
-def refuse_coupling(spec: NetworkSpec) -> None:
-    """Raise BackendError, naming them, for synapses with STDP and for gap junctions."""
-    junctions = [each.name for each in spec.gap_junctions]
-    if junctions:
-        raise BackendError(
-            f"{spec.source or spec.name}: this backend does not hold gap junctions ({', '.join(junctions)}). Remove "
-            "them, or take the surrogate backend."
-        )
-    plastic = [
-        name for name, synapse in spec.synapses.items() if synapse.plasticity and synapse.plasticity.stdp
-    ]
-    if plastic:
-        raise BackendError(
-            f"{spec.source or spec.name}: synapses {', '.join(plastic)} have stdp, which this backend does not "
-            "hold. Remove their `plasticity`, or take the surrogate backend."
         )
 
 

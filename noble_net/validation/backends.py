@@ -23,7 +23,7 @@ from noble_net.types import CellTable, Float32
 if TYPE_CHECKING:
     from noble_net.cells.family import Family
 
-REFERENCE_VERSION = 1
+REFERENCE_VERSION = 2
 """To be raised whenever a reference's results change, other than by what `Backend.identity` tells: what was kept of
 runs before is then not used any more."""
 
@@ -140,7 +140,6 @@ class Neuron:
         from noble_net.reference import neuron_network as reference
 
         reference.refuse_closed_form(network)
-        reference.refuse_coupling(network)
         reference.refuse_reports(network)
         check_network(network, {network.core_of(name): reference.NEURON for name in network.populations})
 

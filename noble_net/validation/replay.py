@@ -2,8 +2,8 @@
 
 The input is not recorded. It is made again, by the loop and the synapses that every run has, from the spikes that the
 reference's cells sent and the same noise: spikes that the replayed cells fire go nowhere. So a cell's error is told
-apart from what a network makes of it, and from its chaos. In NEURON a spike leaves up to 0.1 ms earlier than in the
-loop, which confirms at samples' ends; what that and input held over samples cost is measured (`Floor.check_gamma`).
+apart from what a network makes of it, and from its chaos. In either a spike leaves at the end of the sample that
+confirms it; what input held over samples costs is measured (`Floor.check_gamma`).
 """
 
 from __future__ import annotations
