@@ -154,9 +154,7 @@ def zoned(family, tmp_path):
     g = np.random.default_rng(0)
     path = tmp_path / "zoned.h5"
     with h5py.File(path, "w") as file:
-        file.attrs["provenance"] = json.dumps(
-            {"family_hash": family.hash, "recipe": recipe.model_dump(mode="json")}
-        )
+        file.attrs["provenance"] = json.dumps({"family_hash": family.hash, "recipe": recipe.model_dump()})
         seen, unseen = family.ids("train"), family.ids("held_out")
         groups = {"train": seen} | {f"test/{name}": [seen[0], unseen[0]] for name in regimes(recipe.dataset)}
         for name, ids in groups.items():
