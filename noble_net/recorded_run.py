@@ -274,10 +274,13 @@ class _Run:
         """Close all files, then write the summary; a file that fails does not keep the others open."""
         with ExitStack() as stack, self.clock("write"):
             stack.callback(self._tell)
-            stack.callback(self.directory.write_weights, self.engine.network, self.engine.weights())
+            stack.callback(self._write_weights)
             for recorder in self.reports.values():
                 stack.callback(recorder.close)
             stack.callback(self.spikes.close)
+
+    def _write_weights(self) -> None:
+        self.directory.write_weights(self.engine.network, self.engine.weights())
 
     def _tell(self) -> None:
         summary = self.summary()
