@@ -34,11 +34,14 @@ _PROGRESS_INTERVAL = 0.1
 
 
 class Engine(Protocol):
-    """A network in motion. ``position`` is the next sample, counted from the start of the warm-up."""
+    """A network in motion."""
 
     network: Network
     block_samples: int
-    position: int
+
+    @property
+    def position(self) -> int:
+        """The next sample, counted from the start of the warm-up."""
 
     def advance(self, samples: int | None = None) -> dict[str, Response]:
         """Run one block (of ``samples``, if not the usual length); returns every population's response."""

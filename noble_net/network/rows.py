@@ -49,7 +49,8 @@ def only(rows: Rows, own: range | None) -> Rows:
     begin, end = rows.indptr[own.start], rows.indptr[own.stop]
     if end - begin == len(rows.source):
         return rows
-    weight, delay = (None if each is None else each[begin:end].copy() for each in (rows.weight, rows.delay))
+    weight = None if rows.weight is None else rows.weight[begin:end].copy()
+    delay = None if rows.delay is None else rows.delay[begin:end].copy()
     indptr = np.clip(rows.indptr, begin, end) - begin
     return Rows(indptr, rows.source[begin:end].copy(), weight, delay)
 
