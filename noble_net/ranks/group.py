@@ -24,8 +24,11 @@ from noble_net.ranks.environment import Started
 PATIENCE = timedelta(minutes=10)
 """How long one process waits for another that is alive, such as one that builds a larger share or writes a state."""
 _KNOCK = 1.0
-_LINGER = 2.0
-"""Seconds for which a process that found another one dead can still be found alive by the rest."""
+_PAUSES = (0.1, 0.4, 1.5)
+"""Seconds between knocks at processes whose ports do not all close at once as they die; for as long as all of them, one
+that found another dead can itself be found alive by the rest."""
+_WAITING = 4096
+"""Knocks that may wait at a port: nobody opens."""
 
 Bytes = NDArray[np.uint8]
 
@@ -63,7 +66,7 @@ class RankGroup:
             raise MissingExtraError("a run on several processes", "device") from error
         self.rank, self.ranks = started.rank, started.ranks
         self._torch, self._distributed = torch, distributed
-        self._listener = socket.create_server(("", 0), backlog=128)
+        self._listener = socket.create_server(("", 0), backlog=_WAITING)
         self.failing = False
         """Whether one is known to be gone, or this process is about to end."""
         self._addresses: list[tuple[str, int, int]] = []
@@ -164,10 +167,12 @@ class RankGroup:
     def lost(self, reason: str) -> RankLost:
         """Find out who is gone, let the others find out too, and say it."""
         self.failing = True
-        dead = [rank for rank in range(self.ranks) if rank != self.rank and not self._alive(rank)]
+        dead = self._dead()
         with suppress(Exception):  # whoever waits for this one in vain learns of it now
             self._distributed.destroy_process_group()
-        time.sleep(_LINGER)
+        for pause in _PAUSES:
+            time.sleep(pause)
+            dead = dead or self._dead()
         if not dead:
             first = (reason.strip().splitlines() or ["no reason given"])[0]
             return RankLost(f"a process of this run did not answer: {first[:200]}", told=self.leads)
@@ -180,6 +185,10 @@ class RankGroup:
             told=first_alive == self.rank,
             dead=dead,
         )
+
+    def _dead(self) -> list[int]:
+        """The processes whose ports are closed."""
+        return [rank for rank in range(self.ranks) if rank != self.rank and not self._alive(rank)]
 
     def _name(self, rank: int) -> str:
         if not self._addresses:

@@ -69,8 +69,7 @@ def simulate_on_ranks(
                 with clock("load"):
                     spec, named = _together(group, network)
                     parts = _together(group, lambda: _parts(spec))
-                if group.leads:
-                    folder = out or named or default_run_directory(spec)
+                folder = group.leaders((out or named or default_run_directory(spec)) if group.leads else None)
                 directory = _together(
                     group, lambda: _claimed(group, stack, folder, overwrite, spec if resume else None)
                 )
