@@ -119,7 +119,7 @@ STIMULI: list[dict[str, Any]] = [
             "reversal": "0 mV",
         }
     },
-    {"step": {"amplitude": DRAWN}},
+    {"step": {"amplitude": DRAWN, "stop": "15 ms"}},
     {"current_table": {"file": "table.csv", "dt": "1 ms"}},
     {
         "poisson": {
