@@ -22,14 +22,15 @@ class CellGroup:
 
     def __init__(self, core: Core, members: list[PopulationArrays], batch: int | None) -> None:
         self.core = core
-        ends = np.cumsum([0, *(member.size for member in members)]).tolist()
+        ends = np.cumsum([0, *(len(member.here) for member in members)]).tolist()
         self.ranges = {
             member.name: slice(begin, end)
             for member, begin, end in zip(members, ends[:-1], ends[1:], strict=True)
         }
-        cells = joined([member.cells for member in members])
-        step = batch or cells.size
-        self.chunks = [slice(at, min(at + step, cells.size)) for at in range(0, cells.size, step)]
+        cells = joined([member.cells_here for member in members])
+        step = batch or max(cells.size, 1)
+        begins = range(0, max(cells.size, 1), step)  # one chunk at least, also without cells
+        self.chunks = [slice(at, min(at + step, cells.size)) for at in begins]
         self.states: list[State] = [core.begin(cells.take(chunk)) for chunk in self.chunks]
         self.size: int = cells.size
         self._memory = core.memory(cells)

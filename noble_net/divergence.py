@@ -38,8 +38,9 @@ def check_finite(network: Network, group: Advanced, start: int) -> None:
     sample = int(np.argmin(finite.all(axis=0)))
     index = int(np.argmin(finite[:, sample]))
     name = next(name for name, cells in group.ranges.items() if cells.start <= index < cells.stop)
-    cell = index - group.ranges[name].start
-    labels = network.population(name).cells.labels
+    population = network.population(name)
+    cell = index - group.ranges[name].start + population.here.start
+    labels = population.cells.labels
     which = f"{cell} ({labels[cell]})" if labels else str(cell)
     raise SolverError(
         f"the voltage of cell {which} of population {name} is not finite at {(start + sample + 1) * DT:g} ms "

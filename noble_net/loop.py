@@ -27,7 +27,7 @@ from noble_net.network.synapses import SynapseBank
 from noble_net.network.transmission import Events, Transmission, transmission
 from noble_net.run_state import Arrays, fill, part, under
 from noble_net.surrogate.core import Core
-from noble_net.types import Float32, Response, Spiked
+from noble_net.types import Float32, Int32, Response, Spiked
 
 
 class Loop:
@@ -56,7 +56,7 @@ class Loop:
             CellGroup(cores[core], members, batch) for (core, _), members in grouped(network).items()
         ]
         self._make_inputs()
-        self._routes = [self._route(projection) for projection in network.projections if projection.size]
+        self._routes = [self._route(projection) for projection in network.projections if projection.total]
 
     def _make_inputs(self) -> None:
         """Hang stimuli and synapse banks on the groups, in an order that does not depend on the file's."""
@@ -65,7 +65,7 @@ class Loop:
         self._banks = {
             (target, synapse): SynapseBank(
                 network.synapses[synapse],
-                network.population(target).size,
+                len(network.population(target).here),
                 *longest,
                 self._group(target).memory(target),
             )
@@ -92,8 +92,9 @@ class Loop:
     def _route(self, projection: ProjectionArrays) -> _Route:
         target = projection.target_population
         bank = self._banks[target, projection.synapse]
-        send = transmission(projection, self.network.population(target).size, bank)
-        return _Route(projection.name, self._place(projection.source), self._place(target), send)
+        send = transmission(projection, len(self.network.population(target).here), bank)
+        ends = self._place(projection.source), self._place(target)
+        return _Route(projection.name, projection.source, *ends, send)
 
     def _place(self, population: str) -> tuple[CellGroup, int]:
         """The group of a population, and its first cell in it."""
@@ -111,6 +112,15 @@ class Loop:
         finite.
         """
         samples = samples or self.block_samples
+        responses = self.respond(samples)
+        if sent is not None:
+            for group in self._groups:
+                group.fire(sent)
+        self.deliver(samples)
+        return responses
+
+    def respond(self, samples: int) -> dict[str, Response]:
+        """The first half of `advance`: drive and answers of every cell, with nothing sent yet."""
         start = self.position
         for stimulus in self._afferents:
             stimulus.deliver(start, samples, self._banks[stimulus.target, stimulus.synapse])
@@ -120,14 +130,14 @@ class Loop:
         for group in self._groups:
             group.advance()
             check_finite(self.network, group, start)
-        responses = {name: response for group in self._groups for name, response in group.answers()}
-        if sent is not None:
-            for group in self._groups:
-                group.fire(sent)
+        return {name: response for group in self._groups for name, response in group.answers()}
+
+    def deliver(self, samples: int, fired: Spiked | None = None) -> None:
+        """The second half: send the spikes of the block. ``fired``: those of all cells of every population, where this
+        process has but a share of them."""
         for route in self._routes:
-            route.send(start)
+            route.send(self.position, None if fired is None else fired[route.population])
         self.position += samples
-        return responses
 
     def _couple(self) -> None:
         """Let each cell feel the last voltage of those it has gap junctions with."""
@@ -165,6 +175,16 @@ class Loop:
             fill(array, arrays, name)
         self.position = int(position)
 
+    def common(self) -> frozenset[str]:
+        """The paths in `state` of what does not belong to cells, or synapses onto them, of this process alone."""
+        found = {"position"}
+        for group in self._groups:
+            for stimulus, _ in group.injections:
+                found |= {f"stimuli/{stimulus.name}/{name}" for name in stimulus.common}
+        for route in self._routes:
+            found |= {f"projections/{route.projection}/{name}" for name in route.transmission.common}
+        return frozenset(found)
+
     def _at_work(self) -> dict[str, NDArray[Any]]:
         """The arrays of stimuli and plastic synapses, by path."""
         found: dict[str, NDArray[Any]] = {}
@@ -194,16 +214,19 @@ class _Route:
     """The way of spikes through one projection: from one place, the group and the first cell in it, to another."""
 
     projection: str
+    population: str
     source: tuple[CellGroup, int]
     target: tuple[CellGroup, int]
     transmission: Transmission
 
-    def send(self, start: int) -> None:
-        """Put the spikes of the block that began at ``start`` under way."""
+    def send(self, start: int, spiked: tuple[Int32, Int32] | None = None) -> None:
+        """Put the spikes of the block that began at ``start`` under way; of the whole source population if given."""
         fired, heard = (
             Events(group.response.event_cell, group.response.event_sample, first)
             for group, first in (self.source, self.target)
         )
+        if spiked is not None:
+            fired = Events(*spiked, 0)
         if fired.cell.size or heard.cell.size:
             self.transmission.send(start, fired, heard)
 
@@ -211,16 +234,24 @@ class _Route:
 def compile_loop(network: Network, cores: Mapping[str, Core]) -> None:
     """Compile every kernel a run of ``network`` uses, on its first cells: seconds once, then cached."""
     populations = tuple(
-        replace(each, size=1, offset=i, cells=each.cells.take(slice(0, 1)))
+        replace(each, size=1, offset=i, cells=each.cells.take(slice(0, 1)), own=None)
         for i, each in enumerate(network.populations)
     )
     spec = network.spec
     sizes = {name: each.model_copy(update={"size": 1}) for name, each in spec.populations.items()}
     one, zero = np.array([0, 1], np.int64), np.zeros(1, np.int32)
     projections = tuple(
-        replace(each, indptr=one, target=zero, weight=np.zeros(1, np.float32), delay=each.delay[:1])
+        replace(
+            each,
+            indptr=one,
+            target=zero,
+            weight=np.zeros(1, np.float32),
+            delay=np.array(each.delays[:1], np.uint16),
+            first=0,
+            whole=None,
+        )
         for each in network.projections
-        if each.size
+        if each.total
     )
     gap_junctions = tuple(
         replace(each, first=zero, second=zero, conductance=np.zeros(1, np.float32))

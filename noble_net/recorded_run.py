@@ -34,11 +34,14 @@ _PROGRESS_INTERVAL = 0.1
 
 
 class Engine(Protocol):
-    """A network in motion. ``position`` is the next sample, counted from the start of the warm-up."""
+    """A network in motion."""
 
     network: Network
     block_samples: int
-    position: int
+
+    @property
+    def position(self) -> int:
+        """The next sample, counted from the start of the warm-up."""
 
     def advance(self, samples: int | None = None) -> dict[str, Response]:
         """Run one block (of ``samples``, if not the usual length); returns every population's response."""
@@ -274,10 +277,13 @@ class _Run:
         """Close all files, then write the summary; a file that fails does not keep the others open."""
         with ExitStack() as stack, self.clock("write"):
             stack.callback(self._tell)
-            stack.callback(self.directory.write_weights, self.engine.network, self.engine.weights())
+            stack.callback(self._write_weights)
             for recorder in self.reports.values():
                 stack.callback(recorder.close)
             stack.callback(self.spikes.close)
+
+    def _write_weights(self) -> None:
+        self.directory.write_weights(self.engine.network, self.engine.weights())
 
     def _tell(self) -> None:
         summary = self.summary()

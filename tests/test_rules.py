@@ -50,7 +50,7 @@ def test_rows_that_outgrow_the_room_are_drawn_again_the_same(monkeypatch: pytest
 
     roomy = [drawn("pairwise_poisson", 40, 30, mean=3.0), drawn("pairwise_bernoulli", 400, 300, p=0.5)]
     grown = rules.grown_rows
-    monkeypatch.setattr(rules, "grown_rows", lambda fill, targets, expected: grown(fill, targets, 0.0))
+    monkeypatch.setattr(rules, "grown_rows", lambda fill, targets, _, own: grown(fill, targets, 0.0, own))
     tight = [drawn("pairwise_poisson", 40, 30, mean=3.0), drawn("pairwise_bernoulli", 400, 300, p=0.5)]
     for one, two in zip(roomy, tight, strict=True):
         assert np.array_equal(one[0], two[0]) and np.array_equal(one[1], two[1])

@@ -11,6 +11,7 @@ import typer
 
 from noble_net.commands.shared import Into, complain, console, progress
 from noble_net.device.choice import Device, choose
+from noble_net.ranks.environment import started
 
 if TYPE_CHECKING:
     from noble_net.config import NetworkSpec
@@ -109,7 +110,30 @@ def run(
     if exact and backend is not Backend.neuron:
         raise typer.BadParameter("is for the neuron backend", param_hint=f"--{next(iter(exact))}")
     every = _time(checkpoint_every, "--checkpoint-every")
-    spec, wanted = _network(file, {"seed": seed, "noise_seed": noise_seed, "duration": duration}, cell_types)
+    changes = {"seed": seed, "noise_seed": noise_seed, "duration": duration}
+    if (processes := started()) is not None:
+        from noble_net.commands.ranks import run_on_ranks
+
+        try:
+            shared = run_on_ranks(
+                processes,
+                lambda: _network(file, changes, cell_types),
+                backend=backend,
+                device=device,
+                dry_run=dry_run,
+                out=out,
+                threads=threads,
+                overwrite=overwrite,
+                resume=resume,
+                checkpoint_every=every,
+            )
+        except KeyboardInterrupt:
+            complain("interrupted: --resume goes on from the last state saved, if there is one", kind="")
+            raise typer.Exit(INTERRUPTED) from None
+        if shared is not None:
+            typer.echo(closing_line(shared.summary, shared.path))
+        return
+    spec, wanted = _network(file, changes, cell_types)
     from noble_net.simulation import default_run_directory, describe
 
     if dry_run:

@@ -33,18 +33,19 @@ class Afferents(ABC):
     """Spikes that arrive at the cells of a population through a synapse, at the start of the sample they fall in.
 
     They arrive at ``sites``, the cell of each int64 [sites]: one for every cell of the population unless a kind has
-    others. ``weight`` float32 [sites], nS or pA, is drawn once per cell, and 0 of cells that are not meant.
+    others. ``weight`` float32 [sites], nS or pA, is drawn once per cell, and 0 of cells that are not meant. Where
+    several processes share a network, the population's cells are those of this one, from ``first`` on.
     """
 
     def __init__(
         self, spec: PoissonSpec | SynapseReplaySpec, name: str, target: Target, timing: Timing
     ) -> None:
         self.name, self.target, self.synapse = name, target.population, spec.synapse
-        self.cells = target.cells
-        self.sites: Int64 = np.arange(target.size, dtype=np.int64)
-        self.weight: Float32 = np.zeros(target.size, np.float32)
+        self.cells, self.first = target.cells, target.here.start
+        self.sites: Int64 = np.arange(len(target.here), dtype=np.int64)
+        self.weight: Float32 = np.zeros(len(target.here), np.float32)
         if spec.weight is not None:
-            self.weight[target.cells] = per_cell(spec.weight, target, timing.seed, f"{name}/weight")
+            self.weight[target.rows] = per_cell(spec.weight, target, timing.seed, f"{name}/weight")
         self.fixed_weight = fixed_point(self.weight.astype(np.float64))
 
     def deliver(self, start: int, samples: int, bank: Arrivals) -> None:
@@ -78,7 +79,7 @@ class Poisson(Afferents):
         else:
             self.expected = per_cell(spec.rate, target, timing.seed, f"{name}/rate") * DT / 1000.0
         self._table = None if spec.rate_table is None else read_rate_table(spec.rate_table)
-        self._chunk: Int32 = np.zeros((target.size, CHUNK), np.int32)
+        self._chunk: Int32 = np.zeros((len(target.here), CHUNK), np.int32)
         self._index = -1
 
     def pieces(self, start: int, samples: int) -> Iterator[Int32]:
@@ -87,7 +88,7 @@ class Poisson(Afferents):
             if index != self._index:
                 at = index * CHUNK
                 stimulus_kernels.poisson_counts(
-                    self.key, self.cells, self.expected, self.factor(at), at, self._chunk
+                    self.key, self.cells, self.expected, self.factor(at), at, self._chunk, self.first
                 )
                 self._index = index
             yield self._chunk[:, part]
@@ -112,7 +113,7 @@ class SynapseReplay(Afferents):
 
     def __init__(self, spec: SynapseReplaySpec, name: str, target: Target, timing: Timing) -> None:
         super().__init__(spec, name, target, timing)
-        self._spikes = SpikeStream(spec.file, spec.population)
+        self._spikes, self._skipped = SpikeStream(spec.file, spec.population), target.skipped
         self._shift = timing.warmup + (spec.delay or 0.0) / DT
         self._each, self._probability = spec.map == "all", spec.probability
         self._key = stream_key(timing.seed, "stimulus", f"{name}/connected")
@@ -124,7 +125,7 @@ class SynapseReplay(Afferents):
         times, sources = self._spikes.between(begin, end)
         sample = np.floor(times / DT + self._shift + 1e-6).astype(np.int64) - start
         inside = (sample >= 0) & (sample < samples)
-        stimulus_kernels.replay_counts(
-            sources[inside], sample[inside], self.cells, self._each, self._probability, self._key, out
-        )
+        connected = self._each, self._probability, self._key
+        places = self.cells, self._skipped, self.first
+        stimulus_kernels.replay_counts(sources[inside], sample[inside], *connected, out, *places)
         yield out

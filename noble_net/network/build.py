@@ -7,7 +7,7 @@ the result.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -24,12 +24,13 @@ from noble_net.config import (
 )
 from noble_net.errors import FamilyError
 from noble_net.network.check import at_line, check_network, common_step, has_conductance, positions_of
-from noble_net.network.connect import ProjectionArrays, connect, expected_size
+from noble_net.network.connect import Extent, ProjectionArrays, connect, expected_size
 from noble_net.network.gap_junctions import GapJunctions, couple_pairs, expected_number
 from noble_net.network.geometry import Places
 from noble_net.network.node_sets import check_targets
 from noble_net.network.nodes import as_in_nodes, node_ids
 from noble_net.network.random import cell_uniforms, generator, quantile
+from noble_net.network.share import Share
 from noble_net.specs.gap_junctions import GapJunctionSpec
 from noble_net.types import CellTable, CoreInfo, Float32
 
@@ -41,7 +42,8 @@ LONGEST_BLOCK = 50
 class PopulationArrays:
     """The cells of one population; ``offset`` is its first cell among all of the network, in file order.
 
-    ``position`` float32 [cells, 3], µm, where the file gives any.
+    ``position`` float32 [cells, 3], µm, where the file gives any. ``own``: the cells that this process advances, where
+    several share the network; everything else is told of all.
     """
 
     name: str
@@ -51,6 +53,17 @@ class PopulationArrays:
     family: str | None
     cells: CellTable
     position: Float32 | None = None
+    own: range | None = None
+
+    @property
+    def here(self) -> range:
+        """The cells that this process advances."""
+        return range(self.size) if self.own is None else self.own
+
+    @property
+    def cells_here(self) -> CellTable:
+        """These cells."""
+        return self.cells if self.own is None else self.cells.take(slice(self.own.start, self.own.stop))
 
 
 @dataclass(frozen=True)
@@ -74,7 +87,7 @@ class Network:
     @property
     def n_synapses(self) -> int:
         """Synapses of all projections."""
-        return sum(projection.size for projection in self.projections)
+        return sum(projection.total for projection in self.projections)
 
     @property
     def n_gap_junctions(self) -> int:
@@ -91,7 +104,7 @@ class Network:
     def learned(self) -> tuple[ProjectionArrays, ...]:
         """The projections whose weights a run changes, if it is to write them at its end."""
         record, plastic = self.spec.record, tuple(each for each in self.projections if self._learns(each))
-        return plastic if record.wants(record.weights, sum(each.size for each in plastic)) else ()
+        return plastic if record.wants(record.weights, sum(each.total for each in plastic)) else ()
 
     def _learns(self, projection: ProjectionArrays) -> bool:
         plasticity = self.synapses[projection.synapse].plasticity
@@ -100,7 +113,7 @@ class Network:
     @property
     def longest_delay(self) -> int:
         """Longest delay in samples; 0 without synapses."""
-        return max((int(p.delay.max()) for p in self.projections if p.size), default=0)
+        return max((p.delays[1] for p in self.projections if p.total), default=0)
 
     def exact_block(self, samples: int | None) -> int:
         """``samples`` as the length of a block, the longest unless given. ValueError for one that is not exact."""
@@ -129,15 +142,26 @@ def build_network(
 
 
 def build_checked(
-    spec: NetworkSpec, families: Mapping[str, Family], cores: Mapping[str, CoreInfo]
+    spec: NetworkSpec,
+    families: Mapping[str, Family],
+    cores: Mapping[str, CoreInfo],
+    share: Share | None = None,
 ) -> Network:
-    """`build_network` of what has passed `check_network`, whose files it does not read again for their faults."""
-    network = assemble(spec, families, cores)
+    """`build_network` of what has passed `check_network`, whose files it does not read again for their faults.
+
+    ``share``: that of one of several processes. It knows of its own synapses alone until `with_extents`.
+    """
+    network = assemble(spec, families, cores, share)
     check_targets(network)
     return network
 
 
-def assemble(spec: NetworkSpec, families: Mapping[str, Family], cores: Mapping[str, CoreInfo]) -> Network:
+def assemble(
+    spec: NetworkSpec,
+    families: Mapping[str, Family],
+    cores: Mapping[str, CoreInfo],
+    share: Share | None = None,
+) -> Network:
     """`build_network` without its checks, for networks made from one that has passed them."""
     populations: list[PopulationArrays] = []
     offset = 0
@@ -145,10 +169,11 @@ def assemble(spec: NetworkSpec, families: Mapping[str, Family], cores: Mapping[s
         cells = _sample(spec, name, each, families)
         position = positions_of(spec, name)
         core = spec.core_of(name)
-        populations.append(PopulationArrays(name, each.size, offset, core, each.family, cells, position))
+        own = None if share is None else share.of(each.size)
+        populations.append(PopulationArrays(name, each.size, offset, core, each.family, cells, position, own))
         offset += each.size
     positions = {population.name: population.position for population in populations}
-    projections = tuple(_connect(spec, index, positions) for index in range(len(spec.projections)))
+    projections = tuple(_connect(spec, index, positions, share) for index in range(len(spec.projections)))
     gap_junctions = tuple(
         _couple(spec, index, positions)
         for index in sorted(range(len(spec.gap_junctions)), key=lambda i: spec.gap_junctions[i].name)
@@ -196,17 +221,33 @@ def block_length(step: int, projections: tuple[ProjectionArrays, ...]) -> int:
     No spike of a block can arrive within it, so its input is known when it begins. At most LONGEST_BLOCK, or
     one step where that is longer.
     """
-    shortest = min((int(p.delay.min()) for p in projections if p.size), default=LONGEST_BLOCK)
+    shortest = min((p.delays[0] for p in projections if p.total), default=LONGEST_BLOCK)
     return max(min(shortest, LONGEST_BLOCK) // step, 1) * step
 
 
-def _connect(spec: NetworkSpec, index: int, positions: Mapping[str, Float32 | None]) -> ProjectionArrays:
+def with_extents(network: Network, extents: Mapping[str, Extent]) -> Network:
+    """A share of a network that knows of all synapses, by projection; block and rings are those of the whole."""
+    projections = tuple(replace(each, whole=extents[each.name]) for each in network.projections)
+    step = network.step_samples
+    return replace(network, projections=projections, block_samples=block_length(step, projections))
+
+
+def _connect(
+    spec: NetworkSpec, index: int, positions: Mapping[str, Float32 | None], share: Share | None
+) -> ProjectionArrays:
     projection = spec.projections[index]
     sources, targets = (spec.populations[end].size for end in (projection.source, projection.target))
     with at_line(spec, index):
         places, conductance = _places(spec.projections[index], positions), has_conductance(spec, index)
         return connect(
-            projection, sources, targets, spec.seed, places, conductance, node_ids(spec, projection)
+            projection,
+            sources,
+            targets,
+            spec.seed,
+            places,
+            conductance,
+            node_ids(spec, projection),
+            None if share is None else share.of(targets),
         )
 
 

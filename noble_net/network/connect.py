@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,12 +30,25 @@ _PER_STRETCH = 1 << 18
 """Synapses whose weights and delays are drawn at a time."""
 
 
+class Extent(NamedTuple):
+    """All synapses of a projection, wherever they are: how many, their shortest and longest delay in samples (0 without
+    any), and a sum over them by which they are told from others."""
+
+    size: int
+    shortest: int
+    longest: int
+    fingerprint: int
+
+
 @dataclass(frozen=True)
 class ProjectionArrays:
     """The synapses of one projection, compressed by source and sorted by (source, target).
 
     The synapses of source i are entries ``indptr[i]`` to ``indptr[i + 1]`` of ``target`` (int32, cell index
     within the target population), ``weight`` (float32, nS or pA) and ``delay`` (uint16, samples).
+
+    Where several processes share a network, these are the synapses onto the cells of this one: ``target`` counts from
+    ``first``, and ``whole`` tells of all.
     """
 
     name: str
@@ -45,11 +59,32 @@ class ProjectionArrays:
     target: Int32
     weight: Float32
     delay: UInt16
+    first: int = 0
+    whole: Extent | None = None
 
     @property
     def size(self) -> int:
-        """Number of synapses."""
+        """Number of synapses here."""
         return int(self.target.size)
+
+    @property
+    def total(self) -> int:
+        """Number of synapses, of all processes."""
+        return self.size if self.whole is None else self.whole.size
+
+    @property
+    def delays(self) -> tuple[int, int]:
+        """The shortest and the longest delay, of all processes, in samples; 0 without synapses."""
+        if self.whole is not None:
+            return self.whole.shortest, self.whole.longest
+        return (int(self.delay.min()), int(self.delay.max())) if self.size else (0, 0)
+
+    def extent(self) -> Extent:
+        """What there is to know of all synapses; of those here where nothing is known of others."""
+        if self.whole is not None:
+            return self.whole
+        arrays = self.indptr, self.target, self.weight.view(np.uint32), self.delay
+        return Extent(self.size, *self.delays, int(wiring_kernels.fingerprint(*arrays, self.first)))
 
     @property
     def source_ids(self) -> Int32:
@@ -66,14 +101,16 @@ def connect(
     places: Places | None = None,
     conductance: bool = False,
     nodes: NodeIds = (None, None),
+    own: range | None = None,
 ) -> ProjectionArrays:
     """Draw a projection between populations of the given sizes. Delays are rounded to whole samples.
 
     ``places`` are needed where distance counts; ``conductance`` says what weights in files mean, ``nodes`` by which
-    node ids SONATA files know the cells. Raises GivenError for a file or a generator that does not fit, and for delays
-    longer than a ring can hold.
+    node ids SONATA files know the cells. Only synapses onto the targets ``own``, if given. Raises GivenError for a file
+    or a generator that does not fit, and for delays longer than a ring can hold.
     """
-    rows = draw_rows(spec.rule, _setting(spec, sources, targets, seed, places, conductance, nodes))
+    setting = _setting(spec, sources, targets, seed, places, conductance, nodes)
+    rows = draw_rows(spec.rule, setting._replace(own=own))
     indptr = wiring_kernels.row_pointers(rows.source, sources)
     size = rows.source.size
     target, weight = np.empty(size, np.int32), np.empty(size, np.float32)
@@ -84,7 +121,10 @@ def connect(
         wiring_kernels.place(
             rows.indptr, rows.source, first, last, weights, delays, free, target, weight, delay
         )
-    return ProjectionArrays(spec.name, spec.source, spec.target, spec.synapse, indptr, target, weight, delay)
+    first = 0 if own is None else own.start
+    target -= np.int32(first)
+    ends = spec.name, spec.source, spec.target, spec.synapse
+    return ProjectionArrays(*ends, indptr, target, weight, delay, first)
 
 
 def expected_size(

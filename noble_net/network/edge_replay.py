@@ -37,10 +37,13 @@ class EdgeReplay(Afferents):
             raise ValueError("edges without delays passed the checks")
         self._delay: Int64 = np.rint(delay / DT).astype(np.int64)
         weight = (
-            self.weight[edges.target] if spec.weight is not None or edges.weight is None else edges.weight
+            self.weight[edges.target - self.first]
+            if spec.weight is not None or edges.weight is None
+            else edges.weight
         )
         order = np.lexsort((self._delay, edges.source))
-        self.sites, self.weight, self._delay = edges.target[order], weight[order], self._delay[order]
+        self.sites = edges.target[order] - self.first
+        self.weight, self._delay = weight[order], self._delay[order]
         self.fixed_weight = fixed_point(self.weight.astype(np.float64))
         self._indptr: Int64 = np.searchsorted(
             edges.source[order], np.arange(edges.source.max(initial=-1) + 2)

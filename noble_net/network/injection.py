@@ -24,11 +24,34 @@ FOREVER = 2**62
 
 
 class Target(NamedTuple):
-    """The cells a stimulus goes to: ``cells`` are ids within a population of ``size``, int64, ascending."""
+    """The cells a stimulus goes to: ``cells`` are ids within a population of ``size``, int64, ascending.
+
+    Where several processes share a network, those that are among the cells ``own`` of this one, ``skipped`` others of
+    them coming before.
+    """
 
     population: str
     size: int
     cells: Int64
+    own: range | None = None
+    skipped: int = 0
+
+    @property
+    def here(self) -> range:
+        """The cells of the population in this process."""
+        return range(self.size) if self.own is None else self.own
+
+    @property
+    def rows(self) -> Int64:
+        """The stimulus's cells, counted through those."""
+        return self.cells - self.here.start
+
+    def within(self, own: range | None) -> Target:
+        """Those of the cells that are among ``own``."""
+        if own is None:
+            return self
+        begin, end = np.searchsorted(self.cells, (own.start, own.stop)).tolist()
+        return Target(self.population, self.size, self.cells[begin:end], own, begin)
 
     @staticmethod
     def whole(population: str, size: int) -> Target:
@@ -53,16 +76,19 @@ class Timing(NamedTuple):
 class Injection(ABC):
     """An injected current (nA), or with ``reversal`` (mV) a conductance (nS), zero outside samples ``on`` … ``off``.
 
-    ``rows`` picks its cells out of an array of all cells of the population ``target``. ``state`` holds all that changes
-    as it goes on: copying and refilling its arrays saves and restores it.
+    ``rows`` picks its cells out of an array of all cells of the population ``target`` in this process. ``state`` holds
+    all that changes as it goes on: copying and refilling its arrays saves and restores it; those named in ``common``
+    have no row per cell.
     """
+
+    common: frozenset[str] = frozenset()
 
     def __init__(
         self, name: str, target: Target, window: tuple[int, int], reversal: float | None = None
     ) -> None:
         self.name, self.target, self.reversal = name, target.population, reversal
         self.cells = target.cells
-        self.rows: slice | Int64 = slice(None) if len(target.cells) == target.size else target.cells
+        self.rows: slice | Int64 = slice(None) if len(target.cells) == len(target.here) else target.rows
         self.on, self.off = window
         self.state: dict[str, NDArray[Any]] = {}
 
@@ -90,6 +116,8 @@ class Injection(ABC):
 
 class Chunked(Injection):
     """An injection with memory, made in chunks of CHUNK samples one after the other from that of ``on`` onwards."""
+
+    common = frozenset({"index"})
 
     def __init__(
         self, name: str, target: Target, window: tuple[int, int], reversal: float | None = None

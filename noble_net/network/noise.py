@@ -32,6 +32,8 @@ class OrnsteinUhlenbeck(Chunked):
         self.decay = np.exp(-DT / per_cell(spec.tau, one, timing.seed, f"{name}/tau"))
         self.centre = np.zeros(1) if spec.shared else self.mean
         self.state["deviation"] = np.zeros(len(one.cells), np.float64)
+        if spec.shared:
+            self.common |= {"deviation"}
         self._noise = np.empty((1, CHUNK), np.float32) if spec.shared else self.state["chunk"]
 
     def _next_chunk(self, index: int) -> None:

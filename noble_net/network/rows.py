@@ -25,20 +25,34 @@ class Rows(NamedTuple):
     delay: Float64 | None = None
 
 
-def grown_rows(fill: Fill, targets: int, expected: float) -> Rows:
+def grown_rows(fill: Fill, targets: int, expected: float, own: range | None = None) -> Rows:
     """Rows of random length, filled in one pass into room for six standard deviations above ``expected``.
 
-    More room is made where a draw needs it.
+    More room is made where a draw needs it. Only the rows of ``own``, if given; the others stay empty.
     """
-    indptr = np.zeros(targets + 1, np.int64)
+    indptr, own = np.zeros(targets + 1, np.int64), range(targets) if own is None else own
+    expected *= len(own) / max(targets, 1)
     out = np.empty(int(expected + 6 * np.sqrt(expected)) + 64, np.int32)
-    row = fill(0, indptr, out)
-    while row < targets:
+    row, within = own.start, indptr[: own.stop + 1]
+    while (row := fill(row, within, out)) < own.stop:
         larger = np.empty(out.size + out.size // 2, np.int32)
         larger[: indptr[row]] = out[: indptr[row]]
         out = larger
-        row = fill(row, indptr, out)
+    indptr[own.stop :] = indptr[own.stop]
     return Rows(indptr, out[: indptr[-1]])
+
+
+def only(rows: Rows, own: range | None) -> Rows:
+    """The rows of ``own``, copied; the others are empty. All rows as they are where it is None."""
+    if own is None:
+        return rows
+    begin, end = rows.indptr[own.start], rows.indptr[own.stop]
+    if end - begin == len(rows.source):
+        return rows
+    weight = None if rows.weight is None else rows.weight[begin:end].copy()
+    delay = None if rows.delay is None else rows.delay[begin:end].copy()
+    indptr = np.clip(rows.indptr, begin, end) - begin
+    return Rows(indptr, rows.source[begin:end].copy(), weight, delay)
 
 
 def rows_of(

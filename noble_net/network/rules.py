@@ -27,7 +27,7 @@ import numpy as np
 from noble_net.network import wiring_kernels
 from noble_net.network.geometry import DistanceDraw, Places
 from noble_net.network.given import Edges, GivenError, NodeIds, edges_of, read_graph, read_sonata, read_table
-from noble_net.network.rows import Rows, grown_rows, rows_of
+from noble_net.network.rows import Rows, grown_rows, only, rows_of
 from noble_net.specs import given_rules
 from noble_net.specs import rule_parameters as specs
 from noble_net.specs.graphs import generators, parameters_of
@@ -38,21 +38,24 @@ from noble_net.types import Int64
 
 class Setting(NamedTuple):
     """What a rule draws with: the populations, its key, their positions, what weights in files mean, and the node ids
-    that SONATA files know the cells by."""
+    that SONATA files know the cells by. ``own``: the target cells whose synapses are wanted, if not all."""
 
     ends: Ends
     key: np.uint64
     places: Places | None = None
     conductance: bool = False
     nodes: NodeIds = (None, None)
+    own: range | None = None
 
 
 def draw_rows(rule: RuleSpec, setting: Setting) -> Rows:
-    """The synapses of a rule, by target cell.
+    """The synapses of a rule, by target cell; without those of others than its `own`, where the setting names any.
+
+    What is drawn per target is then drawn for those alone, the rest as a whole before it is cut.
 
     Raises GivenError for a file or generator that does not fit, ValueError for what the specs would refuse.
     """
-    return _DRAW[rule.kind](rule.parameters, setting)
+    return only(_DRAW[rule.kind](rule.parameters, setting), setting.own)
 
 
 def expected_size(rule: RuleSpec, setting: Setting) -> int:
@@ -89,13 +92,13 @@ def _bernoulli(rule: specs.PairwiseBernoulliSpec, setting: Setting) -> Rows:
     ends = setting.ends
     candidates = ends.candidates(rule.autapses)
     if rule.p in (0.0, 1.0):
-        return _without_self(_full(candidates if rule.p else 0, ends.targets), ends, rule.autapses)
+        return _without_self(_full(candidates if rule.p else 0, setting), ends, rule.autapses)
     log_miss = float(np.log1p(-rule.p))
 
     def fill(first: int, indptr: Int64, out: Any) -> int:
         return wiring_kernels.bernoulli_fill(setting.key, first, indptr, out, candidates, log_miss)
 
-    rows = grown_rows(fill, ends.targets, ends.targets * candidates * rule.p)
+    rows = grown_rows(fill, ends.targets, ends.targets * candidates * rule.p, setting.own)
     return _without_self(rows, ends, rule.autapses)
 
 
@@ -103,12 +106,12 @@ def _poisson(rule: specs.PairwisePoissonSpec, setting: Setting) -> Rows:
     ends = setting.ends
     candidates = ends.candidates(rule.autapses)
     if rule.mean == 0.0:
-        return _full(0, ends.targets)
+        return _full(0, setting)
 
     def fill(first: int, indptr: Int64, out: Any) -> int:
         return wiring_kernels.poisson_fill(setting.key, first, indptr, out, candidates, rule.mean)
 
-    rows = grown_rows(fill, ends.targets, ends.targets * candidates * rule.mean)
+    rows = grown_rows(fill, ends.targets, ends.targets * candidates * rule.mean, setting.own)
     return _without_self(rows, ends, rule.autapses)
 
 
@@ -116,7 +119,7 @@ def _fixed_indegree(rule: specs.FixedIndegreeSpec, setting: Setting) -> Rows:
     ends = setting.ends
     candidates = ends.candidates(rule.autapses)
     _need_room(rule.indegree, candidates, rule.multapses)
-    indptr = np.arange(ends.targets + 1, dtype=np.int64) * rule.indegree
+    indptr = _pointers(np.full(ends.targets, rule.indegree, np.int64), setting)
     source = wiring_kernels.subset_fill(setting.key, indptr, candidates, rule.multapses)
     return _without_self(Rows(indptr, source), ends, rule.autapses)
 
@@ -126,7 +129,7 @@ def _fixed_outdegree(rule: specs.FixedOutdegreeSpec, setting: Setting) -> Rows:
     ends = setting.ends
     turned = Ends(ends.targets, ends.sources, ends.within)
     same = specs.FixedIndegreeSpec(indegree=rule.outdegree, autapses=rule.autapses, multapses=rule.multapses)
-    by_source = _fixed_indegree(same, setting._replace(ends=turned))
+    by_source = _fixed_indegree(same, setting._replace(ends=turned, own=None))
     return Rows(*wiring_kernels.transpose(by_source.indptr, by_source.source, ends.targets))
 
 
@@ -140,8 +143,7 @@ def _fixed_total_number(rule: specs.FixedTotalNumberSpec, setting: Setting) -> R
         counts = stream.multinomial(rule.number, np.full(ends.targets, 1 / ends.targets))
     else:
         counts = _subset_counts(stream, rule.number, candidates, ends.targets)
-    indptr = np.zeros(ends.targets + 1, np.int64)
-    np.cumsum(counts, out=indptr[1:])
+    indptr = _pointers(counts.astype(np.int64), setting)
     source = wiring_kernels.subset_fill(setting.key, indptr, candidates, rule.multapses)
     return _without_self(Rows(indptr, source), ends, rule.autapses)
 
@@ -173,7 +175,7 @@ def _distinct(stream: np.random.Generator, wanted: int, below: int) -> Int64:
 
 def _all_to_all(rule: specs.AllToAllSpec, setting: Setting) -> Rows:
     ends = setting.ends
-    return _without_self(_full(ends.candidates(rule.autapses), ends.targets), ends, rule.autapses)
+    return _without_self(_full(ends.candidates(rule.autapses), setting), ends, rule.autapses)
 
 
 def _one_to_one(rule: specs.OneToOneSpec, setting: Setting) -> Rows:
@@ -184,7 +186,7 @@ def _one_to_one(rule: specs.OneToOneSpec, setting: Setting) -> Rows:
 def _distance(rule: specs.DistanceSpec, setting: Setting) -> Rows:
     draw = DistanceDraw(rule, _places(setting))
     fill = draw.fill(setting.key, setting.ends.within and not rule.autapses)
-    return grown_rows(fill, setting.ends.targets, draw.expected_size())
+    return grown_rows(fill, setting.ends.targets, draw.expected_size(), setting.own)
 
 
 def _small_world(rule: specs.SmallWorldSpec, setting: Setting) -> Rows:
@@ -247,9 +249,18 @@ def _listed(edges: Edges, setting: Setting) -> Rows:
     return rows_of(edges.source, edges.target, setting.ends.targets, edges.weight, edges.delay)
 
 
-def _full(candidates: int, targets: int) -> Rows:
-    source = np.tile(np.arange(candidates, dtype=np.int32), targets)
-    return Rows(np.arange(targets + 1, dtype=np.int64) * candidates, source)
+def _full(candidates: int, setting: Setting) -> Rows:
+    indptr = _pointers(np.full(setting.ends.targets, candidates, np.int64), setting)
+    source = np.arange(candidates, dtype=np.int32)
+    return Rows(indptr, np.tile(source, int(indptr[-1]) // candidates if candidates else 0))
+
+
+def _pointers(counts: Int64, setting: Setting) -> Int64:
+    """Row pointers of so many synapses per target, none onto others than the setting's own."""
+    indptr = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=indptr[1:])
+    own = setting.own
+    return indptr if own is None else np.clip(indptr, indptr[own.start], indptr[own.stop]) - indptr[own.start]
 
 
 def _without_self(rows: Rows, ends: Ends, autapses: bool) -> Rows:

@@ -31,7 +31,7 @@ class CurrentTable(Injection):
     def __init__(self, spec: CurrentTableSpec, name: str, target: Target, timing: Timing) -> None:
         self._table = open_table(spec)
         super().__init__(name, target, timing.window(spec.delay, self._table.rows * self._table.dt))
-        self._every = round(self._table.dt / DT)
+        self._every, self._skipped = round(self._table.dt / DT), target.skipped
         self._scale: Float32 | None = None
         if spec.scale is not None:
             scale = per_cell(spec.scale, target, timing.seed, f"{name}/scale")
@@ -40,8 +40,9 @@ class CurrentTable(Injection):
     def _stretches(self, start: int, samples: int) -> Iterator[Float32]:
         first, offset = divmod(start - self.on, self._every)
         rows = self._table.read(first, -(-(offset + samples) // self._every))
-        columns = np.broadcast_to(rows.T, (max(len(self.cells), self._table.columns), len(rows)))
-        values = np.repeat(columns[: len(self.cells)], self._every, axis=1)[:, offset : offset + samples]
+        stop = self._skipped + len(self.cells)
+        columns = np.broadcast_to(rows.T, (max(stop, self._table.columns), len(rows)))
+        values = np.repeat(columns[self._skipped : stop], self._every, axis=1)[:, offset : offset + samples]
         yield values if self._scale is None else values * self._scale
 
 
@@ -100,12 +101,15 @@ class NetworkInputs(NamedTuple):
 
 def network_inputs(network: Network) -> NetworkInputs:
     """The stimuli of a built network and the synapses that they or its projections act through."""
+    own = {each.name: each.own for each in network.populations}
+    targets = [select_cells(network, spec.to) for spec in network.spec.stimuli]
     stimuli = [
-        make_stimulus(spec, network.spec, select_cells(network, spec.to)) for spec in network.spec.stimuli
+        make_stimulus(spec, network.spec, target.within(own[target.population]))
+        for spec, target in zip(network.spec.stimuli, targets, strict=True)
     ]
     stimuli.sort(key=lambda stimulus: stimulus.name)
     afferents = [stimulus for stimulus in stimuli if isinstance(stimulus, Afferents)]
-    needed = {(each.target_population, each.synapse) for each in network.projections if each.size}
+    needed = {(each.target_population, each.synapse) for each in network.projections if each.total}
     needed |= {(stimulus.target, stimulus.synapse) for stimulus in afferents}
     injections = [stimulus for stimulus in stimuli if isinstance(stimulus, Injection)]
     return NetworkInputs(injections, afferents, sorted(needed))

@@ -60,9 +60,10 @@ def _poisson(chance: float, expected: float, none: float) -> int:
 
 @njit(cache=True)
 def poisson_counts(
-    key: np.uint64, cells: Int64, expected: Float64, factor: Float64, start: int, out: Int32
+    key: np.uint64, cells: Int64, expected: Float64, factor: Float64, start: int, out: Int32, first: int
 ) -> None:
-    """Numbers of Poisson events per cell and sample into the rows ``cells`` of ``out``, int32 [population, samples].
+    """Numbers of Poisson events per cell and sample into the rows ``cells`` of ``out``, int32 [population, samples],
+    whose rows count from cell ``first``.
 
     Cell ``cells[i]`` has expected[i]·factor[k] events in sample k. ``start`` and the number of samples are multiples
     of 4.
@@ -78,7 +79,7 @@ def poisson_counts(
                     mean = min(expected[i] * last, MOST_EVENTS)
                     none = math.exp(-mean)
                 chance = (float(words[lane]) + 0.5) * 2.0**-32
-                out[cell, k + lane] = _poisson(chance, mean, none)
+                out[cell - first, k + lane] = _poisson(chance, mean, none)
 
 
 @njit(cache=True)
@@ -193,19 +194,29 @@ def modulation(depth: float, step: float, phase: float, first: int, out: Float64
 
 @njit(cache=True)
 def replay_counts(
-    source: Int64, sample: Int64, cells: Int64, each: bool, probability: float, key: np.uint64, out: Int32
+    source: Int64,
+    sample: Int64,
+    each: bool,
+    probability: float,
+    key: np.uint64,
+    out: Int32,
+    cells: Int64,
+    skipped: int,
+    first: int,
 ) -> None:
     """Count replayed spikes of ``source`` in ``sample`` (of the block) for ``out``, int32 [population, samples].
 
     A source drives the target of its own number, or ``each`` target; of these pairs, a share ``probability`` is
-    connected.
+    connected. ``cells`` are the targets from number ``skipped`` on; the rows of ``out`` count from cell ``first``.
     """
     for event in range(source.size):
         number, k = source[event], sample[event]
-        low, high = (0, cells.size) if each else (number, min(number + 1, cells.size))
+        low, high = 0, cells.size
+        if not each:
+            low, high = max(number - skipped, 0), min(number - skipped + 1, cells.size)
         for i in range(low, high):
             if probability >= 1.0 or uniform(key, cells[i], number) < probability:
-                out[cells[i], k] += 1
+                out[cells[i] - first, k] += 1
 
 
 @njit(cache=True)

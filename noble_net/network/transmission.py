@@ -44,6 +44,9 @@ class Transmission(Protocol):
     weight: Float32
     """Weights now, [synapses] in the projection's order, nS or pA."""
 
+    common: frozenset[str]
+    """What of the state belongs to source cells, and so is the same in every process that shares the network."""
+
     @property
     def state(self) -> dict[str, NDArray[Any]]:
         """All that changes, in arrays that may be refilled."""
@@ -54,6 +57,8 @@ class Transmission(Protocol):
 
 class Static:
     """Weights that never change."""
+
+    common: frozenset[str] = frozenset()
 
     def __init__(self, projection: ProjectionArrays, bank: SynapseBank) -> None:
         self.weight = projection.weight
@@ -72,6 +77,8 @@ class TsodyksMarkram:
 
     State per source cell: ``used`` and ``recovered`` float64, ``last`` int64 (see `plasticity_kernels.release`).
     """
+
+    common = frozenset({"used", "recovered", "last"})
 
     def __init__(self, spec: TsodyksMarkramSpec, projection: ProjectionArrays, bank: SynapseBank) -> None:
         sources = projection.indptr.size - 1
@@ -104,6 +111,8 @@ class Stdp:
     State: ``weight`` float32 [synapses], a copy of the projection's; per source and per target cell a trace
     (float64) and the sample of its last spike (int64).
     """
+
+    common = frozenset({"pre_trace", "pre_last"})
 
     def __init__(self, spec: StdpSpec, projection: ProjectionArrays, targets: int, bank: SynapseBank) -> None:
         sources = projection.indptr.size - 1

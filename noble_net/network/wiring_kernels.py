@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from noble_net.network.random_kernels import uniform
-from noble_net.types import Float32, Int32, Int64, UInt16
+from noble_net.types import Float32, Int32, Int64, UInt16, UInt32
 
 
 @njit(cache=True)
@@ -211,3 +211,23 @@ def place(
             target[at] = row
             weight[at] = weights[entry - begin]
             delay[at] = delays[entry - begin]
+
+
+@njit(cache=True)
+def fingerprint(indptr: Int64, target: Int32, weight: UInt32, delay: UInt16, first: int) -> np.uint64:
+    """A sum over synapses that tells sets of them apart, whatever their order and however many add up to it.
+
+    Of each, source, target (counted from ``first``), the bits of its weight and its delay, through the finaliser of
+    SplitMix64 (Steele et al. 2014).
+    """
+    total = np.uint64(0)
+    for source in range(indptr.size - 1):
+        for entry in range(indptr[source], indptr[source + 1]):
+            word = (np.uint64(source) << np.uint64(32)) | np.uint64(target[entry] + first)
+            for more in (np.uint64(weight[entry]), np.uint64(delay[entry])):
+                word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+                word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+                word = (word ^ (word >> np.uint64(31))) + more
+            word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            total += word ^ (word >> np.uint64(27))
+    return total

@@ -1,0 +1,1 @@
+"""One network on many processes: cells split by number, spikes exchanged once per block."""

@@ -1,0 +1,218 @@
+"""Processes that belong together: what they tell each other, and which of them has died where one does not answer.
+
+The words are torch.distributed's, on its gloo backend, which needs CPUs and a network alone. A process that dies
+closes its connections, and whoever waits for it learns at once. To say which it was, every process keeps a port open
+for as long as it lives, and the others knock.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noble_net.errors import BackendError, MissingExtraError, NobleNetError
+from noble_net.ranks.environment import Started
+
+PATIENCE = timedelta(minutes=10)
+"""How long one process waits for another that is alive, such as one that builds a larger share or writes a state."""
+_KNOCK = 1.0
+_PAUSES = (0.1, 0.4, 1.5)
+"""Seconds between knocks at processes whose ports do not all close at once as they die; for as long as all of them, one
+that found another dead can itself be found alive by the rest."""
+_WAITING = 4096
+"""Knocks that may wait at a port: nobody opens."""
+
+Bytes = NDArray[np.uint8]
+
+
+class RankLost(NobleNetError):
+    """Another process has died, or does not answer; names it.
+
+    ``told``: whether this is the process to say so; ``dead``: the numbers of those known to be gone.
+    """
+
+    def __init__(self, text: str, told: bool = True, dead: Sequence[int] = ()) -> None:
+        super().__init__(text)
+        self.told, self.dead = told, tuple(dead)
+
+
+class Failed(NamedTuple):
+    """What one process could not do."""
+
+    rank: int
+    text: str
+
+
+class RankGroup:
+    """The processes of a run, as `started` by a launcher. Use as a context manager.
+
+    Every call but `close` is made by all of them, in the same order; a call raises RankLost where one is gone.
+    MissingExtraError without PyTorch.
+    """
+
+    def __init__(self, started: Started) -> None:
+        try:
+            import torch
+            import torch.distributed as distributed
+        except ImportError as error:
+            raise MissingExtraError("a run on several processes", "device") from error
+        self.rank, self.ranks = started.rank, started.ranks
+        self._torch, self._distributed = torch, distributed
+        self._listener = socket.create_server(("", 0), backlog=_WAITING)
+        self.failing = False
+        """Whether one is known to be gone, or this process is about to end."""
+        self._addresses: list[tuple[str, int, int]] = []
+        with self._talking():
+            distributed.init_process_group(
+                "gloo", rank=started.rank, world_size=started.ranks, timeout=PATIENCE
+            )
+            self._addresses = self.everyones((_own_address(), self._listener.getsockname()[1], os.getpid()))
+
+    def __enter__(self) -> RankGroup:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            with suppress(RankLost):
+                self.everyones(None)  # none leaves while others still need it
+        self.close()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the results and tells the others what to do."""
+        return self.rank == 0
+
+    def close(self) -> None:
+        """Let go of the others."""
+        with suppress(Exception):
+            self._distributed.destroy_process_group()
+        self._listener.close()
+
+    def everyones(self, mine: Any) -> list[Any]:
+        """What every process gives, small things that can be pickled, by rank."""
+        found: list[Any] = [None] * self.ranks
+        with self._talking():
+            self._distributed.all_gather_object(found, mine)
+        return found
+
+    def leaders(self, mine: Any = None) -> Any:
+        """What the leader gives; ``mine`` of others is ignored."""
+        box = [mine]
+        with self._talking():
+            self._distributed.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def led(self, mine: Any) -> list[Any] | None:
+        """What every process gives, by rank, to the leader alone."""
+        found: list[Any] | None = [None] * self.ranks if self.leads else None
+        with self._talking():
+            self._distributed.gather_object(mine, found, dst=0)
+        return found
+
+    def command(self, words: Sequence[int] = (0, 0)) -> tuple[int, int]:
+        """Two numbers of the leader's."""
+        tensor = self._torch.tensor(words, dtype=self._torch.int64)
+        with self._talking():
+            self._distributed.broadcast(tensor, src=0)
+        first, second = tensor.tolist()
+        return first, second
+
+    def all_bytes(self, mine: Bytes) -> list[Bytes]:
+        """What every process gives, by rank: as many bytes of each."""
+        found = [np.empty(mine.size, np.uint8) for _ in range(self.ranks)]
+        tensors = [self._torch.from_numpy(each) for each in found]
+        with self._talking():
+            self._distributed.all_gather(tensors, self._torch.from_numpy(mine))
+        return found
+
+    def send(self, values: NDArray[np.float32]) -> None:
+        """Send values to the leader, which must `receive` as many."""
+        with self._talking():
+            self._distributed.send(self._torch.from_numpy(values), dst=0)
+
+    def receive(self, rank: int, values: NDArray[np.float32]) -> None:
+        """Receive values that another process sends to the leader."""
+        with self._talking():
+            self._distributed.recv(self._torch.from_numpy(values), src=rank)
+
+    def agree(self, error: NobleNetError | None) -> None:
+        """Raise where any process has an ``error``: in the leader its own, or that of another with its number; the
+        others leave by SystemExit, so that it is told once."""
+        failed = None if error is None else Failed(self.rank, str(error))
+        found = [each for each in self.everyones(failed) if each is not None]
+        if not found:
+            return
+        self.failing = True
+        if not self.leads:
+            raise SystemExit(2)
+        if error is not None:
+            raise error
+        raise BackendError(f"rank {found[0].rank}: {found[0].text}")
+
+    @contextmanager
+    def _talking(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:  # all that torch.distributed raises
+            raise self.lost(str(error)) from error
+
+    def lost(self, reason: str) -> RankLost:
+        """Find out who is gone, let the others find out too, and say it."""
+        self.failing = True
+        dead = self._dead()
+        with suppress(Exception):  # whoever waits for this one in vain learns of it now
+            self._distributed.destroy_process_group()
+        for pause in _PAUSES:
+            time.sleep(pause)
+            dead = dead or self._dead()
+        if not dead:
+            first = (reason.strip().splitlines() or ["no reason given"])[0]
+            return RankLost(f"a process of this run did not answer: {first[:200]}", told=self.leads)
+        names = ", ".join(self._name(rank) for rank in dead)
+        plural = "ranks" if len(dead) > 1 else "rank"
+        verb = "have" if len(dead) > 1 else "has"
+        first_alive = min(set(range(self.ranks)) - set(dead))
+        return RankLost(
+            f"{plural} {names} of {self.ranks} processes {verb} died before the run was done",
+            told=first_alive == self.rank,
+            dead=dead,
+        )
+
+    def _dead(self) -> list[int]:
+        """The processes whose ports are closed."""
+        return [rank for rank in range(self.ranks) if rank != self.rank and not self._alive(rank)]
+
+    def _name(self, rank: int) -> str:
+        if not self._addresses:
+            return str(rank)
+        host, _, process = self._addresses[rank]
+        return f"{rank} (process {process} on {host})"
+
+    def _alive(self, rank: int) -> bool:
+        if not self._addresses:
+            return True
+        host, port, _ = self._addresses[rank]
+        try:
+            socket.create_connection((host, port), timeout=_KNOCK).close()
+        except OSError:
+            return False
+        return True
+
+
+def _own_address() -> str:
+    """The address of this machine at which the others reach it: that from which it reaches the first of them."""
+    master = os.environ.get("MASTER_ADDR", "127.0.0.1")
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((master, 9))  # sends nothing
+            return str(probe.getsockname()[0])
+    except OSError:
+        return socket.gethostname()
