@@ -111,12 +111,12 @@ def run(
         raise typer.BadParameter("is for the neuron backend", param_hint=f"--{next(iter(exact))}")
     every = _time(checkpoint_every, "--checkpoint-every")
     changes = {"seed": seed, "noise_seed": noise_seed, "duration": duration}
-    if (processes := started()) is not None:
+    if (ranks := started()) is not None:
         from noble_net.commands.ranks import run_on_ranks
 
         try:
             shared = run_on_ranks(
-                processes,
+                ranks,
                 lambda: _network(file, changes, cell_types),
                 backend=backend,
                 device=device,
