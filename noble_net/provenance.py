@@ -11,11 +11,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from noble_net.config import NetworkSpec
 from noble_net.network.build import Network
 from noble_net.types import DT, Int64
+
+if TYPE_CHECKING:
+    from noble_net.cells.family import Family
+    from noble_net.surrogate.core import Core
 
 PACKAGES = ("noble-net", "numpy", "scipy", "numba", "h5py", "libsonata", "neuron", "torch")
 
@@ -68,6 +72,14 @@ def run_summary(
         "peak_memory_mb": peak_memory(),
         "completed": completed,
         "simulated_ms": round(recorded, 6),
+    }
+
+
+def told_apart(cores: Mapping[str, Core], families: Mapping[str, Family]) -> dict[str, Any]:
+    """The arguments of `run_provenance` that say by which weights and tables a network's cells are meant."""
+    return {
+        "cores": {name: {"name": core.name, "hash": core.hash} for name, core in cores.items()},
+        "families": {name: family.hash for name, family in families.items()},
     }
 
 

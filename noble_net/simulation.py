@@ -19,7 +19,7 @@ from noble_net.errors import BackendError, CheckpointError
 from noble_net.loop import Loop, compile_loop
 from noble_net.network.build import Network, build_checked, expected_junctions, expected_synapses
 from noble_net.network.check import check_network
-from noble_net.provenance import run_provenance
+from noble_net.provenance import run_provenance, told_apart
 from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
 from noble_net.registry import load_core
 from noble_net.results import Results, load_results
@@ -86,8 +86,7 @@ def simulate(
         provenance = run_provenance(
             spec,
             backend="surrogate",
-            cores={name: {"name": core.name, "hash": core.hash} for name, core in cores.items()},
-            families={name: family.hash for name, family in families.items()},
+            **told_apart(cores, families),
             settings=settings,
             device=chosen.device,
         )

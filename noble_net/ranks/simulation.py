@@ -17,7 +17,7 @@ from noble_net.network.build import Network, build_checked, with_extents
 from noble_net.network.check import check_network
 from noble_net.network.connect import Extent
 from noble_net.network.share import Share
-from noble_net.provenance import run_provenance
+from noble_net.provenance import run_provenance, told_apart
 from noble_net.ranks.engine import RankLoop
 from noble_net.ranks.environment import Started
 from noble_net.ranks.group import RankGroup, RankLost
@@ -84,10 +84,7 @@ def simulate_on_ranks(
                 provenance = run_provenance(
                     spec,
                     backend="surrogate",
-                    cores={
-                        name: {"name": core.name, "hash": core.hash} for name, core in parts.cores.items()
-                    },
-                    families={name: family.hash for name, family in parts.families.items()},
+                    **told_apart(parts.cores, parts.families),
                     settings={**settings, "processes": group.ranks},
                 )
                 with _others_follow(engine):

@@ -18,14 +18,14 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from noble_net.cells.family import Family
 from noble_net.cells.solver import REFERENCE_DT, SETTLE
-from noble_net.errors import BackendError, SolverError
+from noble_net.errors import BackendError
 from noble_net.network.build import Network, PopulationArrays
 from noble_net.network.connect import ProjectionArrays
 from noble_net.network.stimuli import Afferents, inject, network_inputs
+from noble_net.reference.answers import Answers
 from noble_net.reference.brian_cells import (
     CALCIUM_STATE,
     RESET,
@@ -37,7 +37,6 @@ from noble_net.reference.brian_cells import (
 )
 from noble_net.reference.neuron_cells import load_models, steps_per_sample
 from noble_net.reference.point_cells import PointCells, reduce_cells
-from noble_net.spikes import detect_block, new_detector
 from noble_net.types import DT, Float32, Float64, Response
 
 with warnings.catch_warnings():
@@ -78,16 +77,13 @@ class BrianLoop:
         steps_per_sample(dt)
         models = load_models(network, families)
         self.cells = {each.name: reduce_cells(each, models[each.name]) for each in network.populations}
-        self._ranges = {
-            each.name: slice(each.offset, each.offset + each.size) for each in network.populations
-        }
+        self._answers = Answers(network, "Brian2")
         self._injections, self._afferents, needed = network_inputs(network)
         names = list(network.synapses)
         self._codes = {
             (target, synapse): synapse_code(f"s{names.index(synapse)}", network.synapses[synapse])
             for target, synapse in needed
         }
-        self._detector = new_detector(network.n_cells)
         self._last: Float32 = np.empty(network.n_cells, np.float32)
         with self._quietly():
             self._clock = b2.Clock(dt=dt * b2.ms)
@@ -116,25 +112,21 @@ class BrianLoop:
         self._prepare(samples)
         self._run(samples)
         voltage = self._voltage
-        self._check(voltage)
+        self._answers.check(voltage, self.position)
         self.position += samples
-        responses = {}
-        for name, cells in self._ranges.items():
-            mine = voltage[cells]
-            cell, sample, time = detect_block(mine, before[cells], self._detector[cells])
-            responses[name] = Response(mine, cell, sample, time, outside=np.zeros(len(mine), np.uint32))
+        responses = self._answers.responses(voltage, before)
         self._last = np.ascontiguousarray(voltage[:, -1])
         return responses
 
     def voltage(self) -> dict[str, Float32]:
         """The last voltage of every cell, mV [cells] per population."""
-        return {name: self._last[cells].copy() for name, cells in self._ranges.items()}
+        return self._answers.by_population(self._last)
 
     def inputs(self, report: str, population: str) -> Float32:
         """The injected current of the last block, nA [cells, samples]; other reports of inputs are refused."""
         if report != "current":
             raise BackendError(f"Brian2 records no {report} here")
-        return self._drive[0][self._ranges[population]]
+        return self._drive[0][self._answers.ranges[population]]
 
     def weights(self) -> dict[str, Float32]:
         """None: Brian2 is given no synapses with STDP."""
@@ -200,14 +192,14 @@ class BrianLoop:
         for group in self._groups.values():
             group.armed, group.sending = 1.0, 1.0
         self._last = self._now()
-        self._check(self._last[:, None])
+        self._answers.check(self._last[:, None], self.position)
 
     def _prepare(self, samples: int) -> None:
         """Input of the coming samples: what is injected, and what of the stimuli's events each synapse gets."""
         shape = (self.network.n_cells, samples)
         self._drive = (np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.float32))
         for stimulus in self._injections:
-            cells = self._ranges[stimulus.target]
+            cells = self._answers.ranges[stimulus.target]
             inject(stimulus, self.position, *(values[cells] for values in self._drive))
         self._events = [(stimulus, self._arriving(stimulus, samples)) for stimulus in self._afferents]
         self._voltage = np.empty(shape, np.float32)
@@ -235,7 +227,7 @@ class BrianLoop:
             return
         if k:
             self._voltage[:, k - 1] = self._now()
-        for name, cells in self._ranges.items():
+        for name, cells in self._answers.ranges.items():
             scales = (1000.0, 1.0, 1.0)  # nA → pA; nS; pA
             for variable, values, scale in zip(_DRIVE, self._drive, scales, strict=True):
                 np.multiply(values[cells, k], scale, out=self._states[name, variable], dtype=np.float64)
@@ -245,21 +237,10 @@ class BrianLoop:
                 self._states[stimulus.target, state] += gain * arriving[k]
 
     def _now(self) -> Float32:
-        now: Float32 = np.concatenate([self._states[name, "v"] for name in self._ranges]).astype(np.float32)
-        return now
-
-    def _check(self, voltage: NDArray[np.float32]) -> None:
-        finite = np.isfinite(voltage).all(axis=1)
-        if finite.all():
-            return
-        index = int(np.argmin(finite))
-        name = next(name for name, cells in self._ranges.items() if cells.start <= index < cells.stop)
-        population = self.network.population(name)
-        cell = index - population.offset
-        raise SolverError(
-            f"Brian2 returned a voltage that is not finite for cell {cell} of population {name} "
-            f"({population.cells.labels[cell]}) before {(self.position + voltage.shape[1]) * DT:g} ms"
+        now: Float32 = np.concatenate([self._states[name, "v"] for name in self._answers.ranges]).astype(
+            np.float32
         )
+        return now
 
     @contextmanager
     def _quietly(self) -> Iterator[None]:

@@ -24,14 +24,15 @@ import numpy as np
 from noble_net.cells.family import Family
 from noble_net.cells.solver import REFERENCE_DT
 from noble_net.config import NetworkSpec
-from noble_net.errors import BackendError, SolverError
+from noble_net.errors import BackendError
 from noble_net.network.build import Network, block_length
+from noble_net.reference.answers import Answers
 from noble_net.reference.neuron_cells import load_models, steps_per_sample
 from noble_net.reference.neuron_inputs import NetworkDrive, Placement
 from noble_net.reference.neuron_pool import CellPool, Members, Pool
 from noble_net.reference.neuron_processes import SharedPool
 from noble_net.spikes import detect_block, new_detector
-from noble_net.types import DT, Float32, Response
+from noble_net.types import Float32, Response
 
 BLOCK = 100
 """Samples of a block unless asked for another number: what is held in memory between two recordings."""
@@ -74,16 +75,14 @@ class NeuronLoop:
         try:
             self.segments: dict[str, int] = dict(pool.segments)
             """Compartments of one cell, per population."""
-            self._ranges = {
-                each.name: slice(each.offset, each.offset + each.size) for each in network.populations
-            }
+            self._answers = Answers(network, "NEURON")
             self._inputs = NetworkDrive(network, pool.areas, placement, self._exact)
             self._last = pool.settle(self._inputs.layout)
-            self._check(self._last[:, None])
-            self._detector, self._sent = new_detector(network.n_cells), new_detector(network.n_cells)
+            self._answers.check(self._last[:, None], 0)
+            self._sent = new_detector(network.n_cells)
             self._begin = self._last
             self._inputs.compile_kernels()
-            detect_block(self._last[:, None], self._last, self._detector.copy())
+            self._answers.compile(self._last)
         except BaseException:
             self.close()
             raise
@@ -99,19 +98,19 @@ class NeuronLoop:
         parts = [self._advance(piece) for piece in pieces]
         voltage = np.concatenate([voltage for voltage, _ in parts], axis=1)
         self._current = np.concatenate([current for _, current in parts], axis=1)
-        responses = {name: self._respond(voltage, cells) for name, cells in self._ranges.items()}
+        responses = self._answers.responses(voltage, self._begin)
         self._begin = np.ascontiguousarray(voltage[:, -1])
         return responses
 
     def voltage(self) -> dict[str, Float32]:
         """The last voltage of every cell, mV [cells] per population."""
-        return {name: self._last[cells].copy() for name, cells in self._ranges.items()}
+        return self._answers.by_population(self._last)
 
     def inputs(self, report: str, population: str) -> Float32:
         """The injected current of the last block, nA [cells, samples]; other reports of inputs are refused."""
         if report != "current":
             raise BackendError(f"NEURON records no {report}")
-        return self._current[self._ranges[population]]
+        return self._current[self._answers.ranges[population]]
 
     def weights(self) -> dict[str, Float32]:
         """The weights now, nS or pA [synapses] per projection that has any, in the order of its arrays."""
@@ -135,30 +134,12 @@ class NeuronLoop:
             raise ValueError("the network has been removed from NEURON")
         inputs = self._inputs.inputs(self.position, samples)
         voltage = self._pool.advance(inputs)
-        self._check(voltage)
+        self._answers.check(voltage, self.position)
         cell, sample, _ = detect_block(voltage, self._last, self._sent)
         self._inputs.send(self.position, cell, sample)
         self.position += samples
         self._last = np.ascontiguousarray(voltage[:, -1])
         return voltage, inputs.soma[0]
-
-    def _respond(self, voltage: Float32, cells: slice) -> Response:
-        mine = voltage[cells]
-        cell, sample, time = detect_block(mine, self._begin[cells], self._detector[cells])
-        return Response(mine, cell, sample, time, outside=np.zeros(len(mine), np.uint32))
-
-    def _check(self, voltage: Float32) -> None:
-        finite = np.isfinite(voltage).all(axis=1)
-        if finite.all():
-            return
-        index = int(np.argmin(finite))
-        name = next(name for name, cells in self._ranges.items() if cells.start <= index < cells.stop)
-        population = self.network.population(name)
-        cell = index - population.offset
-        raise SolverError(
-            f"NEURON returned a voltage that is not finite for cell {cell} of population {name} "
-            f"({population.cells.labels[cell]}) before {(self.position + voltage.shape[1]) * DT:g} ms"
-        )
 
 
 def refuse_shared_junctions(spec: NetworkSpec) -> None:

@@ -89,8 +89,7 @@ class StreamingNet(nn.Module):
         if self.code_in is not None:
             given = torch.cat([e_BTH, c_BK[:, None].expand(-1, e_BTH.shape[1], -1)], dim=-1)
         g_BTH, state = self.gru(given, state)
-        bias = self._fold(self.decode_in, c_BK) if self.code_in is not None else self.decode_in.bias[None]
-        return self._decode(e_BTH, g_BTH, voltage, bias[:, None]), state
+        return self._decode(e_BTH, g_BTH, voltage, self._late_bias(c_BK)[:, None]), state
 
     def roll_out(
         self,
@@ -105,7 +104,7 @@ class StreamingNet(nn.Module):
         h_BH = state[0] if state is not None else drive.new_zeros(len(drive), self.hidden)
         c_BK = self._embed(code)
         bias = self._fold(self.encode_in, c_BK)
-        late = self._fold(self.decode_in, c_BK) if self.code_in is not None else self.decode_in.bias[None]
+        late = self._late_bias(c_BK)
         gru: list[Tensor] = [*self.gru.parameters()]  # weight_ih, weight_hh, bias_ih, bias_hh
         answers = []
         for t in range(drive.shape[1]):
@@ -128,6 +127,10 @@ class StreamingNet(nn.Module):
     def _fold(layer: nn.Linear, code: Tensor) -> Tensor:
         """A layer's bias with the code, its last inputs, folded in, [B, H]."""
         return nn.functional.linear(code, layer.weight[:, -code.shape[-1] :], layer.bias)
+
+    def _late_bias(self, code: Tensor) -> Tensor:
+        """The decoder's bias, [B or 1, H]: with the code, where it is embedded."""
+        return self.decode_in.bias[None] if self.code_in is None else self._fold(self.decode_in, code)
 
     def _scale(self, drive: Tensor, voltage: Tensor, dendrites: Dendrites | None) -> Tensor:
         """[…, 3, n] and […, n] → […, inputs]: effective current at the last voltage, conductance, voltage; of the
