@@ -171,8 +171,9 @@ def test_poisson_events_arrive_at_the_start_of_their_sample() -> None:
     )
     counts = stimulus.counts(0, 200)
     assert counts.max() > 1 and counts.min() == 0
+    others = list(neuron().h.List("NobleExpCurrent"))
     with NeuronLoop(network, FAMILIES) as loop:
-        processes = list(neuron().h.List("NobleExpCurrent"))
+        processes = made_since(others, "NobleExpCurrent")
         expected = np.zeros(3)
         for k in range(200):
             loop.advance(1)
@@ -203,8 +204,9 @@ def test_stimuli_and_reports_are_those_of_the_loop(tmp_path: Path) -> None:
     current[[0, 2]] = noise + sine[[0, 2]]
     expected = np.zeros(3)
     arrived = {5: 2, 32: (0, 2)}
+    others, driven = (list(neuron().h.List(kind)) for kind in ("NobleExpCurrent", "NobleDrive"))
     with NeuronLoop(network, FAMILIES) as loop:
-        processes = list(neuron().h.List("NobleExpCurrent"))
+        processes = made_since(others, "NobleExpCurrent")
         for k in range(100):
             loop.advance(1)
             np.testing.assert_allclose(loop.inputs("current", "pv")[:, 0], current[:, k], rtol=1e-6)
@@ -212,7 +214,7 @@ def test_stimuli_and_reports_are_those_of_the_loop(tmp_path: Path) -> None:
             weight[np.array(arrived.get(k, []), int)] = 20.0
             expected = (expected + weight) * np.exp(-DT / 3.0)
             np.testing.assert_allclose([process.s for process in processes], expected, rtol=1e-9)
-            drives = list(neuron().h.List("NobleDrive"))
+            drives = made_since(driven, "NobleDrive")
             np.testing.assert_allclose([drive.g for drive in drives], shot[:, k], rtol=1e-6)
 
 
@@ -248,10 +250,16 @@ def test_currents_have_their_size_and_time(kind: str) -> None:
     arrival_of_one_spike(kind, "-30 pA", -30.0)
 
 
+def made_since(others: list[Any], kind: str) -> list[Any]:
+    """Point processes of a kind in NEURON that are none of ``others``, which earlier tests may have left."""
+    return [each for each in neuron().h.List(kind) if each not in others]
+
+
 def arrival_of_one_spike(kind: str, weight: str, size: float) -> None:
     """The first spike acts 1.3 ms after the end of its confirming sample, with the course given."""
+    others = list(neuron().h.List(kind))
     with NeuronLoop(build(pair(kind, weight)), FAMILIES) as loop:
-        (process,) = neuron().h.List(kind)
+        (process,) = made_since(others, kind)
         values, confirmed = [], []
         for k in range(400):
             confirmed += [k] * loop.advance(1)["pre"].event_cell.size
@@ -270,8 +278,9 @@ def test_alpha_functions_are_double_exponentials_of_nearly_equal_times(kind: str
     spec = SynapseSpec.model_validate({"model": "alpha", "decay": "2 ms", **reversal})
     h = neuron().h
     cell = ExactCell(FAMILIES[FAMILY].model)
+    others = list(h.List(kind))
     points = PointProcesses(h, spec, [cell.soma(0.5)])
-    (process,) = h.List(kind)
+    (process,) = made_since(others, kind)
     h.dt = REFERENCE_DT
     h.finitialize(-70.0)
     points.arrive(np.array([2.0]))
@@ -290,8 +299,9 @@ def test_depressing_synapses_release_what_the_equations_say_with_spikes_under_wa
     plasticity = {"tsodyks_markram": {"U": 0.4, "tau_rec": "60 ms", "tau_facil": "25 ms"}}
     data["synapses"]["syn"] = {**SYNAPSES["NobleExpCurrent"], "decay": "0.5 ms", "plasticity": plasticity}
     data["stimuli"][0]["step"]["stop"] = "1 s"
+    others = list(neuron().h.List("NobleExpCurrent"))
     with NeuronLoop(build(data), FAMILIES) as loop:
-        (process,) = neuron().h.List("NobleExpCurrent")
+        (process,) = made_since(others, "NobleExpCurrent")
         values, confirmed = [0.0], []
         for k in range(900):
             confirmed += [k] * loop.advance(1)["pre"].event_cell.size
