@@ -20,7 +20,7 @@ from noble_net.specs.cores import CoreRecipe
 from noble_net.specs.specification import validate_document
 from noble_net.specs.synapses import SynapseSpec
 from noble_net.specs.yaml_source import Document
-from noble_net.training import inputs, zone_inputs
+from noble_net.training import inputs, zone_inputs, zone_regimes, zone_synapses
 from noble_net.training.dataset import VOLTAGE_UNIT, build_dataset, dataset_path, plan_runs
 from noble_net.training.noble_data import noble_dataset_path
 
@@ -55,18 +55,18 @@ def family(tmp_path_factory) -> Family:
     return read_family(csv)
 
 
-def shapes(drive: zone_inputs.ZonedInput) -> list[tuple[int, ...]]:
+def shapes(drive: zone_synapses.ZonedInput) -> list[tuple[int, ...]]:
     return [array.shape for array in drive]
 
 
-@pytest.mark.parametrize("regime", zone_inputs.ZONE_REGIMES)
+@pytest.mark.parametrize("regime", zone_regimes.ZONE_REGIMES)
 def test_test_inputs_are_reproducible_and_finite(regime):
     one, two = (
-        zone_inputs.zoned_test_input(regime, np.random.default_rng(3), 1000.0, True) for _ in range(2)
+        zone_regimes.zoned_test_input(regime, np.random.default_rng(3), 1000.0, True) for _ in range(2)
     )
     assert shapes(one) == [(10_000,), (3, 10_000), (3, 10_000), (DENDRITES, 10_000), ()]
     assert (one.conductance >= 0).all() and (one.nmda_conductance >= 0).all()
-    assert one.nmda_half in np.float32(zone_inputs.HALVES)
+    assert one.nmda_half in np.float32(zone_synapses.HALVES)
     for a, b in zip(one, two, strict=True):
         assert a.dtype == np.float32 and np.isfinite(a).all() and np.array_equal(a, b)
 
@@ -75,7 +75,7 @@ def test_test_inputs_are_reproducible_and_finite(regime):
 def test_regimes_of_the_soma_stay_what_they_are(regime):
     generators = [np.random.default_rng(3), np.random.default_rng(3)]
     generators[1].choice(2)  # the half of the magnesium block
-    zoned = zone_inputs.zoned_test_input(regime, generators[0], 1500.0, True)
+    zoned = zone_regimes.zoned_test_input(regime, generators[0], 1500.0, True)
     alone = inputs.test_input(regime, generators[1], 1500.0)
     for name, array in alone._asdict().items():
         there = getattr(zoned, name)
@@ -87,7 +87,7 @@ def test_regimes_of_the_soma_stay_what_they_are(regime):
 def test_every_kind_is_finite_and_of_the_receptors_there_are(kind):
     for seed in range(12):
         g = np.random.default_rng(seed)
-        without = zone_inputs.KINDS[kind](g, 3000, zone_inputs.Receptors(False, -20.0))
+        without = zone_inputs.KINDS[kind](g, 3000, zone_synapses.Receptors(False, -20.0))
         assert all(np.isfinite(array).all() for array in without)
         assert (without.conductance >= 0).all() and not without.nmda_conductance.any()
         assert without.conductance.max() < 150.0
@@ -100,7 +100,7 @@ def test_training_input_drives_every_zone_and_leaves_some_quiet():
     assert shapes(drive) == [(600_000,), (3, 600_000), (3, 600_000), (DENDRITES, 600_000), ()]
     for zone in (*drive.conductance, *drive.nmda_conductance):
         assert (zone > 0.01).mean() > 0.1 and (zone < 0.01).mean() > 0.1
-    low, high = zone_inputs.HALF_RANGE
+    low, high = zone_synapses.HALF_RANGE
     assert low <= drive.nmda_half <= high
     assert np.array_equal(drive.dendrites()["distal"].nmda_conductance, drive.nmda_conductance[1])
 
@@ -115,15 +115,15 @@ def test_lasting_current_is_bounded_and_brief_is_not():
 
 def test_events_of_a_poisson_segment_carry_the_drive_asked_for():
     """Mean of G·50 mV plus the open share of NMDA's, over the zones; the range is that of seeds of 20 s."""
-    receptors = zone_inputs.Receptors(True, -20.0)
+    receptors = zone_synapses.Receptors(True, -20.0)
     for seed in range(4):
-        ampa, nmda = zone_inputs._excitation(np.random.default_rng(seed), 200_000, receptors, 0.3)
+        ampa, nmda = zone_synapses.poisson_excitation(np.random.default_rng(seed), 200_000, receptors, 0.3)
         total = ampa.sum(axis=0).mean() + receptors.open * nmda.sum(axis=0).mean()
-        assert total * -zone_inputs.NEAR_THRESHOLD / 1000.0 == pytest.approx(0.3, rel=0.35)
+        assert total * -zone_synapses.NEAR_THRESHOLD / 1000.0 == pytest.approx(0.3, rel=0.35)
 
 
 def test_halves_are_those_of_synapses():
-    for shift, half in zip(("0 mV", "14 mV"), zone_inputs.HALVES, strict=True):
+    for shift, half in zip(("0 mV", "14 mV"), zone_synapses.HALVES, strict=True):
         synapse = SynapseSpec(model="nmda", rise=2.0, decay=60.0, reversal=0.0, shift=shift)
         assert half_block(synapse) == pytest.approx(half, abs=0.05)
 
@@ -139,7 +139,7 @@ def test_shipped_recipes_plan_every_member_once(name, trained):
     runs = plan_runs(recipe, family)
     assert sum(run.part == "train" for run in runs) == trained
     assert len({run.file_name for run in runs}) == len({(*run.seed, run.dt) for run in runs}) == len(runs)
-    assert {run.part.split(":")[0] for run in runs} == {"train", *zone_inputs.ZONE_REGIMES}
+    assert {run.part.split(":")[0] for run in runs} == {"train", *zone_regimes.ZONE_REGIMES}
 
 
 def test_dataset(family, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from typing import Any
 from noble_net.cells.family import Family
 from noble_net.markdown import write_markdown
 from noble_net.training.inputs import FLUCTUATING, MEAN_DRIVEN, UNTRAINED
-from noble_net.training.zone_inputs import ZONE_FLUCTUATING, ZONE_UNTRAINED
+from noble_net.training.zone_regimes import ZONE_FLUCTUATING, ZONE_UNTRAINED
 
 _JUDGED_BY_SPIKES = ("fluctuating, all", *FLUCTUATING, *ZONE_FLUCTUATING, *UNTRAINED, *ZONE_UNTRAINED)
 

@@ -35,7 +35,9 @@ from noble_net.errors import CheckpointError, OutputError, SolverError
 from noble_net.processes import in_processes
 from noble_net.specs.cores import CoreRecipe, DatasetSpec
 from noble_net.training.inputs import REGIMES, Input, test_input, training_input
-from noble_net.training.zone_inputs import ZONE_REGIMES, ZonedInput, zoned_test_input, zoned_training_input
+from noble_net.training.zone_inputs import zoned_training_input
+from noble_net.training.zone_regimes import ZONE_REGIMES, zoned_test_input
+from noble_net.training.zone_synapses import ZonedInput
 from noble_net.types import Float32
 
 VOLTAGE_UNIT = 0.01

@@ -19,7 +19,7 @@ from noble_net.training.card import write_card
 from noble_net.training.dataset import ARRAYS, VOLTAGE_UNIT, dataset_path, open_dataset, regimes
 from noble_net.training.inputs import FLUCTUATING, STEP_ON, STEP_PERIOD
 from noble_net.training.metrics import DISCARD, clipped_error, coincidence, interval_cv, rate_error
-from noble_net.training.zone_inputs import ZONE_FLUCTUATING
+from noble_net.training.zone_regimes import ZONE_FLUCTUATING
 from noble_net.types import DT, CellTable, Drive, Float32, Float64, Nmda, Real
 
 BLOCK = 1000

@@ -1,0 +1,79 @@
+"""The inputs that cells with dendritic zones are judged on: one pure regime each.
+
+The kinds `chirp`, `ramp` and `sinusoid` are never trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from noble_net.cells.zones import ZONES
+from noble_net.training.inputs import REGIMES, Input, event_train, filtered, ornstein_uhlenbeck
+from noble_net.training.zone_synapses import (
+    HALVES,
+    Generator,
+    Kind,
+    Receptors,
+    ZonedInput,
+    assembled,
+    nowhere,
+    somatic,
+)
+from noble_net.types import DT
+
+ZONE_FLUCTUATING = ("poisson_proximal", "poisson_distal", "poisson_zones")
+"""Fluctuation-driven regimes of the dendrites, judged by Γ."""
+ZONE_UNTRAINED = ("sinusoid",)
+"""Kinds never trained on besides those of the soma alone (+ OU of σ = 0.1 nA), judged by Γ."""
+
+_AMPA, _GABA = (2.0, 0.2), (5.0, 0.3)
+"""Decay and rise of the tests' synapses, ms."""
+
+
+def _synapses(excited: Mapping[str, float], inhibited: Mapping[str, float], held: float = 0.0) -> Kind:
+    """A regime: Poisson synapses at these rates (Hz) by zone, of 1.5 nS, beside 0.4 times as much NMDA on distal
+    dendrites; inhibition reverses at −80 mV. ``held``: constant current, nA."""
+
+    def regime(g: Generator, n: int, receptors: Receptors) -> ZonedInput:
+        excitation, inhibition, nmda = nowhere(n), nowhere(n), nowhere(n)
+        for name, rate in excited.items():
+            z = ZONES.index(name)
+            events = event_train(g, n, rate, 1.5)
+            excitation[z] = filtered(events, *_AMPA)
+            if name == "distal" and receptors.nmda:
+                nmda[z] = 0.4 * filtered(events, 60.0, 2.0)
+        for name, rate in inhibited.items():
+            inhibition[ZONES.index(name)] = filtered(event_train(g, n, rate, 1.5), *_GABA)
+        return assembled(receptors, np.full(n, held), excitation, inhibition, -80.0, nmda)
+
+    return regime
+
+
+def _alone(test: Callable[[Generator, int], Input]) -> Kind:
+    return lambda g, n, receptors: somatic(test(g, n), receptors)
+
+
+def _test_sinusoid(g: Generator, n: int) -> Input:
+    current = 0.15 + 0.1 * np.sin(2.0 * np.pi * 8.0 * DT * np.arange(n) / 1000.0)
+    current = (current + ornstein_uhlenbeck(g, n, 0.0, 0.1, 5.0)).astype(np.float32)
+    return Input(current, np.zeros(n, np.float32), np.zeros(n, np.float32))
+
+
+ZONE_REGIMES: dict[str, Kind] = {
+    **{name: _alone(test) for name, test in REGIMES.items()},
+    "poisson_proximal": _synapses({"proximal": 900.0}, {"soma": 300.0}),
+    # Distal synapses alone do not make the PV cell fire, whatever their rate.
+    "poisson_distal": _synapses({"distal": 600.0}, {"proximal": 100.0}, held=0.12),
+    "poisson_zones": _synapses(
+        {"proximal": 600.0, "distal": 400.0}, {"soma": 150.0, "proximal": 150.0, "distal": 150.0}
+    ),
+    "sinusoid": _alone(_test_sinusoid),
+}
+
+
+def zoned_test_input(regime: str, generator: Generator, duration: float, nmda: bool) -> ZonedInput:
+    """``duration`` ms of one of `ZONE_REGIMES`."""
+    receptors = Receptors(nmda, float(generator.choice(HALVES)))
+    return ZONE_REGIMES[regime](generator, round(duration / DT), receptors)
