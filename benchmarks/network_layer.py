@@ -193,7 +193,7 @@ class Timed(Core):
     def __init__(self, core: Core) -> None:
         self._core, self.seconds = core, 0.0
         self.name, self.zones, self.step_samples = core.name, core.zones, core.step_samples
-        self.nmda, self.precision = core.nmda, core.precision
+        self.nmda, self.drive_dtype = core.nmda, core.drive_dtype
 
     def memory(self, cells: CellTable) -> Float64 | None:
         """See `Core.memory`."""

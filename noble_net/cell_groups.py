@@ -149,7 +149,7 @@ class _Buffers:
     def __init__(self, group: CellGroup, samples: int) -> None:
         zones = group.core.zones
         shape = zones, group.size, samples
-        self.drive = Drive.zeros(*shape, _half_block(group), group.core.precision, _conducts(group))
+        self.drive = Drive.zeros(*shape, _half_block(group), group.core.drive_dtype, _conducts(group))
         i, g, j = self.drive.current, self.drive.conductance, self.drive.reversal_current
         soma = zones.index(INJECTION_ZONE) if group.injections else 0
         self.injections = [(i[soma, cells], g[soma, cells], j[soma, cells]) for _, cells in group.injections]
@@ -162,8 +162,8 @@ class _Buffers:
 
         self.own = {
             id(bank): (
-                np.zeros((bank.decaying.size, samples), group.core.precision),
-                np.zeros((bank.decaying.size, samples), group.core.precision),
+                np.zeros((bank.decaying.size, samples), group.core.drive_dtype),
+                np.zeros((bank.decaying.size, samples), group.core.drive_dtype),
             )
             for bank in group.recorded.values()
         }

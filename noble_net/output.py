@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,18 @@ def reading(path: Path | str, what: str) -> Iterator[None]:
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).strip("'\"").splitlines()[0] if str(error) else type(error).__name__
         raise OutputError(f"{path}: cannot be read as {what}: {reason}. Run the network again.") from error
+
+
+def claim_folder(out: Path, ours: Collection[str], what: str) -> None:
+    """Make the folder ``out``; OutputError when it holds anything but ``ours``, the names that ``what`` writes."""
+    with saving(out):
+        out.mkdir(parents=True, exist_ok=True)
+        foreign = {entry.name for entry in out.iterdir()} - set(ours)
+    if foreign:
+        found = ", ".join(sorted(foreign)[:3])
+        raise OutputError(
+            f"{out}: holds something else ({found}). Give a new folder, or that of this {what}."
+        )
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from noble_net.cells.family import Family
     from noble_net.surrogate.core import Core
     from noble_net.surrogate.step_core import StepCore
+    from noble_net.types import Precision
 
 _CLOSED_FORM = {"integrate-and-fire": False, "integrate-and-fire-grid": True}
 """Cores without a checkpoint, and whether their spikes lie on the grid."""
@@ -48,10 +49,11 @@ def shipped() -> dict[str, list[str]]:
 
 
 @cache
-def load_core(name: str) -> Core:
+def load_core(name: str, precision: Precision = "float32") -> Core:
     """The core of a name (shipped) or of a path (a checkpoint folder). Raises CheckpointError.
 
-    A core that answers square steps alone is refused: it has no state to run a network with.
+    ``precision``: of its products, where it has weights. A core that answers square steps alone is refused: it has no
+    state to run a network with.
     """
     if name in _CLOSED_FORM:
         from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
@@ -65,7 +67,7 @@ def load_core(name: str) -> Core:
             f"core {name!r} answers square steps alone and cannot run a network: give one of "
             f"{', '.join(shipped()['cores'])}, or ask for step responses (`noble-net respond`)"
         )
-    return StreamingCore.load(path)
+    return StreamingCore.load(path, precision)
 
 
 @cache

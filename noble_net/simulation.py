@@ -132,7 +132,7 @@ def load_parts(spec: NetworkSpec) -> tuple[dict[str, Core], dict[str, Family]]:
     for name, population in spec.populations.items():
         key = spec.core_of(name)
         try:
-            core = cores.setdefault(key, load_core(key))
+            core = cores.setdefault(key, load_core(key, spec.precision))
         except CheckpointError as error:
             core_path = ("core",) if population.core is None else ("populations", name, "core")
             raise config_error(spec, core_path, str(error)) from error

@@ -10,9 +10,9 @@ frame, so their spikes peak near −4 to 0 mV and a threshold of 0 or 10 mV woul
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from noble_net.compiled import compiled
 from noble_net.types import DT, Float32, Float64, Int32
 
 CROSSING = -40.0
@@ -27,7 +27,7 @@ NO_CROSSING = np.float32(-np.inf)
 """Detector value of an armed cell that has not crossed yet; finite values are ms since the crossing."""
 
 
-@njit(cache=True)
+@compiled()
 def scan(
     voltage: Float32,
     last: Float32,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,9 @@ Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Real = NDArray[np.float32 | np.float64]
 """Either, as a core asks for."""
-Precision = type[np.float32 | np.float64]
+DriveDtype = type[np.float32 | np.float64]
+Precision = Literal["float32", "bfloat16"]
+"""What a core with weights multiplies; sums are float32."""
 UInt16 = NDArray[np.uint16]
 UInt32 = NDArray[np.uint32]
 
@@ -103,7 +105,7 @@ class Drive:
         cells: int,
         samples: int,
         half: Float32 | None = None,
-        dtype: Precision = np.float32,
+        dtype: DriveDtype = np.float32,
         conducts: bool = True,
     ) -> Drive:
         """A silent drive of the given shape, with NMDA input where its voltages of half block are given."""
@@ -145,12 +147,10 @@ class State:
     """State of a set of cells between blocks: named arrays whose first axis is the cell.
 
     Must hold ``voltage`` float32 [cells] (mV), the last sample. Saving and restoring a run means saving and
-    restoring these arrays, nothing else. ``fixed``: what a core made of the cells when they began and never changes,
-    in whatever shape suits it.
+    restoring these arrays, nothing else.
     """
 
     arrays: dict[str, NDArray[Any]]
-    fixed: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def voltage(self) -> Float32:
@@ -159,4 +159,4 @@ class State:
 
     def copy(self) -> State:
         """An independent copy."""
-        return State({name: array.copy() for name, array in self.arrays.items()}, self.fixed)
+        return State({name: array.copy() for name, array in self.arrays.items()})

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from noble_net import find_network, load_core, load_family, load_network, network_from, simulate
+from noble_net.errors import OutputError
 from noble_net.loop import Loop
 from noble_net.network.build import build_network
 
@@ -61,6 +62,21 @@ def test_same_spikes_for_the_shortest_and_the_longest_exact_block():
         # times from a block's start are added to the start, so they may differ in the last bit
         assert np.array_equal(a[0], b[0])
         np.testing.assert_allclose(a[1], b[1], rtol=0, atol=1e-9)
+
+
+def test_precision_is_part_of_a_network_and_of_its_runs(tmp_path):
+    wanted = {**data(), "record": {"voltage": {"cells": 24}}}
+    exact, rounded = (
+        simulate(network_from({**wanted, "precision": precision}), out=tmp_path / precision, report=False)
+        for precision in ("float32", "bfloat16")
+    )
+    assert load_network(rounded.path / "network.yaml").precision == "bfloat16"
+    counts = [len(results.spikes("pv")) for results in (exact, rounded)]
+    assert counts[0] > 20 and abs(counts[0] - counts[1]) <= 0.1 * counts[0]
+    early = [results.voltage("pv", stop=5.0).to_numpy() for results in (exact, rounded)]
+    assert 0 < np.abs(early[0] - early[1]).max() < 1.0  # before the first spikes
+    with pytest.raises(OutputError, match="another network: precision differ"):
+        simulate(network_from(wanted), out=rounded.path, resume=True)
 
 
 def data(delay: str = "1 ms", stimuli: list[dict[str, object]] | None = None) -> dict[str, object]:

@@ -130,6 +130,10 @@ def test_what_it_does_not_hold_is_refused_by_name() -> None:
     with pytest.raises(BackendError, match=r"stdp \(synapse learning\); take --device cpu"):
         DeviceLoop(built(data), CORES, ON)
 
+    coarse = built(network_data(precision="bfloat16"))
+    with pytest.raises(BackendError, match="precision: bfloat16; take --device cpu"):
+        DeviceLoop(coarse, CORES, ON)
+
     class Other(IntegrateAndFire.__base__):  # type: ignore[misc, name-defined]
         name, zones, step_samples = "other", ("soma",), 1
         begin = advance = None

@@ -55,7 +55,9 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
 
     def install(cell: int, sample: int, value: float = np.nan, **changes: Any) -> dict[str, Any]:
         real, core = simulation.load_core, Fragile(90, cell, sample, value)
-        monkeypatch.setattr(simulation, "load_core", lambda name: core if name == "fragile" else real(name))
+        monkeypatch.setattr(
+            simulation, "load_core", lambda name, *of: core if name == "fragile" else real(name, *of)
+        )
         data = network_data(**changes)
         data["populations"]["exc"] = {"size": 90, "core": "fragile", "family": "allen-pv-peri"}
         return data

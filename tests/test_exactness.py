@@ -118,7 +118,7 @@ def test_blocks_and_batches_change_nothing(cuts: list[int]) -> None:
 def test_a_cell_on_the_grid_spikes_and_waits_in_whole_samples() -> None:
     core = IntegrateAndFire(on_grid=True)
     table = CellTable(1, np.zeros((1, 0), np.float32), {"refractory": np.array([0.96])})
-    drive = Drive.zeros(core.zones, 1, 400, dtype=core.precision)
+    drive = Drive.zeros(core.zones, 1, 400, dtype=core.drive_dtype)
     drive.current[:] = 0.5
     response, _ = core.advance(core.begin(table), drive)
     assert np.array_equal(response.event_time, (response.event_sample + 1) * DT)

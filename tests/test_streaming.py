@@ -38,13 +38,17 @@ def weights() -> dict[str, np.ndarray]:
     return {k: (g.standard_normal(s) / np.sqrt(s[-1])).astype(np.float32) for k, s in SHAPES.items()}
 
 
-@pytest.fixture(scope="module")
-def core(weights) -> StreamingCore:
+def made(weights, precision) -> StreamingCore:
     about = {
         "name": "random", "kind": "streaming", "version": 1, "family": "none", "family_hash": "",
         "code": [f"c{i}" for i in range(CODE)], "zones": ["soma"], "step_samples": STEP, "weights_sha256": "",
     }  # fmt: skip
-    return StreamingCore(Checkpoint(about, weights, ""))
+    return StreamingCore(Checkpoint(about, weights, ""), precision)
+
+
+@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+def core(weights, request) -> StreamingCore:
+    return made(weights, request.param)
 
 
 def cells(n: int) -> CellTable:
@@ -159,7 +163,8 @@ def test_zones_of_another_kind_and_wrong_weights_are_refused():
         StreamingCore(Checkpoint({**about, "zones": list(ZONES), "encoder_layers": 2}, weights, ""))
 
 
-def test_agrees_with_the_pytorch_definition(core, weights):
+def test_agrees_with_the_pytorch_definition(weights):
+    core = made(weights, "float32")
     net = StreamingNet(CODE, HIDDEN, STEP)
     net.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
     table, d = cells(37), drive(37, 200)
@@ -172,6 +177,27 @@ def test_agrees_with_the_pytorch_definition(core, weights):
     with torch.no_grad():
         expected, _ = net.roll_out(x, start, torch.from_numpy(table.code), hidden)
     np.testing.assert_allclose(response.voltage, expected.reshape(37, -1).numpy(), atol=2e-2)
+
+
+@pytest.mark.parametrize("zoned", [False, True])
+def test_bfloat16_is_near_float32(weights, zoned):
+    if zoned:
+        exact, net = zoned_core(True)
+        about = {"name": "zoned", "family": "none", "family_hash": "", "code": ["c"] * CODE, "zones": list(ZONES),
+                 "step_samples": STEP, "nmda": True, "encoder_layers": 1}  # fmt: skip
+        own = {k: v.numpy() for k, v in net.state_dict().items()}
+        rounded = StreamingCore(Checkpoint(about, own, ""), "bfloat16")
+        d = zoned_drive(70, 50, True)
+    else:
+        exact, rounded = made(weights, "float32"), made(weights, "bfloat16")
+        d = drive(70, 50)
+    table = cells(70)
+    start = exact.begin(table)
+    one, _ = exact.advance(start.copy(), d)
+    other, _ = rounded.advance(start, d)
+    apart = np.abs(one.voltage - other.voltage)
+    # These random nets contract, so that rounding (2^-9 of each factor) stays what it is.
+    assert 0 < np.sqrt(np.mean(apart**2)) < 0.02 * one.voltage.std()
 
 
 @pytest.mark.parametrize("batch", [1, 7, 32, 45])

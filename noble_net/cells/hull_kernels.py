@@ -9,8 +9,8 @@ general solver, which starts from nothing, takes milliseconds.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from noble_net.compiled import compiled
 from noble_net.types import Float64, Int64
 
 _EPSILON = 1e-10
@@ -19,7 +19,7 @@ _PIVOTS = 50
 """Pivots per corner of the simplex before a chord is ended where it has come to: short of the hull, so inside."""
 
 
-@njit(cache=True)
+@compiled()
 def walk(columns: Float64, basis: Int64, place: Float64, directions: Float64, shares: Float64) -> None:
     """Hit-and-run from ``place``, changed in place, float64 [r].
 
@@ -52,7 +52,7 @@ def walk(columns: Float64, basis: Int64, place: Float64, directions: Float64, sh
         place += to * directions[step]
 
 
-@njit(cache=True)
+@compiled()
 def _chord_end(
     columns: Float64,
     basis: Int64,
@@ -102,7 +102,7 @@ def _chord_end(
     return last
 
 
-@njit(cache=True)
+@compiled()
 def _first_to_vanish(weights: Float64, falling: Float64, free: int) -> tuple[int, float]:
     """Which weight reaches zero first, and after how far; row ``free`` may take any value. -1: none does."""
     first, shortest = -1, np.inf
@@ -112,7 +112,7 @@ def _first_to_vanish(weights: Float64, falling: Float64, free: int) -> tuple[int
     return first, shortest
 
 
-@njit(cache=True)
+@compiled()
 def _pivot(inverse: Float64, weights: Float64, entering: Float64, leaving: int) -> None:
     """Exchange one column of the basis: ``entering`` is the new column in terms of the old basis."""
     corners, scale = len(weights), 1.0 / entering[leaving]

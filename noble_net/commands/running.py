@@ -27,6 +27,13 @@ class Backend(StrEnum):
     brian2 = "brian2"
 
 
+class Precision(StrEnum):
+    """What a core with weights multiplies; sums are float32."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 class Placement(StrEnum):
     """How synapses of a dendritic zone lie on the exact cells."""
 
@@ -63,6 +70,9 @@ def run(
     duration: Annotated[
         str | None, typer.Option(metavar="TIME", help="Instead of the file's, such as '500 ms'.")
     ] = None,
+    precision: Annotated[
+        Precision | None, typer.Option(help="Of the core's products, instead of the file's.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads (default: all cores).")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
@@ -85,8 +95,9 @@ def run(
         ),
     ] = None,
     codegen: Annotated[
-        Codegen, typer.Option(help="How Brian2 runs: compiled, or without a compiler and slower.")
-    ] = Codegen.cython,
+        Codegen | None,
+        typer.Option(help="Brian2: compiled (cython, default), or without a compiler and slower."),
+    ] = None,
     placement: Annotated[
         Placement | None,
         typer.Option(
@@ -103,14 +114,21 @@ def run(
     """Simulate a network; write spikes, voltages and a report."""
     if resume:
         file, out = _to_resume(file, out, backend, overwrite)
-    if backend is Backend.neuron and device is Device.cuda:
-        raise typer.BadParameter("the neuron backend runs on CPUs", param_hint="--device")
+    if backend is not Backend.surrogate and device is Device.cuda:
+        raise typer.BadParameter(f"the {backend} backend runs on CPUs", param_hint="--device")
     given: dict[str, Any] = {"placement": placement and placement.value, "processes": processes}
     exact = {name: value for name, value in given.items() if value is not None}
     if exact and backend is not Backend.neuron:
         raise typer.BadParameter("is for the neuron backend", param_hint=f"--{next(iter(exact))}")
+    if codegen is not None and backend is not Backend.brian2:
+        raise typer.BadParameter("is for the brian2 backend", param_hint="--codegen")
     every = _time(checkpoint_every, "--checkpoint-every")
-    changes = {"seed": seed, "noise_seed": noise_seed, "duration": duration}
+    changes = {
+        "seed": seed,
+        "noise_seed": noise_seed,
+        "duration": duration,
+        "precision": precision and precision.value,
+    }
     if (ranks := started()) is not None:
         from noble_net.commands.ranks import run_on_ranks
 
@@ -156,7 +174,11 @@ def run(
                 from noble_net.reference.brian_network import simulate_brian
 
                 results = simulate_brian(
-                    spec, out=folder, codegen=codegen.value, overwrite=overwrite, progress=update
+                    spec,
+                    out=folder,
+                    codegen=(codegen or Codegen.cython).value,
+                    overwrite=overwrite,
+                    progress=update,
                 )
             else:
                 from noble_net.simulation import simulate

@@ -58,7 +58,7 @@ class Answer(NamedTuple):
 
 
 class DeviceCore(Protocol):
-    """A core on a device. It stands for one on CPU, whose zones, step and precision it shares."""
+    """A core on a device. It stands for one on CPU, whose zones, step and dtype it shares."""
 
     @property
     def core(self) -> Core:

@@ -91,7 +91,7 @@ class DeviceGroup:
 
     def _silence(self, samples: int) -> DeviceDrive:
         shape = len(self.core.zones), samples, self.size
-        real = torch.float64 if self.core.precision is np.float64 else torch.float32
+        real = torch.float64 if self.core.drive_dtype is np.float64 else torch.float32
         blocked = [(bank, cells) for bank, cells in self.banks if bank.spec.model == "nmda"]
         current, reversal = (torch.zeros(shape, dtype=real, device=self.device) for _ in range(2))
         nmda = None

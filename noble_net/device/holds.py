@@ -12,13 +12,16 @@ from noble_net.surrogate.streaming import StreamingCore
 
 
 def check_holds(spec: NetworkSpec, cores: Mapping[str, Core]) -> None:
-    """Raise BackendError, naming it, for what the device loop does not hold: gap junctions, STDP, other cores."""
+    """Raise BackendError, naming it, for what the device loop does not hold: gap junctions, STDP, bfloat16, other
+    cores."""
     problems = [f"gap junctions ({each.name})" for each in spec.gap_junctions]
     problems += [
         f"stdp (synapse {name})"
         for name, synapse in spec.synapses.items()
         if synapse.plasticity is not None and synapse.plasticity.stdp is not None
     ]
+    if spec.precision != "float32":
+        problems.append(f"precision: {spec.precision}")
     known = StreamingCore, IntegrateAndFire
     problems += [f"core {core.name}" for core in cores.values() if not isinstance(core, known)]
     if problems:

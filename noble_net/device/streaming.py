@@ -32,23 +32,16 @@ class DeviceStreaming:
         self.core = core
         self.device = torch.device(device)
         w = {name: torch.tensor(each, device=self.device) for name, each in core.weights.items()}
-        h = core.hidden
-        self._encode_in = w["encode_in.weight"][:, : core.shape.inputs].contiguous()
-        self._gates_in = w["gru.weight_ih_l0"][:, :h].contiguous()
-        self._decode_in = w["decode_in.weight"][:, : 2 * h].contiguous()
         self._w = w
 
     def begin(self, cells: CellTable) -> State:
         """Every cell at its own rest: settled under zero input, on the device. CheckpointError for wrong codes."""
         self.core.check_code(cells)
-        biases = self.core.biases(np.ascontiguousarray(cells.code, np.float32))
+        code = self.core.told(np.ascontiguousarray(cells.code, np.float32))
         n, size = self.core.step_samples, cells.size
         voltage = torch.full((size,), START, device=self.device)
         state = {
-            **{
-                name: torch.tensor(each, device=self.device)
-                for name, each in zip(("bias", "gate_bias", "decode_bias"), biases, strict=True)
-            },
+            "code": torch.tensor(code, device=self.device),
             "hidden": torch.zeros(size, self.core.hidden, device=self.device),
             "history": torch.full((size, n), START, device=self.device),
             "voltage": voltage,
@@ -96,22 +89,25 @@ class DeviceStreaming:
         """One step of n samples, input of the soma [n, B] each, of the dendrites [B, …]: the new voltages [n, B]. Adds
         to ``outside`` [B]."""
         w, history = self._w, state["history"]
-        x_BI = torch.cat([self._scaled(current, conductance, reversal, history, outside), *dendrites], dim=1)
-        e_BH = silu(linear(x_BI, self._encode_in).add_(state["bias"]))
+        soma = self._scaled(current, conductance, reversal, history, outside)
+        x_BI = torch.cat([soma, *dendrites, state["code"]], dim=1)
+        e_BH = silu(linear(x_BI, w["encode_in.weight"], w["encode_in.bias"]))
         if "encode_out.weight" in w:
             e_BH = silu(linear(e_BH, w["encode_out.weight"], w["encode_out.bias"]))
-        state["hidden"] = h_BH = self._gated(state["hidden"], e_BH, state["gate_bias"])
-        d_BH = silu(linear(torch.cat([e_BH, h_BH], 1), self._decode_in).add_(state["decode_bias"]))
+        told = [state["code"]] if self.core.shape.code_units else []
+        state["hidden"] = h_BH = self._gated(state["hidden"], torch.cat([e_BH, *told], 1))
+        d_BH = silu(linear(torch.cat([e_BH, h_BH, *told], 1), w["decode_in.weight"], w["decode_in.bias"]))
         change_Bn = linear(d_BH, w["decode_out.weight"], w["decode_out.bias"])
         new_Bn = history[:, -1:] + change_Bn / s.VOLTAGE_SCALE
         outside += ((new_Bn < s.VOLTAGE_LOW) | (new_Bn > s.VOLTAGE_HIGH)).sum(1, dtype=torch.int32)
         state["history"] = new_Bn.clamp(s.VOLTAGE_LOW, s.VOLTAGE_HIGH)
         return state["history"].T
 
-    def _gated(self, hidden: Tensor, encoded: Tensor, bias: Tensor) -> Tensor:
-        """The gated recurrent unit, whose biases differ from cell to cell, [B, H]."""
-        reset_x, update_x, new_x = linear(encoded, self._gates_in).add_(bias).chunk(3, 1)
-        own = linear(hidden, self._w["gru.weight_hh_l0"], self._w["gru.bias_hh_l0"])
+    def _gated(self, hidden: Tensor, given: Tensor) -> Tensor:
+        """The gated recurrent unit, [B, H]."""
+        w = self._w
+        reset_x, update_x, new_x = linear(given, w["gru.weight_ih_l0"], w["gru.bias_ih_l0"]).chunk(3, 1)
+        own = linear(hidden, w["gru.weight_hh_l0"], w["gru.bias_hh_l0"])
         reset_h, update_h, new_h = own.chunk(3, 1)
         update = torch.sigmoid(update_x + update_h)
         new = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from noble_net.compiled import compiled
 from noble_net.network.random_kernels import uniform
 from noble_net.types import Float32, Float64, Int32, Int64
 
 GAUSSIAN, EXPONENTIAL, CUTOFF = 0, 1, 2
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def probability(distance: float, profile: int, p0: float, scale: float, cutoff: float) -> float:
     """Of a pair at ``distance`` µm: falls, or stays, with distance in every profile."""
     if distance > cutoff:
@@ -25,7 +25,7 @@ def probability(distance: float, profile: int, p0: float, scale: float, cutoff: 
     return p0 if distance <= scale else 0.0
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _nearest(point: Float64, low: Float64, high: Float64) -> float:
     """Distance from a point to a box."""
     total = 0.0
@@ -35,7 +35,7 @@ def _nearest(point: Float64, low: Float64, high: Float64) -> float:
     return math.sqrt(total)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _between(one: Float64, other: Float64) -> float:
     total = 0.0
     for axis in range(3):
@@ -44,7 +44,7 @@ def _between(one: Float64, other: Float64) -> float:
     return math.sqrt(total)
 
 
-@njit(cache=True)
+@compiled()
 def distance_fill(
     key: np.uint64,
     first: int,
@@ -101,7 +101,7 @@ def distance_fill(
     return indptr.size - 1
 
 
-@njit(cache=True)
+@compiled()
 def mean_probability(
     targets: Float64, sources: Float64, profile: int, p0: float, scale: float, cutoff: float
 ) -> float:
@@ -114,7 +114,7 @@ def mean_probability(
     return mean
 
 
-@njit(cache=True)
+@compiled()
 def row_distances(indptr: Int64, source: Int32, first: int, targets: Float32, sources: Float32) -> Float64:
     """Distances (µm) of the entries of the rows from number ``first`` on, whose pointers are given."""
     out = np.empty(indptr[-1] - indptr[0], np.float64)

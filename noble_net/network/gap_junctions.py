@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from noble_net.compiled import compiled
 from noble_net.network import random_kernels
 from noble_net.network.geometry import Places
 from noble_net.network.random import quantile, stream_key
@@ -74,7 +74,7 @@ def _setting(spec: GapJunctionSpec, sources: int, targets: int, seed: int, place
     return Setting(ends, stream_key(seed, "gap junctions", spec.name), places)
 
 
-@njit(cache=True)
+@compiled()
 def couple(
     cell: Int32,
     neighbour: Int32,

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
+from noble_net.compiled import compiled
 from noble_net.network.underway_kernels import Pool, push
 from noble_net.types import DT, Float32, Float64, Int32, Int64
 
 
-@njit(cache=True)
+@compiled()
 def release(
     event_cell: Int32,
     event_sample: Int32,
@@ -46,13 +45,13 @@ def release(
         used[source], recovered[source], last[source] = u, x * (1.0 - u), now
 
 
-@njit(cache=True)
+@compiled()
 def _trace(trace: Float64, last: Int64, cell: int, now: int, tau: float) -> float:
     value: float = trace[cell]
     return 0.0 if value == 0.0 else value * math.exp((last[cell] - now) * DT / tau)
 
 
-@njit(cache=True)
+@compiled()
 def _enter(spikes: Int32, first: int, now: int, tau: float, trace: Float64, last: Int64) -> None:
     """Add the spikes of the population's cells at one sample to their traces."""
     for event in range(spikes.size):
@@ -62,7 +61,7 @@ def _enter(spikes: Int32, first: int, now: int, tau: float, trace: Float64, last
             last[cell] = now
 
 
-@njit(cache=True)
+@compiled()
 def pair_stdp(
     pre_cell: Int32,
     pre_sample: Int32,

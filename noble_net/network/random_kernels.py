@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from noble_net.compiled import compiled
 from noble_net.types import Float64, Int64
 
 _MASK = np.uint64(0xFFFFFFFF)
@@ -19,7 +19,7 @@ _WEYL_0, _WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _Words = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def philox(c0: int, c1: int, c2: int, c3: int, key: np.uint64) -> _Words:
     """Philox4x32-10: four 32-bit words (held in uint64) from a 128-bit counter and a 64-bit key."""
     a, b, c, d = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
@@ -32,7 +32,7 @@ def philox(c0: int, c1: int, c2: int, c3: int, key: np.uint64) -> _Words:
     return a, b, c, d
 
 
-@njit(cache=True)
+@compiled()
 def philox_words(counter: Int64, key: np.uint64) -> Int64:
     """Philox4x32-10 of one counter given as four words, int64 [4]."""
     out = np.empty(4, np.int64)
@@ -42,14 +42,14 @@ def philox_words(counter: Int64, key: np.uint64) -> Int64:
     return out
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def uniform(key: np.uint64, row: int, index: int) -> float:
     """Draw number ``index`` of a row, in the open interval (0, 1), with 52 random bits."""
     a, b, _, _ = philox(index & 0xFFFFFFFF, index >> 32, row, 0, key)
     return (float(((a << _SHIFT) | b) >> np.uint64(12)) + 0.5) * 2.0**-52
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def four_normals(key: np.uint64, cell: int, group: int) -> tuple[float, float, float, float]:
     """Standard normals of a cell for samples 4·group … 4·group + 3 (Box-Muller)."""
     a, b, c, d = philox(group & 0xFFFFFFFF, group >> 32, cell, 1, key)
@@ -60,7 +60,7 @@ def four_normals(key: np.uint64, cell: int, group: int) -> tuple[float, float, f
     return r0 * math.cos(x), r0 * math.sin(x), r1 * math.cos(y), r1 * math.sin(y)
 
 
-@njit(cache=True)
+@compiled()
 def row_uniforms(key: np.uint64, indptr: Int64, first: int = 0) -> Float64:
     """Uniforms in (0, 1) for the entries of sparse rows: entry j of row r is draw j of row r.
 
@@ -73,7 +73,7 @@ def row_uniforms(key: np.uint64, indptr: Int64, first: int = 0) -> Float64:
     return out
 
 
-@njit(cache=True)
+@compiled()
 def normal_block(key: np.uint64, cells: Int64, start: int, out: Float64) -> None:
     """Fill ``out`` [cells, samples] with the noise of the cells of these ids from absolute sample ``start`` on; it and
     the number of samples are multiples of 4."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from noble_net.compiled import compiled
 from noble_net.network.random_kernels import philox, uniform
 from noble_net.types import Float32, Float64, Int32, Int64
 
@@ -23,7 +23,7 @@ _CLOSE = 1e-6
 """Share of a sample by which an edge on the grid may miss it."""
 
 
-@njit(cache=True)
+@compiled()
 def ornstein_uhlenbeck(
     noise: Float64,
     deviation: Float64,
@@ -47,7 +47,7 @@ def ornstein_uhlenbeck(
         deviation[cell] = y
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _poisson(chance: float, expected: float, none: float) -> int:
     """A Poisson number by inversion of a uniform; ``none`` is e^−expected."""
     count, mass, total = 0, none, none
@@ -58,7 +58,7 @@ def _poisson(chance: float, expected: float, none: float) -> int:
     return count
 
 
-@njit(cache=True)
+@compiled()
 def poisson_counts(
     key: np.uint64, cells: Int64, expected: Float64, factor: Float64, start: int, out: Int32, first: int
 ) -> None:
@@ -82,7 +82,7 @@ def poisson_counts(
                 out[cell - first, k + lane] = _poisson(chance, mean, none)
 
 
-@njit(cache=True)
+@compiled()
 def gamma(key: np.uint64, cell: int, sample: int, shape: float) -> float:
     """A gamma-distributed number of unit scale for one cell and sample, by rejection.
 
@@ -106,7 +106,7 @@ def gamma(key: np.uint64, cell: int, sample: int, shape: float) -> float:
         attempt += 1
 
 
-@njit(cache=True)
+@compiled()
 def shot_noise(
     key: np.uint64,
     cells: Int64,
@@ -151,7 +151,7 @@ def shot_noise(
         decaying[i], rising[i] = d, r
 
 
-@njit(cache=True)
+@compiled()
 def ramp(begin: Float64, end: Float64, first: int, total: int, out: Float32) -> None:
     """A line from ``begin`` to ``end`` [cells] over ``total`` samples: its mean over each sample from ``first`` (from
     the ramp's beginning) on."""
@@ -161,7 +161,7 @@ def ramp(begin: Float64, end: Float64, first: int, total: int, out: Float32) -> 
             out[cell, k] = np.float32(begin[cell] + (end[cell] - begin[cell]) * share)
 
 
-@njit(cache=True)
+@compiled()
 def pulses(amplitude: Float64, width: Float64, period: Float64, first: int, out: Float32) -> None:
     """Rectangular pulses; ``width`` and ``period`` in samples [cells], ``first`` from the first pulse's beginning on.
 
@@ -175,7 +175,7 @@ def pulses(amplitude: Float64, width: Float64, period: Float64, first: int, out:
             out[cell, k] = np.float32(amplitude[cell] if first + k - onset < lasting else 0.0)
 
 
-@njit(cache=True)
+@compiled()
 def sinusoid(amplitude: Float64, step: Float64, phase: Float64, first: int, every: int, out: Float32) -> None:
     """A sine, held for ``every`` samples at the value of their middle; ``step`` radians per sample [cells]; ``first``
     from its beginning on."""
@@ -185,14 +185,14 @@ def sinusoid(amplitude: Float64, step: Float64, phase: Float64, first: int, ever
             out[cell, k] = np.float32(amplitude[cell] * math.sin(step[cell] * middle + phase[cell]))
 
 
-@njit(cache=True)
+@compiled()
 def modulation(depth: float, step: float, phase: float, first: int, out: Float64) -> None:
     """1 + depth·sin at the middle of each sample, float64 [samples]; ``step`` radians per sample."""
     for k in range(out.size):
         out[k] = 1.0 + depth * math.sin(step * (first + k + 0.5) + phase)
 
 
-@njit(cache=True)
+@compiled()
 def replay_counts(
     source: Int64,
     sample: Int64,
@@ -219,7 +219,7 @@ def replay_counts(
                 out[cells[i] - first, k] += 1
 
 
-@njit(cache=True)
+@compiled()
 def add_counts(counts: Int32, weight: Int64, start: int, arriving: Int64) -> None:
     """Add counted events of fixed-point weight [cells] to what arrives, at the samples they belong to."""
     rows = arriving.shape[0]
@@ -229,7 +229,7 @@ def add_counts(counts: Int32, weight: Int64, start: int, arriving: Int64) -> Non
                 arriving[(start + k) % rows, cell] += counts[cell, k] * weight[cell]
 
 
-@njit(cache=True)
+@compiled()
 def add_events(cells: Int64, samples: Int64, weights: Int64, arriving: Int64) -> None:
     """Add single events of fixed-point weight to what arrives, at the absolute samples they belong to."""
     rows = arriving.shape[0]
@@ -237,7 +237,7 @@ def add_events(cells: Int64, samples: Int64, weights: Int64, arriving: Int64) ->
         arriving[samples[event] % rows, cells[event]] += weights[event]
 
 
-@njit(cache=True)
+@compiled()
 def edge_arrivals(
     source: Int64, sample: Int64, samples: int, indptr: Int64, delay: Int64, edge: Int64, arrival: Int64
 ) -> int:

@@ -4,8 +4,8 @@ into blocks."""
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from noble_net.compiled import compiled
 from noble_net.network.underway_kernels import FIXED_POINT
 from noble_net.types import Float64, Int64, Real
 
@@ -15,7 +15,7 @@ _SILENT = 1e-12
 """Synaptic state (nS or pA) below which it is set to zero, before it turns into slow denormal numbers."""
 
 
-@njit(cache=True)
+@compiled()
 def synapse_block(
     arriving: Int64,
     decaying: Float64,

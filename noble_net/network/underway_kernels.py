@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from noble_net.compiled import compiled
 from noble_net.types import Float32, Float64, Int32, Int64, UInt16
 
 FIXED_POINT = 2.0**32
@@ -44,7 +44,7 @@ def new_pool(slots: int) -> Pool:
     )
 
 
-@njit(cache=True)
+@compiled()
 def push(pool: Pool, slot: int, target: int, amount: np.float32) -> None:
     """Add an event to a slot, for which there must be room."""
     at = pool.free[slot]
@@ -59,7 +59,7 @@ def push(pool: Pool, slot: int, target: int, amount: np.float32) -> None:
     pool.free[slot] = at + 1
 
 
-@njit(cache=True)
+@compiled()
 def outgoing(event_cell: Int32, first_cell: int, indptr: Int64) -> int:
     """How many synapses the spikes of a block pass; see `send`."""
     total = 0
@@ -70,7 +70,7 @@ def outgoing(event_cell: Int32, first_cell: int, indptr: Int64) -> int:
     return total
 
 
-@njit(cache=True)
+@compiled()
 def send(
     event_cell: Int32,
     event_sample: Int32,
@@ -117,7 +117,7 @@ def send(
     pool.unused_count[0] = unused
 
 
-@njit(cache=True)
+@compiled()
 def arrive(pool: Pool, start: int, samples: int, arriving: Int64) -> None:
     """Let the events of ``samples`` samples from ``start`` on arrive: sample k's amounts are added to row
     (start + k) modulo the rows of ``arriving`` [rows, cells], in fixed point. Their slots are empty then."""
@@ -139,7 +139,7 @@ def arrive(pool: Pool, start: int, samples: int, arriving: Int64) -> None:
     pool.unused_count[0] = unused
 
 
-@njit(cache=True)
+@compiled()
 def pack(pool: Pool) -> tuple[Int64, Int32, Float32]:
     """Number of events in every slot, and in that order their targets and amounts."""
     counts = np.zeros(pool.free.size, np.int64)
@@ -163,7 +163,7 @@ def pack(pool: Pool) -> tuple[Int64, Int32, Float32]:
     return counts, target, amount
 
 
-@njit(cache=True)
+@compiled()
 def refill(pool: Pool, counts: Int64, target: Int32, amount: Float32) -> None:
     """Add packed events to a pool that has room for them."""
     at = 0

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from noble_net.compiled import compiled
 from noble_net.network.random_kernels import uniform
 from noble_net.types import Float32, Int32, Int64, UInt16, UInt32
 
 
-@njit(cache=True)
+@compiled()
 def bernoulli_row(key: np.uint64, row: int, candidates: int, log_miss: float, out: Int32) -> int:
     """Sources of one target when each candidate connects independently; the number found.
 
@@ -36,7 +36,7 @@ def bernoulli_row(key: np.uint64, row: int, candidates: int, log_miss: float, ou
         draw += 1
 
 
-@njit(cache=True)
+@compiled()
 def bernoulli_fill(
     key: np.uint64, first: int, indptr: Int64, out: Int32, candidates: int, log_miss: float
 ) -> int:
@@ -50,7 +50,7 @@ def bernoulli_fill(
     return indptr.size - 1
 
 
-@njit(cache=True)
+@compiled()
 def poisson_fill(key: np.uint64, first: int, indptr: Int64, out: Int32, candidates: int, mean: float) -> int:
     """Candidate indices where each candidate has a Poisson number of synapses.
 
@@ -72,7 +72,7 @@ def poisson_fill(key: np.uint64, first: int, indptr: Int64, out: Int32, candidat
     return indptr.size - 1
 
 
-@njit(cache=True)
+@compiled()
 def subset_fill(key: np.uint64, indptr: Int64, candidates: int, repeat: bool) -> Int32:
     """As many random candidates for each row as its pointers say; with ``repeat`` one may come twice.
 
@@ -106,7 +106,7 @@ def subset_fill(key: np.uint64, indptr: Int64, candidates: int, repeat: bool) ->
     return source
 
 
-@njit(cache=True)
+@compiled()
 def small_world_fill(key: np.uint64, cells: int, neighbours: int, rewire: float) -> Int32:
     """Each cell's ``neighbours`` nearest ones on a ring, each replaced with probability ``rewire``.
 
@@ -137,7 +137,7 @@ def small_world_fill(key: np.uint64, cells: int, neighbours: int, rewire: float)
     return source
 
 
-@njit(cache=True)
+@compiled()
 def skip_self(indptr: Int64, source: Int32) -> None:
     """Turn candidate indices that leave out each row's own cell into cell indices, in place."""
     for target in range(indptr.size - 1):
@@ -146,7 +146,7 @@ def skip_self(indptr: Int64, source: Int32) -> None:
                 source[entry] += 1
 
 
-@njit(cache=True)
+@compiled()
 def row_pointers(index: Int32, rows: int) -> Int64:
     """Row pointers int64 [rows + 1] of entries grouped by ``index``."""
     pointers = np.zeros(rows + 1, np.int64)
@@ -157,7 +157,7 @@ def row_pointers(index: Int32, rows: int) -> Int64:
     return pointers
 
 
-@njit(cache=True)
+@compiled()
 def grouped(index: Int32, rows: int) -> tuple[Int64, Int64]:
     """The entries of each row, given every entry's row: row pointers int64 [rows + 1] and entries, in order."""
     pointers = row_pointers(index, rows)
@@ -170,7 +170,7 @@ def grouped(index: Int32, rows: int) -> tuple[Int64, Int64]:
     return pointers, order
 
 
-@njit(cache=True)
+@compiled()
 def transpose(indptr: Int64, index: Int32, columns: int) -> tuple[Int64, Int32]:
     """The same entries grouped by column, ascending: pointers int64 [columns + 1] and their rows."""
     pointers = row_pointers(index, columns)
@@ -184,7 +184,7 @@ def transpose(indptr: Int64, index: Int32, columns: int) -> tuple[Int64, Int32]:
     return pointers, rows
 
 
-@njit(cache=True)
+@compiled()
 def place(
     indptr: Int64,
     source: Int32,
@@ -213,7 +213,7 @@ def place(
             delay[at] = delays[entry - begin]
 
 
-@njit(cache=True)
+@compiled()
 def fingerprint(indptr: Int64, target: Int32, weight: UInt32, delay: UInt16, first: int) -> np.uint64:
     """A sum over synapses that tells sets of them apart, whatever their order and however many add up to it.
 

@@ -7,19 +7,19 @@ ascending. None of this holds more than a stretch beside the input.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from noble_net.compiled import compiled
 from noble_net.types import Int32, Int64
 
 
-@njit(cache=True)
+@compiled()
 def in_degrees(target: Int32, out: Int64) -> None:
     """Count the synapses of every target into ``out`` [targets]."""
     for entry in range(target.size):
         out[target[entry]] += 1
 
 
-@njit(cache=True)
+@compiled()
 def targets_stretch(
     indptr: Int64, target: Int32, at: Int64, begins: Int64, first: int, last: int, source: Int64, entry: Int64
 ) -> None:
@@ -40,7 +40,7 @@ def targets_stretch(
         at[cell] = here
 
 
-@njit(cache=True)
+@compiled()
 def sources_stretch(
     indptr: Int64, target: Int32, free: Int64, first: int, last: int, ranges: Int64, counts: Int64
 ) -> int:

@@ -74,7 +74,7 @@ class ModelSpec(_Recipe):
     step_samples: int = Field(default=5, gt=0)
     """Samples per recurrent step; the core's smallest exact delay."""
     encoder_layers: int = Field(default=2, ge=1, le=2)
-    code_units: int = Field(default=0, ge=0)
+    code_units: int = Field(default=0, ge=0, multiple_of=2)
     """Numbers a cell's code is embedded into, which encoder, recurrent unit and decoder are told; 0: the encoder alone
     is, of the code as it is."""
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from noble_net.errors import OutputError
-from noble_net.output import saving, write_text
+from noble_net.output import claim_folder, write_text
 from noble_net.specs.studies import StudySpec, load_study
 
 Progress = Callable[[float, float], None]
@@ -34,7 +33,7 @@ def run_study(
     spec = study if isinstance(study, StudySpec) else load_study(study)
     out = Path(out)
     _check(spec, out)
-    _claim(out)
+    claim_folder(out, _OURS, "study")
     if spec.source is not None and spec.source.is_file():
         write_text(out / "study.yaml", spec.source.read_text(encoding="utf-8"))
     if spec.population is not None:
@@ -60,13 +59,3 @@ def _check(spec: StudySpec, out: Path) -> None:
         from noble_net.study.single_cell import check
 
         check(spec)
-
-
-def _claim(out: Path) -> None:
-    with saving(out):
-        out.mkdir(parents=True, exist_ok=True)
-        foreign = {entry.name for entry in out.iterdir()} - _OURS
-    if foreign:
-        raise OutputError(
-            f"{out}: holds something else ({', '.join(sorted(foreign)[:3])}). Give a new folder, or that of this study."
-        )

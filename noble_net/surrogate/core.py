@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from noble_net.types import CellTable, CoreInfo, Drive, Float64, Precision, Response, State
+from noble_net.types import CellTable, CoreInfo, Drive, DriveDtype, Float64, Response, State
 
 
 class Core(ABC):
@@ -26,7 +26,7 @@ class Core(ABC):
     step_samples: int
     nmda: bool = False
     """Whether the core takes the drive's NMDA input."""
-    precision: Precision = np.float32
+    drive_dtype: DriveDtype = np.float32
     """Of the drive it takes."""
     hash: str | None = None
     """Hash of the weights; None for a core without weights."""

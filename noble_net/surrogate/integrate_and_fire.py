@@ -45,7 +45,7 @@ class IntegrateAndFire(Core):
 
     def __init__(self, on_grid: bool = False) -> None:
         self.name = ON_GRID if on_grid else INTEGRATE_AND_FIRE
-        self.precision = np.float64 if on_grid else np.float32
+        self.drive_dtype = np.float64 if on_grid else np.float32
         self.on_grid = on_grid
 
     def memory(self, cells: CellTable) -> Float64 | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from noble_net.compiled import compiled
 from noble_net.types import BLOCK_SLOPE, DT, Float32, Float64, Int32, Real, UInt32
 
 LOWEST = -150.0
@@ -17,7 +17,7 @@ _TOGETHER = 32
 """Cells advanced side by side: none waits for its own last sample, and their input stays in cache."""
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def integrate_and_fire(
     on_grid: bool,
     constants: Float64,

@@ -16,10 +16,11 @@ from noble_net.spikes import detect_block, new_detector
 from noble_net.surrogate import kernels
 from noble_net.surrogate import scaling as s
 from noble_net.surrogate.checkpoint import Checkpoint, load_checkpoint
-from noble_net.surrogate.conditioning import by_lanes, fold_code, silu
+from noble_net.surrogate.conditioning import linear, silu
 from noble_net.surrogate.core import Core
 from noble_net.surrogate.streaming_shape import Shape
-from noble_net.types import DT, CellTable, Drive, Float32, Response, State
+from noble_net.surrogate.tiles import ROWS, paired
+from noble_net.types import DT, CellTable, Drive, Float32, Nmda, Precision, Response, State
 
 START = -80.0
 """Voltage from which a cell settles to its rest, mV."""
@@ -42,7 +43,7 @@ class StreamingCore(Core):
     potential of 0 mV.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, precision: Precision = "float32") -> None:
         about = checkpoint.about
         self.name = str(about["name"])
         self.zones = tuple(about["zones"])
@@ -54,61 +55,75 @@ class StreamingCore(Core):
         self.family = str(about["family"])
         self.family_hash = str(about["family_hash"])
         self.hash = checkpoint.hash
+        self.precision = precision
         self.weights = checkpoint.weights
         self.shape = Shape.of(checkpoint, len(self.zones) - 1)
         self.hidden = self.shape.hidden
         self.nmda = len(self.zones) == 1 or self.shape.dendritic_nmda
-        w, h, inputs = self.weights, self.hidden, self.shape.inputs
-        second = w.get("encode_out.weight", np.empty((0, h), np.float32))
-        self._weights = (
-            _padded(w["encode_in.weight"][:, :inputs]),
-            _padded(second),
-            w.get("encode_out.bias", np.empty(0, np.float32)),
-            _padded(w["gru.weight_ih_l0"][:, :h]),
-            _padded(w["gru.weight_hh_l0"]),
-            w["gru.bias_hh_l0"],
-            _padded(w["decode_in.weight"][:, : 2 * h]),
-            _padded(w["decode_out.weight"]),
-            _padded_bias(w["decode_out.bias"]),
-        )
+        self._weights = self._arranged().arrays
 
     @staticmethod
-    def load(folder: Path) -> StreamingCore:
+    def load(folder: Path, precision: Precision = "float32") -> StreamingCore:
         """Read a checkpoint folder. Raises CheckpointError."""
-        return StreamingCore(load_checkpoint(folder))
+        return StreamingCore(load_checkpoint(folder), precision)
+
+    def _arranged(self) -> kernels.Layers:
+        """The weights as the kernels read them: columns of code, encoded input, state; one matrix for the two gates."""
+        w, h = self.weights, self.hidden
+        of_input, of_state, told = w["gru.weight_ih_l0"], w["gru.weight_hh_l0"], w["decode_in.weight"]
+        at_input, at_state = w["gru.bias_ih_l0"], w["gru.bias_hh_l0"]
+        gates = slice(0, 2 * h)
+        return kernels.Layers(
+            encode=_layer(w["encode_in.weight"], w["encode_in.bias"]),
+            encode_again=_layer(
+                w.get("encode_out.weight", np.empty((0, h), np.float32)),
+                w.get("encode_out.bias", np.empty(0, np.float32)),
+                self.precision,
+            ),
+            gates=_layer(
+                np.concatenate([of_input[gates, h:], of_input[gates, :h], of_state[gates]], axis=1),
+                at_input[gates] + at_state[gates],
+                self.precision,
+            ),
+            new=_layer(
+                np.concatenate([of_input[2 * h :, h:], of_input[2 * h :, :h]], axis=1),
+                at_input[2 * h :],
+                self.precision,
+            ),
+            new_from_state=_layer(of_state[2 * h :], at_state[2 * h :], self.precision),
+            decode=_layer(
+                np.concatenate([told[:, 2 * h :], told[:, : 2 * h]], axis=1),
+                w["decode_in.bias"],
+                self.precision,
+            ),
+            increments=_layer(w["decode_out.weight"], w["decode_out.bias"]),
+        )
 
     def begin(self, cells: CellTable) -> State:
         """Every cell at its own rest: settled under zero input."""
         self.check_code(cells)
         n = self.step_samples
         arrays = {
+            "code": self.told(np.ascontiguousarray(cells.code, np.float32)),
             "hidden": np.zeros((cells.size, self.hidden), np.float32),
             "history": np.full((cells.size, n), START, np.float32),
             "voltage": np.full(cells.size, START, np.float32),
             "detector": new_detector(cells.size),
         }
-        biases = self.biases(np.ascontiguousarray(cells.code, np.float32))
-        state = State(arrays, {"bias": by_lanes(np.concatenate(biases, axis=1))})
         steps = round(SETTLE / (n * DT))
-        _, state = self.advance(state, Drive.zeros(self.zones, cells.size, steps * n))
+        _, state = self.advance(State(arrays), Drive.zeros(self.zones, cells.size, steps * n))
         state.arrays["detector"] = new_detector(cells.size)
         return state
 
-    def biases(self, code: Float32) -> tuple[Float32, Float32, Float32]:
-        """Biases of the encoder [cells, H], the gates [cells, 3 H] and the decoder [cells, H], the code folded in."""
-        w, h, inputs = self.weights, self.hidden, self.shape.inputs
-        encoder, gates, decoder = w["encode_in.weight"], w["gru.weight_ih_l0"], w["decode_in.weight"]
-        if self.shape.code_units:
-            code = fold_code(w["code_in.weight"], w["code_in.bias"], code)
-            silu(code)
-            code = fold_code(w["code_out.weight"], w["code_out.bias"], code)
-            late = code
-        else:
-            late = code[:, :0]
-        return (
-            fold_code(encoder[:, inputs:], w["encode_in.bias"], code),
-            fold_code(gates[:, h:], w["gru.bias_ih_l0"], late),
-            fold_code(decoder[:, 2 * h :], w["decode_in.bias"], late),
+    def told(self, code: Float32) -> Float32:
+        """What the layers are told of cells' codes [cells, C]: the embedding [cells, K], or the code itself."""
+        if not self.shape.code_units:
+            return code
+        w = self.weights
+        return linear(
+            w["code_out.weight"],
+            w["code_out.bias"],
+            silu(linear(w["code_in.weight"], w["code_in.bias"], code)),
         )
 
     def check_code(self, cells: CellTable) -> None:
@@ -129,16 +144,18 @@ class StreamingCore(Core):
         cells = len(a["hidden"])
         voltage = np.empty((cells, drive.samples), np.float32)
         outside = np.zeros(cells, np.uint32)
-        soma = [drive.current[0], drive.conductance[0], drive.reversal_current[0]]
-        half = _NONE
-        if drive.nmda is not None:
-            soma += [drive.nmda.conductance[0], drive.nmda.reversal_current[0]]
-            half = drive.nmda.half
+        nmda = drive.nmda
         kernels.advance(
-            np.stack(soma),
-            half,
-            *self._dendrites(drive),
-            state.fixed["bias"],
+            (
+                drive.current,
+                drive.conductance,
+                drive.reversal_current,
+                drive.conductance if nmda is None else nmda.conductance,
+                drive.conductance if nmda is None else nmda.reversal_current,
+            ),
+            _NONE if nmda is None else nmda.half,
+            self._block(nmda, cells),
+            a["code"],
             a["hidden"],
             a["history"],
             self._weights,
@@ -149,29 +166,18 @@ class StreamingCore(Core):
         a["voltage"] = voltage[:, -1].copy()
         return Response(voltage, cell, sample, time, outside), state
 
-    def _dendrites(self, drive: Drive) -> tuple[Float32, int, Float32]:
-        """Input of the dendrites as the kernel wants it, their number, and the scaled half of the magnesium block."""
-        zones = len(self.zones) - 1
-        cells, samples = drive.current.shape[1:]
-        if not zones:
-            return np.empty((0, cells, samples), np.float32), 0, _NONE
-        rows = [drive.reversal_current[1:] + 1000.0 * drive.current[1:], drive.conductance[1:]]
-        block = _NONE
-        if self.shape.dendritic_nmda:
-            nmda = drive.nmda
-            rows.append(np.zeros_like(rows[1]) if nmda is None else nmda.conductance[1:])
-            half = np.full(cells, s.BLOCK_CENTRE, np.float32) if nmda is None else nmda.half
-            block = np.asarray(s.BLOCK_SCALE * (half - s.BLOCK_CENTRE), np.float32).clip(
-                -BLOCK_LIMIT, BLOCK_LIMIT
-            )
-        return np.concatenate(rows, dtype=np.float32), zones, block
+    def _block(self, nmda: Nmda | None, cells: int) -> Float32:
+        """The scaled half of the magnesium block on the dendrites [cells], for a core that wants it."""
+        if not self.shape.dendritic_nmda:
+            return _NONE
+        half = np.full(cells, s.BLOCK_CENTRE, np.float32) if nmda is None else nmda.half
+        block: Float32 = s.BLOCK_SCALE * (half - s.BLOCK_CENTRE)
+        return block.clip(-BLOCK_LIMIT, BLOCK_LIMIT).astype(np.float32)
 
 
-def _padded(weight: Float32) -> Float32:
-    """Rows and columns to multiples of 4, with zeros."""
-    rows, columns = weight.shape
-    return np.pad(weight, ((0, -rows % 4), (0, -columns % 4))).astype(np.float32, order="C")
-
-
-def _padded_bias(bias: Float32) -> Float32:
-    return np.pad(bias, (0, -len(bias) % 4)).astype(np.float32)
+def _layer(weight: Float32, bias: Float32, precision: Precision = "float32") -> kernels.Layer:
+    """A layer with rows to a multiple of `ROWS`, with zeros."""
+    more = -len(weight) % ROWS
+    padded = np.pad(weight, ((0, more), (0, 0))).astype(np.float32, order="C")
+    pairs = precision == "bfloat16"
+    return kernels.Layer(paired(padded) if pairs else padded, np.pad(bias, (0, more)).astype(np.float32))

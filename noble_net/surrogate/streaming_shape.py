@@ -8,6 +8,12 @@ from typing import NamedTuple
 from noble_net.surrogate.checkpoint import Checkpoint
 
 
+def input_count(samples: int, zones: int, nmda: bool) -> int:
+    """Inputs of the encoder without the code: three per sample, two (with NMDA three) per dendritic zone, one for the
+    half of the magnesium block."""
+    return 3 * samples + zones * (3 if nmda else 2) + (1 if nmda else 0)
+
+
 class Shape(NamedTuple):
     """Sizes of a streaming core (`noble_net.surrogate.streaming_torch.StreamingNet`)."""
 
@@ -30,7 +36,7 @@ class Shape(NamedTuple):
         if h == 0 or h % 8:
             raise checkpoint.damaged(f"encode_in.bias has {h} numbers, where a multiple of 8 is wanted")
         nmda = bool(dendrites) and bool(about.get("nmda"))
-        inputs = 3 * n + dendrites * (3 if nmda else 2) + (1 if nmda else 0)
+        inputs = input_count(n, dendrites, nmda)
         units = max((len(each) for name, each in weights.items() if name == "code_in.bias"), default=0)
         shapes: dict[str, tuple[int, ...]] = {
             "encode_in.weight": (h, inputs + (units or code)),
@@ -54,6 +60,8 @@ class Shape(NamedTuple):
                 raise checkpoint.damaged(f"there is no weight {name}")
             if weights[name].shape != shape:
                 raise checkpoint.damaged(f"weight {name} has the shape {weights[name].shape}, not {shape}")
+        if units % 2:
+            raise checkpoint.damaged(f"code_in.bias has {units} numbers, where an even number is wanted")
         odd = sorted(set(weights) - set(shapes))
         if odd:
             raise checkpoint.damaged(f"core.json knows no weight {odd[0]}")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from noble_net.surrogate import scaling as s
+from noble_net.surrogate.streaming_shape import input_count
 
 
 class Dendrites(NamedTuple):
@@ -164,12 +165,6 @@ class StreamingNet(nn.Module):
         d = nn.functional.silu(nn.functional.linear(torch.cat([encoded, state], dim=-1), weight) + bias)
         new: Tensor = voltage[..., -1:] + self.decode_out(d) / s.VOLTAGE_SCALE
         return new.clamp(s.VOLTAGE_LOW, s.VOLTAGE_HIGH)
-
-
-def input_count(samples: int, zones: int, nmda: bool) -> int:
-    """Inputs of the encoder without the code: three per sample, two (with NMDA three) per dendritic zone, one for the
-    half of the magnesium block."""
-    return 3 * samples + zones * (3 if nmda else 2) + (1 if nmda else 0)
 
 
 def _current(effective: Tensor) -> Tensor:

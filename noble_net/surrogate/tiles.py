@@ -3,17 +3,24 @@
 A tile of four rows by `LANES` columns of the answer stays in registers while the sums run over their terms in order,
 one fused multiply-add each, so every number is what a plain loop over the terms would give and does not depend on
 the vectors' width. LLVM cuts the vectors of `WIDTH` to what the machine has.
+
+The terms are float32, or pairs of bfloat16 (float32 cut to 8 bits of precision): one 32-bit word holds an even row's
+number in its lower and the odd row's in its upper half, and sums are float32. CPUs with AVX512-BF16 take two pairs of
+bfloat16 at the price of one of float32; on others the same sums are made in float32, in the same order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import njit, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
-from noble_net.types import Float32
+from noble_net.types import Float32, Int32
 
 LANES = 64
 """Columns of every product: cells side by side."""
@@ -24,7 +31,10 @@ WIDTH = 16
 
 _VECTORS = LANES // WIDTH
 _INT32, _INT64, _FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
-_VECTOR = ir.VectorType(_FLOAT, WIDTH)
+_VECTOR, _WORDS = ir.VectorType(_FLOAT, WIDTH), ir.VectorType(_INT32, WIDTH)
+
+MultiplyAdd = Callable[[Any, Any, Any, Any], Any]
+"""(LLVM builder, factor, term, sum) → the sum with the product added, vectors."""
 
 
 def _at(builder: Any, base: Any, offset: Any, vector: ir.Type) -> Any:
@@ -51,20 +61,70 @@ def _function(builder: Any, name: str, kind: ir.FunctionType) -> Any:
     return builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
 
 
-def _tile_in_llvm(typing_context, weight, columns, x, out):  # type: ignore[no-untyped-def]
-    """out[r, lane] += Σ_k weight[r, k]·x[k, lane] for `ROWS` rows; addresses of contiguous float32 arrays."""
-    signature = types.void(types.intp, types.int64, types.intp, types.intp)
+def _in_float32(builder: Any, factor: Any, term: Any, total: Any) -> Any:
+    """One fused multiply-add."""
+    fused = _function(builder, f"llvm.fma.v{WIDTH}f32", ir.FunctionType(_VECTOR, [_VECTOR] * 3))
+    return builder.call(fused, [factor, term, total])
+
+
+def _by_instruction(builder: Any, factor: Any, term: Any, total: Any) -> Any:
+    """Pairs of bfloat16 by the CPU's own dot product."""
+    pairs = ir.VectorType(_Bfloat16(), 2 * WIDTH)
+    kind = ir.FunctionType(_VECTOR, [_VECTOR, pairs, pairs])
+    dot = _function(builder, "llvm.x86.avx512bf16.dpbf16ps.512", kind)
+    return builder.call(dot, [total, builder.bitcast(factor, pairs), builder.bitcast(term, pairs)])
+
+
+def _in_halves(builder: Any, factor: Any, term: Any, total: Any) -> Any:
+    """Pairs of bfloat16 in float32, in the order in which the instruction adds them up."""
+
+    def upper(words: Any) -> Any:
+        mask = ir.Constant(_WORDS, [0xFFFF0000 - (1 << 32)] * WIDTH)
+        return builder.bitcast(builder.and_(words, mask), _VECTOR)
+
+    def lower(words: Any) -> Any:
+        return builder.bitcast(builder.shl(words, ir.Constant(_WORDS, [16] * WIDTH)), _VECTOR)
+
+    total = _in_float32(builder, upper(factor), upper(term), total)
+    return _in_float32(builder, lower(factor), lower(term), total)
+
+
+class _Bfloat16(ir.Type):  # type: ignore[misc]
+    """A type of LLVM that llvmlite does not name."""
+
+    intrinsic_name = "bf16"
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Bfloat16)
+
+    def __hash__(self) -> int:
+        return hash(_Bfloat16)
+
+
+def _tile(term: ir.Type, multiply_add: MultiplyAdd) -> Any:
+    """out[r, lane] = bias[r] + Σ_k weight[r, k]·x[k, lane] for `ROWS` rows, as a function for compiled code that takes
+    (address of weight, columns, addresses of bias, x and out); weight and x are contiguous arrays of ``term``."""
+    vector = ir.VectorType(term, WIDTH)
+
+    def tile(typing_context, weight, columns, bias, x, out):  # type: ignore[no-untyped-def]
+        return types.void(types.intp, types.int64, types.intp, types.intp, types.intp), generate
 
     def generate(context, builder, _, arguments):  # type: ignore[no-untyped-def]
-        weight, columns, x, out = arguments
-        weights, inputs, sums = (builder.inttoptr(each, _FLOAT.as_pointer()) for each in (weight, x, out))
-        multiply_add = _function(builder, f"llvm.fma.v{WIDTH}f32", ir.FunctionType(_VECTOR, [_VECTOR] * 3))
+        weight, columns, bias, x, out = arguments
+        weights, inputs = (builder.inttoptr(each, term.as_pointer()) for each in (weight, x))
+        first, sums = (builder.inttoptr(each, _FLOAT.as_pointer()) for each in (bias, out))
 
-        def at(row: int, vector: int) -> Any:
-            return _at(builder, sums, ir.Constant(_INT64, row * LANES + vector * WIDTH), _VECTOR)
+        def at(row: int, part: int) -> Any:
+            return _at(builder, sums, ir.Constant(_INT64, row * LANES + part * WIDTH), _VECTOR)
 
-        places = [(row, vector) for row in range(ROWS) for vector in range(_VECTORS)]
-        before = {place: _unaligned(builder, at(*place)) for place in places}
+        places = [(row, part) for row in range(ROWS) for part in range(_VECTORS)]
+        biases = [
+            _splat(builder, builder.load(builder.gep(first, [ir.Constant(_INT64, row)])), _VECTOR)
+            for row in range(ROWS)
+        ]
         entry, loop, done = builder.block, builder.append_basic_block(), builder.append_basic_block()
         builder.branch(loop)
         builder.position_at_end(loop)
@@ -72,21 +132,20 @@ def _tile_in_llvm(typing_context, weight, columns, x, out):  # type: ignore[no-u
         k.add_incoming(ir.Constant(_INT64, 0), entry)
         running = {place: builder.phi(_VECTOR) for place in places}
         for place in places:
-            running[place].add_incoming(before[place], entry)
+            running[place].add_incoming(biases[place[0]], entry)
         row_of_x = builder.mul(k, ir.Constant(_INT64, LANES))
         terms = [
             _unaligned(
-                builder,
-                _at(builder, inputs, builder.add(row_of_x, ir.Constant(_INT64, v * WIDTH)), _VECTOR),
+                builder, _at(builder, inputs, builder.add(row_of_x, ir.Constant(_INT64, v * WIDTH)), vector)
             )
             for v in range(_VECTORS)
         ]
         after = {}
         for row in range(ROWS):
             offset = builder.add(k, builder.mul(columns, ir.Constant(_INT64, row)))
-            factor = _splat(builder, builder.load(builder.gep(weights, [offset])), _VECTOR)
+            factor = _splat(builder, builder.load(builder.gep(weights, [offset])), vector)
             for v in range(_VECTORS):
-                after[row, v] = builder.call(multiply_add, [factor, terms[v], running[row, v]])
+                after[row, v] = multiply_add(builder, factor, terms[v], running[row, v])
         following = builder.add(k, ir.Constant(_INT64, 1))
         k.add_incoming(following, loop)
         for place in places:
@@ -97,15 +156,68 @@ def _tile_in_llvm(typing_context, weight, columns, x, out):  # type: ignore[no-u
             builder.store(after[place], at(*place)).align = 4
         return context.get_dummy_value()
 
-    return signature, generate
+    return intrinsic(tile)
 
 
-_tile: Any = intrinsic(_tile_in_llvm)
+HAS_BFLOAT16 = bool(get_host_cpu_features().get("avx512bf16", False))
+"""Whether this CPU multiplies bfloat16."""
+_tile_of_floats = _tile(_FLOAT, _in_float32)
+tile_by_instruction, tile_in_halves = _tile(_INT32, _by_instruction), _tile(_INT32, _in_halves)
+_tile_of_pairs = tile_by_instruction if HAS_BFLOAT16 else tile_in_halves
 
 
-@njit(cache=True, error_model="numpy")
-def dense(weight: Float32, x: Float32, out: Float32) -> None:
-    """out[j, lane] += Σ_k weight[j, k]·x[k, lane]; C-contiguous, rows of weight a multiple of `ROWS`, `LANES` lanes."""
-    columns = weight.shape[1]
-    for j in range(0, weight.shape[0], ROWS):
-        _tile(weight[j:].ctypes.data, columns, x.ctypes.data, out[j:].ctypes.data)
+def dense(weight: Float32 | Int32, bias: Float32, x: Float32 | Int32, out: Float32) -> None:
+    """out[j, lane] = bias[j] + Σ_k weight[j, k]·x[k, lane], in compiled code; C-contiguous, rows a multiple of
+    `ROWS`, `LANES` lanes. Of int32, weight and x hold pairs of bfloat16 (`paired`, `put`)."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(dense, strict=False)
+def _dense(weight: Any, bias: Any, x: Any, out: Any) -> Any:
+    tile = _tile_of_pairs if weight.dtype == types.int32 else _tile_of_floats
+
+    def product(weight, bias, x, out):  # type: ignore[no-untyped-def]
+        columns = weight.shape[1]
+        for j in range(0, weight.shape[0], ROWS):
+            tile(weight[j:].ctypes.data, columns, bias[j:].ctypes.data, x.ctypes.data, out[j:].ctypes.data)
+
+    return product
+
+
+def put(values: Float32, rows: Float32 | Int32) -> None:
+    """rows = values [k, LANES], in compiled code; as pairs of bfloat16 where ``rows`` is int32 [k/2, LANES]."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(put, strict=False)
+def _put(values: Any, rows: Any) -> Any:
+    if rows.dtype == types.float32:
+
+        def copy(values, rows):  # type: ignore[no-untyped-def]
+            for k in range(len(rows)):
+                for i in range(LANES):
+                    rows[k, i] = values[k, i]
+
+        return copy
+
+    def pair(values, rows):  # type: ignore[no-untyped-def]
+        bits = values.view(np.uint32)
+        for k in range(len(rows)):
+            for i in range(LANES):
+                even, odd = _rounded(bits[2 * k, i]), _rounded(bits[2 * k + 1, i])
+                rows[k, i] = np.int32((even >> np.uint32(16)) | (odd & np.uint32(0xFFFF0000)))
+
+    return pair
+
+
+@njit(inline="always")
+def _rounded(bits):  # type: ignore[no-untyped-def]
+    """A float32's bits, the nearest bfloat16 in the upper half (ties to even)."""
+    return bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+
+
+def paired(weight: Float32) -> Int32:
+    """A matrix with an even number of columns as pairs of bfloat16, int32 [rows, columns/2]."""
+    bits = np.ascontiguousarray(weight, np.float32).view(np.uint32)
+    bits = bits + 0x7FFF + ((bits >> 16) & 1)
+    return ((bits[:, 0::2] >> 16) | (bits[:, 1::2] & np.uint32(0xFFFF0000))).astype(np.uint32).view(np.int32)

@@ -15,8 +15,7 @@ from typing import Any
 
 from noble_net.cache import cache_folder
 from noble_net.config import NetworkSpec, dump_network
-from noble_net.errors import OutputError
-from noble_net.output import saving, write_text
+from noble_net.output import claim_folder, write_text
 from noble_net.report.compare import summary_numbers
 from noble_net.specs.validation import ValidationSpec
 from noble_net.validation.backends import REFERENCES, Backend, Surrogate
@@ -141,7 +140,7 @@ def validate(
         Path(out),
         make_plan(network, reference, surrogate or Surrogate(), settings or ValidationSpec()),
     )
-    _claim(out)
+    claim_folder(out, _OURS, "validation")
     given = [] if reference_data is None else [Path(reference_data)]
     cache, own = cache_folder(CACHE), out / RUNS
     kept = Store([*given, cache], [cache, *given])
@@ -176,14 +175,3 @@ def judge(plan: Plan, records: Mapping[str, Record]) -> Validation:
         *change_verdicts(plan, responses),
     )
     return Validation(plan, records, sides, tuple(apart), errors, tuple(responses), verdicts)
-
-
-def _claim(out: Path) -> None:
-    with saving(out):
-        out.mkdir(parents=True, exist_ok=True)
-        foreign = {entry.name for entry in out.iterdir()} - _OURS
-    if foreign:
-        raise OutputError(
-            f"{out}: holds something else ({', '.join(sorted(foreign)[:3])}). Give a new folder, or that of this "
-            "validation."
-        )

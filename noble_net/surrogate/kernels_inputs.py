@@ -1,0 +1,111 @@
+"""What goes into the streaming core and comes out of it, step by step for a micro-batch of cells, compiled.
+
+Input arrays are one step's of the cells of one micro-batch, [cells, n samples] each, the cells `LANES` or fewer.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from noble_net.surrogate import scaling as s
+from noble_net.surrogate.activations import MATH, sigmoid
+from noble_net.surrogate.tiles import LANES
+from noble_net.types import BLOCK_SLOPE, Float32, UInt32
+
+_V_CENTRE, _V_SCALE = np.float32(s.VOLTAGE_CENTRE), np.float32(s.VOLTAGE_SCALE)
+_V_LOW, _V_HIGH = np.float32(s.VOLTAGE_LOW), np.float32(s.VOLTAGE_HIGH)
+_V_UNSCALE = np.float32(1.0 / s.VOLTAGE_SCALE)
+_I_SCALE, _I_LIMIT = np.float32(s.CURRENT_SCALE), np.float32(s.CURRENT_LIMIT)
+_G_SCALE, _G_LIMIT = np.float32(s.CONDUCTANCE_SCALE), np.float32(s.CONDUCTANCE_LIMIT)
+_SLOPE = np.float32(BLOCK_SLOPE)
+_MILLI, _ZERO = np.float32(1e-3), np.float32(0.0)
+
+
+@njit(cache=True, fastmath=MATH, error_model="numpy")
+def by_samples(source: Float32, out: Float32) -> None:
+    """out [n, LANES] = source [cells, n], the cells along the lanes."""
+    for i in range(source.shape[0]):
+        for k in range(source.shape[1]):
+            out[k, i] = source[i, k]
+
+
+@njit(cache=True, fastmath=MATH, error_model="numpy")
+def to_cells(source: Float32, out: Float32) -> None:
+    """out [cells, n] = source [n, LANES], the other way round."""
+    for i in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            out[i, k] = source[k, i]
+
+
+@njit(cache=True, fastmath=MATH, error_model="numpy")
+def mean_of(source: Float32, out: Float32) -> None:
+    """out [LANES] = the mean over the samples of source [cells, n]."""
+    n = source.shape[1]
+    share = np.float32(1.0) / np.float32(n)
+    for i in range(source.shape[0]):
+        total = _ZERO
+        for k in range(n):
+            total += source[i, k]
+        out[i] = share * total
+
+
+@njit(cache=True, fastmath=MATH, error_model="numpy")
+def opened(last: Float32, half: Float32, out: Float32) -> None:
+    """out [LANES]: the share of NMDA conductance that magnesium lets through at the last voltages [LANES]."""
+    for i in range(len(half)):
+        out[i] = _SLOPE * (last[i] - half[i])
+    for i in range(LANES):
+        out[i] = sigmoid(out[i])
+
+
+@njit(cache=True, fastmath=MATH, error_model="numpy")
+def scale_soma(soma: Float32, history: Float32, x: Float32, outside: UInt32) -> None:
+    """Fill x [3 n, LANES] with [effective current | conductance | voltage] of one step from soma [3, n, LANES]:
+    current (nA), conductance (nS) and Σ g·E (pA)."""
+    n = len(history)
+    for k in range(n):
+        for i in range(LANES):
+            g = soma[1, k, i]
+            inward = soma[2, k, i] - g * history[n - 1, i]
+            effective = _I_SCALE * (soma[0, k, i] + _MILLI * inward)
+            scaled = _G_SCALE * g
+            x[k, i] = min(max(effective, -_I_LIMIT), _I_LIMIT)
+            x[n + k, i] = min(max(scaled, _ZERO), _G_LIMIT)
+            x[2 * n + k, i] = _V_SCALE * (history[k, i] - _V_CENTRE)
+            beyond = (abs(effective) > _I_LIMIT) | (scaled > _G_LIMIT) | (scaled < _ZERO)
+            outside[i] += np.uint32(beyond)
+
+
+@njit(cache=True, fastmath=MATH, error_model="numpy")
+def scale_dendrites(x: Float32, zones: int, history: Float32, outside: UInt32) -> None:
+    """Make of x [rows, LANES], of each of the ``zones`` Σ g·E (pA), then of each its conductance, then perhaps of each
+    its NMDA conductance (nS): effective currents, and roots of the conductances."""
+    n = len(history)
+    for zone in range(zones):
+        for i in range(LANES):
+            inward = x[zone, i] - x[zones + zone, i] * history[n - 1, i]
+            effective = _I_SCALE * _MILLI * inward
+            x[zone, i] = min(max(effective, -_I_LIMIT), _I_LIMIT)
+            outside[i] += np.uint32(n) * np.uint32(abs(effective) > _I_LIMIT)
+    for row in range(zones, len(x)):
+        for i in range(LANES):
+            scaled = _G_SCALE * x[row, i]
+            x[row, i] = math.sqrt(min(max(scaled, _ZERO), _G_LIMIT))
+            outside[i] += np.uint32(n) * np.uint32((scaled > _G_LIMIT) | (scaled < _ZERO))
+
+
+@njit(cache=True, fastmath=MATH, error_model="numpy")
+def answer(increment: Float32, history: Float32, outside: UInt32) -> None:
+    """The decoder's increments [n, LANES] make new voltages, which the history becomes."""
+    n = len(history)
+    for k in range(n):
+        for i in range(LANES):
+            v = history[n - 1, i] + _V_UNSCALE * increment[k, i]
+            outside[i] += np.uint32((v < _V_LOW) | (v > _V_HIGH))
+            increment[k, i] = min(max(v, _V_LOW), _V_HIGH)
+    for k in range(n):
+        for i in range(LANES):
+            history[k, i] = increment[k, i]
