@@ -11,12 +11,12 @@ from pathlib import Path
 
 from scoreboard import Target, record
 
-from noble_net.registry import load_core, load_family
+from noble_net.registry import load_family
 from noble_net.specs.cores import CoreRecipe
 from noble_net.specs.specification import validate_document
 from noble_net.specs.yaml_source import load_document
 from noble_net.training.dataset import build_dataset
-from noble_net.training.evaluate import evaluate_core, write_accuracy
+from noble_net.training.evaluate import evaluate_both, write_accuracy
 
 ROOT = Path(__file__).parent.parent
 COMMAND = "python benchmarks/single_cell.py"
@@ -28,7 +28,7 @@ def main() -> None:
     recipe = validate_document(CoreRecipe, load_document(ROOT / "surrogate/recipes/pv-stream.yaml"))
     family, folder = load_family(recipe.family), ROOT / "surrogate/checkpoints" / recipe.name
     build_dataset(recipe, family)
-    result = evaluate_core(recipe, family, load_core(str(folder)))
+    result = evaluate_both(recipe, family, folder)
     write_accuracy(result, folder, family, recipe.notes)
     fluctuating, steps = result["table"]["fluctuating, all"], result["table"]["steps"]
     test = recipe.dataset.test

@@ -6,6 +6,8 @@ does not hold, 2 wrong input or usage (a message, no traceback), 130 interrupted
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +19,7 @@ from noble_net.commands.running import INTERRUPTED, compare, report, run
 from noble_net.commands.shared import complain
 from noble_net.commands.study import study
 from noble_net.commands.validate import validate
-from noble_net.errors import NobleNetError
+from noble_net.errors import NobleNetError, NobleNetWarning
 
 WRONG_INPUT = 2
 
@@ -27,7 +29,9 @@ class _Reporting(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _tell(warnings.showwarning)
+                return super().invoke(ctx)
         except NobleNetError as error:
             complain(str(error))
             raise typer.Exit(WRONG_INPUT) from error
@@ -37,6 +41,18 @@ class _Reporting(TyperGroup):
         except KeyboardInterrupt as error:
             complain("interrupted", kind="")
             raise typer.Exit(INTERRUPTED) from error
+
+
+def _tell(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """Show our own warnings as messages, others as before."""
+
+    def show(message: Warning | str, *where: Any, **more: Any) -> None:
+        if isinstance(message, NobleNetWarning):
+            complain(str(message), kind="warning: ")
+        else:
+            otherwise(message, *where, **more)
+
+    return show
 
 
 app = typer.Typer(

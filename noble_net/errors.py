@@ -10,7 +10,8 @@ NobleNetError
 └── OutputError          results cannot be written or read
 
 The command line prints any of these on stderr and exits with code 2. What may be meant, but should be known,
-is a warning: LatentSpaceWarning, cells outside the hull of their family's members.
+is a NobleNetWarning: LatentSpaceWarning, cells outside the hull of their family's members; EnvelopeWarning, cells
+driven beyond what their core was trained on.
 """
 
 from __future__ import annotations
@@ -61,8 +62,16 @@ class FamilyError(NobleNetError):
     """A cell family cannot be found, read or trusted."""
 
 
-class LatentSpaceWarning(UserWarning):
+class NobleNetWarning(UserWarning):
+    """Base of every warning noble-net gives: what may be meant, but should be known."""
+
+
+class LatentSpaceWarning(NobleNetWarning):
     """Cells lie outside the hull of their family's members, where nothing vouches for them."""
+
+
+class EnvelopeWarning(NobleNetWarning):
+    """Cells were driven beyond what their core was trained on."""
 
 
 class CheckpointError(NobleNetError):

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 PACKAGES = ("noble-net", "numpy", "scipy", "numba", "h5py", "libsonata", "neuron", "torch")
 
 
+OUTSIDE_WARNING = 0.01
+"""Share of a population's time outside its core's envelope that is worth a warning."""
+
+
 def run_summary(
     network: Network,
     *,

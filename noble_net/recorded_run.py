@@ -7,6 +7,7 @@ the rest, so that runs of different backends leave the same files.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from noble_net.config import NetworkSpec, config_error, load_network, with_overrides
-from noble_net.errors import FamilyError, OutputError
-from noble_net.provenance import now, run_summary
+from noble_net.errors import EnvelopeWarning, FamilyError, OutputError
+from noble_net.provenance import OUTSIDE_WARNING, now, run_summary
 from noble_net.registry import load_family
 from noble_net.resuming import Resumable, Saving, Schedule, check_fits, made_of
 from noble_net.run_directory import RunDirectory, add_report
@@ -137,10 +138,23 @@ def record_run(
             run.close()
         raise
     run.close()
+    _warn(run.summary()["populations"])
     if report:
         from noble_net.report.html import write_report
 
         add_report(directory, run.summary(), write_report)
+
+
+def _warn(populations: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say which populations were driven beyond what their cores were trained on (EnvelopeWarning)."""
+    for name, told in populations.items():
+        if told["outside_share"] > OUTSIDE_WARNING:
+            warnings.warn(
+                f"population {name} spent {told['outside_share']:.1%} of its cell-time outside the envelope of core "
+                f"{told['core']}: there its answers are extrapolated. Weaken its input, or use a core trained for it",
+                EnvelopeWarning,
+                stacklevel=4,
+            )
 
 
 class Rehearsal(NamedTuple):

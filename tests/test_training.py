@@ -17,7 +17,7 @@ from noble_net.specs.yaml_source import Document
 from noble_net.surrogate.streaming import StreamingCore
 from noble_net.training import inputs
 from noble_net.training.dataset import VOLTAGE_UNIT, build_dataset, dataset_path, plan_runs, regimes
-from noble_net.training.evaluate import evaluate_core, free_run, write_accuracy
+from noble_net.training.evaluate import evaluate_both, evaluate_core, free_run, write_accuracy
 from noble_net.types import DT, Drive
 
 RECIPE = {
@@ -136,8 +136,12 @@ def test_training_resumes_where_it_was_cut_and_ends_in_a_card(recipe, family, da
     expected = whole.net.state_dict()["decode_out.weight"].numpy()
     np.testing.assert_allclose(load_checkpoint(folder).weights["decode_out.weight"], expected, atol=1e-6)
 
-    card = write_accuracy(evaluate_core(recipe, family, core), folder, family, "A note.").read_text()
+    card = write_accuracy(evaluate_both(recipe, family, folder), folder, family, "A note.").read_text()
     assert "| ou_current | seen |" in card and "A note." in card and "(never trained)" in card
+    assert "bfloat16" in card
+    soma = core.envelope.zones["soma"]
+    assert f"| soma | {soma.current[0]} to {soma.current[1]} |" in card
+    assert soma.conductance == pytest.approx(data.conductance.max(), rel=1e-3)
 
     cells = family.cells(family.ids()[:2])
     drive = Drive.zeros(core.zones, 2, 2500)

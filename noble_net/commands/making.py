@@ -84,7 +84,7 @@ def evaluate(recipe: RecipeFile, out: Into = None) -> None:
     The inputs are the dataset's held-out ones; the tables go beside the checkpoint.
     """
     wanted, cells = core_recipe(recipe)
-    from noble_net.registry import load_core, load_step_core
+    from noble_net.registry import load_step_core
 
     folder = folder_of(out, recipe, "checkpoints") / wanted.name
     with progress(f"evaluating {wanted.name}") as update:
@@ -94,9 +94,9 @@ def evaluate(recipe: RecipeFile, out: Into = None) -> None:
             found = evaluate_noble(wanted, cells, load_step_core(str(folder)), update)
             typer.echo(write_noble_accuracy(found, folder, cells, wanted.notes))
         else:
-            from noble_net.training.evaluate import evaluate_core, write_accuracy
+            from noble_net.training.evaluate import evaluate_both, write_accuracy
 
-            measured = evaluate_core(wanted, cells, load_core(str(folder)), update)
+            measured = evaluate_both(wanted, cells, folder, update)
             typer.echo(write_accuracy(measured, folder, cells, wanted.notes))
 
 

@@ -33,6 +33,9 @@ class DeviceStreaming:
         self.device = torch.device(device)
         w = {name: torch.tensor(each, device=self.device) for name, each in core.weights.items()}
         self._w = w
+        limits = core.envelope.limits()
+        self._voltage_limits, self._soma_limits = limits[0].tolist(), limits[1].tolist()
+        self._dendrite_limits = torch.tensor(limits[2:], device=self.device).unbind(1)
 
     def begin(self, cells: CellTable) -> State:
         """Every cell at its own rest: settled under zero input, on the device. CheckpointError for wrong codes."""
@@ -99,7 +102,8 @@ class DeviceStreaming:
         d_BH = silu(linear(torch.cat([e_BH, h_BH, *told], 1), w["decode_in.weight"], w["decode_in.bias"]))
         change_Bn = linear(d_BH, w["decode_out.weight"], w["decode_out.bias"])
         new_Bn = history[:, -1:] + change_Bn / s.VOLTAGE_SCALE
-        outside += ((new_Bn < s.VOLTAGE_LOW) | (new_Bn > s.VOLTAGE_HIGH)).sum(1, dtype=torch.int32)
+        lowest, highest, *_ = self._voltage_limits
+        outside += ((new_Bn < lowest) | (new_Bn > highest)).sum(1, dtype=torch.int32)
         state["history"] = new_Bn.clamp(s.VOLTAGE_LOW, s.VOLTAGE_HIGH)
         return state["history"].T
 
@@ -128,11 +132,12 @@ class DeviceStreaming:
             nmda = drive.nmda.conductance[1:, step].mean(1).T if drive.nmda else torch.zeros_like(inward_BZ)
             conductances.append(nmda)
         effective = s.CURRENT_SCALE * 1e-3 * inward_BZ
-        outside += n * (effective.abs() > s.CURRENT_LIMIT).sum(1, dtype=torch.int32)
+        lowest, highest, *most = self._dendrite_limits
+        outside += n * ((effective < lowest) | (effective > highest)).sum(1, dtype=torch.int32)
         roots = []
-        for each in conductances:
+        for each, limit in zip(conductances, most, strict=False):
             scaled = s.CONDUCTANCE_SCALE * each
-            outside += n * ((scaled > s.CONDUCTANCE_LIMIT) | (scaled < 0.0)).sum(1, dtype=torch.int32)
+            outside += n * ((scaled > limit) | (scaled < 0.0)).sum(1, dtype=torch.int32)
             roots.append(scaled.clamp(0.0, s.CONDUCTANCE_LIMIT).sqrt())
         return [effective.clamp(-s.CURRENT_LIMIT, s.CURRENT_LIMIT), *roots, *block]
 
@@ -147,10 +152,11 @@ class DeviceStreaming:
         """[effective current | conductance | voltage] of one step, [B, 3n]."""
         inward = reversal if conductance is None else reversal - conductance * history[:, -1]
         effective = s.CURRENT_SCALE * (current + 1e-3 * inward)
-        beyond = effective.abs() > s.CURRENT_LIMIT
+        lowest, highest, most, _ = self._soma_limits
+        beyond = (effective < lowest) | (effective > highest)
         scaled = torch.zeros_like(effective) if conductance is None else s.CONDUCTANCE_SCALE * conductance
         if conductance is not None:
-            beyond |= (scaled > s.CONDUCTANCE_LIMIT) | (scaled < 0.0)
+            beyond |= (scaled > most) | (scaled < 0.0)
         outside += beyond.sum(0, dtype=torch.int32)
         return torch.cat(
             [

@@ -12,6 +12,7 @@ import numpy as np
 
 from noble_net.errors import OutputError
 from noble_net.output import write_text
+from noble_net.provenance import OUTSIDE_WARNING
 from noble_net.report import plots
 from noble_net.report.statistics import (
     CORRELATED_CELLS,
@@ -24,7 +25,6 @@ from noble_net.results import Results, load_results
 
 RASTER_SPAN, TRACE_SPAN = 2000.0, 500.0
 """Longest time shown in the raster and in the voltage traces, ms."""
-_OUTSIDE_WARNING = 0.01
 _UNKNOWN = "–"
 
 
@@ -158,7 +158,7 @@ def _warnings(results: Results, populations: Sequence[PopulationStatistics]) -> 
         elif silent > population.size / 2:
             found.append(f"{silent} of the {population.size} cells of {population.name} never fired.")
         outside = _of(results, population.name, "outside_share")
-        if outside is not None and outside > _OUTSIDE_WARNING:
+        if outside is not None and outside > OUTSIDE_WARNING:
             found.append(
                 f"{population.name} spent {outside:.1%} of its cell-time outside the envelope of its core: "
                 "there its answers are extrapolated. Weaken its input, or use a core trained for it."
@@ -196,7 +196,7 @@ def _row(results: Results, index: int, population: PopulationStatistics) -> dict
         "correlation": _number(mean(population.correlations), 3),
         "rhythm": f"{found.peak:.0f} Hz" if found.is_clear else _UNKNOWN,
         "outside": _UNKNOWN if outside is None else f"{outside:.3%}",
-        "outside_width": f"{100 * min((outside or 0.0) / _OUTSIDE_WARNING, 1.0):.1f}",
+        "outside_width": f"{100 * min((outside or 0.0) / OUTSIDE_WARNING, 1.0):.1f}",
     }
 
 

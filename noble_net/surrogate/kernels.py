@@ -71,6 +71,7 @@ def _load(
     half: Float32,
     nmda: bool,
     history: Float32,
+    limits: Float32,
     soma: Float32,
     share: Float32,
     x: Float32,
@@ -88,7 +89,7 @@ def _load(
             for i in range(LANES):
                 soma[1, k, i] += share[i] * soma[3, k, i]
                 soma[2, k, i] += share[i] * soma[4, k, i]
-    scale_soma(soma[:3], history, x, outside)
+    scale_soma(soma[:3], history, limits[1], x, outside)
     zones = drive[0].shape[0] - 1
     if zones == 0:
         return
@@ -103,7 +104,7 @@ def _load(
             mean_of(drive[3][zone + 1, cells, step], dendrites[2 * zones + zone])
         elif nmda:
             dendrites[2 * zones + zone] = _ZERO
-    scale_dendrites(dendrites, zones, history, outside)
+    scale_dendrites(dendrites, zones, history, limits[2:], outside)
 
 
 @compiled(fastmath=MATH, error_model="numpy")
@@ -116,6 +117,7 @@ def _micro_batch(
     hidden: Float32,
     history: Float32,
     weights: tuple[Any, ...],
+    limits: Float32,
     voltage: Float32,
     outside: UInt32,
 ) -> None:
@@ -157,7 +159,7 @@ def _micro_batch(
             x[len(x) - codes - 1, i] = block[first + i]
     for at in range(0, voltage.shape[1], n):
         step = slice(at, at + n)
-        _load(drive, cells, step, half, len(block) > 0, past, soma, share, x, strayed)
+        _load(drive, cells, step, half, len(block) > 0, past, limits, soma, share, x, strayed)
         _apply(net.encode, x, layer)
         silu(layer)
         put(layer, told)
@@ -173,7 +175,7 @@ def _micro_batch(
         _apply(net.decode, terms, layer)
         silu(layer)
         _apply(net.increments, layer, increment)
-        answer(increment, past, strayed)
+        answer(increment, past, limits[0], strayed)
         to_cells(past, voltage[cells, step])
     to_cells(state, hidden[cells])
     to_cells(past, history[cells])
@@ -190,6 +192,7 @@ def advance(
     hidden: Float32,
     history: Float32,
     weights: tuple[Float32 | Int32, ...],
+    limits: Float32,
     voltage: Float32,
     outside: UInt32,
 ) -> None:
@@ -201,8 +204,8 @@ def advance(
     input on dendrites the scaled half of its magnesium block, else empty.
 
     ``code`` [cells, K] is what the layers are told of the cell's code; ``hidden`` [cells, H] and ``history``
-    [cells, n] (mV) are updated in place; ``weights`` are `Layers.arrays`; ``voltage`` [cells, samples] and
-    ``outside`` [cells] (added to) are the answer.
+    [cells, n] (mV) are updated in place; ``weights`` are `Layers.arrays`, ``limits`` `Envelope.limits`;
+    ``voltage`` [cells, samples] and ``outside`` [cells] (added to) are the answer.
     """
     for batch in prange((len(hidden) + LANES - 1) // LANES):
-        _micro_batch(batch, drive, half, block, code, hidden, history, weights, voltage, outside)
+        _micro_batch(batch, drive, half, block, code, hidden, history, weights, limits, voltage, outside)

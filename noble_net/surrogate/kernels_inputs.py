@@ -62,9 +62,9 @@ def opened(last: Float32, half: Float32, out: Float32) -> None:
 
 
 @njit(cache=True, fastmath=MATH, error_model="numpy")
-def scale_soma(soma: Float32, history: Float32, x: Float32, outside: UInt32) -> None:
+def scale_soma(soma: Float32, history: Float32, limits: Float32, x: Float32, outside: UInt32) -> None:
     """Fill x [3 n, LANES] with [effective current | conductance | voltage] of one step from soma [3, n, LANES]:
-    current (nA), conductance (nS) and Σ g·E (pA)."""
+    current (nA), conductance (nS) and Σ g·E (pA). ``limits`` are the zone's of `Envelope.limits`."""
     n = len(history)
     for k in range(n):
         for i in range(LANES):
@@ -75,36 +75,42 @@ def scale_soma(soma: Float32, history: Float32, x: Float32, outside: UInt32) -> 
             x[k, i] = min(max(effective, -_I_LIMIT), _I_LIMIT)
             x[n + k, i] = min(max(scaled, _ZERO), _G_LIMIT)
             x[2 * n + k, i] = _V_SCALE * (history[k, i] - _V_CENTRE)
-            beyond = (abs(effective) > _I_LIMIT) | (scaled > _G_LIMIT) | (scaled < _ZERO)
+            beyond = (
+                (effective < limits[0]) | (effective > limits[1]) | (scaled > limits[2]) | (scaled < _ZERO)
+            )
             outside[i] += np.uint32(beyond)
 
 
 @njit(cache=True, fastmath=MATH, error_model="numpy")
-def scale_dendrites(x: Float32, zones: int, history: Float32, outside: UInt32) -> None:
+def scale_dendrites(x: Float32, zones: int, history: Float32, limits: Float32, outside: UInt32) -> None:
     """Make of x [rows, LANES], of each of the ``zones`` Σ g·E (pA), then of each its conductance, then perhaps of each
-    its NMDA conductance (nS): effective currents, and roots of the conductances."""
+    its NMDA conductance (nS): effective currents, and roots of the conductances. ``limits`` [zones, 4] are those of
+    `Envelope.limits`."""
     n = len(history)
     for zone in range(zones):
         for i in range(LANES):
             inward = x[zone, i] - x[zones + zone, i] * history[n - 1, i]
             effective = _I_SCALE * _MILLI * inward
             x[zone, i] = min(max(effective, -_I_LIMIT), _I_LIMIT)
-            outside[i] += np.uint32(n) * np.uint32(abs(effective) > _I_LIMIT)
+            beyond = (effective < limits[zone, 0]) | (effective > limits[zone, 1])
+            outside[i] += np.uint32(n) * np.uint32(beyond)
     for row in range(zones, len(x)):
+        most = limits[row % zones, 1 + row // zones]
         for i in range(LANES):
             scaled = _G_SCALE * x[row, i]
             x[row, i] = math.sqrt(min(max(scaled, _ZERO), _G_LIMIT))
-            outside[i] += np.uint32(n) * np.uint32((scaled > _G_LIMIT) | (scaled < _ZERO))
+            outside[i] += np.uint32(n) * np.uint32((scaled > most) | (scaled < _ZERO))
 
 
 @njit(cache=True, fastmath=MATH, error_model="numpy")
-def answer(increment: Float32, history: Float32, outside: UInt32) -> None:
-    """The decoder's increments [n, LANES] make new voltages, which the history becomes."""
+def answer(increment: Float32, history: Float32, limits: Float32, outside: UInt32) -> None:
+    """The decoder's increments [n, LANES] make new voltages, which the history becomes. ``limits``: those of the
+    voltage, mV."""
     n = len(history)
     for k in range(n):
         for i in range(LANES):
             v = history[n - 1, i] + _V_UNSCALE * increment[k, i]
-            outside[i] += np.uint32((v < _V_LOW) | (v > _V_HIGH))
+            outside[i] += np.uint32((v < limits[0]) | (v > limits[1]))
             increment[k, i] = min(max(v, _V_LOW), _V_HIGH)
     for k in range(n):
         for i in range(LANES):

@@ -18,6 +18,7 @@ from noble_net.surrogate import scaling as s
 from noble_net.surrogate.checkpoint import Checkpoint, load_checkpoint
 from noble_net.surrogate.conditioning import linear, silu
 from noble_net.surrogate.core import Core
+from noble_net.surrogate.envelope import Envelope
 from noble_net.surrogate.streaming_shape import Shape
 from noble_net.surrogate.tiles import ROWS, paired
 from noble_net.types import DT, CellTable, Drive, Float32, Nmda, Precision, Response, State
@@ -61,6 +62,8 @@ class StreamingCore(Core):
         self.hidden = self.shape.hidden
         self.nmda = len(self.zones) == 1 or self.shape.dendritic_nmda
         self._weights = self._arranged().arrays
+        self.envelope = Envelope.of(checkpoint, self.zones)
+        self._limits = self.envelope.limits()
 
     @staticmethod
     def load(folder: Path, precision: Precision = "float32") -> StreamingCore:
@@ -159,6 +162,7 @@ class StreamingCore(Core):
             a["hidden"],
             a["history"],
             self._weights,
+            self._limits,
             voltage,
             outside,
         )

@@ -27,6 +27,7 @@ def write_card(folder: Path, family: Family, notes: str = "") -> Path:
         "family": family,
         "members": {role: len(family.ids(role)) for role in ("train", "held_out")},
         "table": accuracy["table"],
+        "bfloat16": accuracy.get("bfloat16"),
         "dataset": accuracy["dataset"],
         "r2": accuracy["feature_r2"],
         "rows": tuple(accuracy["table"]["steps"]),

@@ -15,6 +15,7 @@ from noble_net.cells.latent import FeatureModel
 from noble_net.specs.cores import CoreRecipe
 from noble_net.spikes import spike_times
 from noble_net.surrogate.core import Core
+from noble_net.surrogate.streaming import StreamingCore
 from noble_net.training.card import write_card
 from noble_net.training.dataset import ARRAYS, VOLTAGE_UNIT, dataset_path, open_dataset, regimes
 from noble_net.training.inputs import FLUCTUATING, STEP_ON, STEP_PERIOD
@@ -24,6 +25,8 @@ from noble_net.types import DT, CellTable, Drive, Float32, Float64, Nmda, Real
 
 BLOCK = 1000
 """Samples per block of a free run; any other gives the same numbers."""
+
+_ALSO_ROUNDED = ("fluctuating, all", "steps", "mean_driven", "zero")
 
 Table = dict[str, dict[str, dict[str, float]]]
 """regime → rows ('seen', 'unseen', 'floor') → measures."""
@@ -69,6 +72,18 @@ def evaluate_core(
         "dataset": provenance,
         "feature_r2": FeatureModel.fit(family).r2,
     }
+
+
+def evaluate_both(
+    recipe: CoreRecipe, family: Family, folder: Path, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """`evaluate_core` of a checkpoint folder, with some rows of the same core with its products in bfloat16."""
+    found = evaluate_core(recipe, family, StreamingCore.load(folder), progress)
+    rounded = evaluate_core(recipe, family, StreamingCore.load(folder, "bfloat16"), progress)["table"]
+    found["bfloat16"] = {
+        regime: {row: rounded[regime][row] for row in ("seen", "unseen")} for regime in _ALSO_ROUNDED
+    }
+    return found
 
 
 def free_run(core: Core, cells: CellTable, drive: Drive) -> Float32:

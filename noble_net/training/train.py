@@ -29,6 +29,7 @@ from noble_net.surrogate import scaling
 from noble_net.surrogate.checkpoint import save_checkpoint
 from noble_net.surrogate.streaming_torch import StreamingNet
 from noble_net.training.dataset import dataset_path
+from noble_net.training.ranges import envelope_of
 from noble_net.training.streams import Chunk, TrainingData
 from noble_net.types import DT
 
@@ -80,6 +81,7 @@ def write_core(trainer: Trainer, family: Family, folder: Path) -> Path:
         "zones": list(recipe.dataset.zones),
         "nmda": recipe.dataset.nmda,
         "step_samples": recipe.model.step_samples,
+        "envelope": envelope_of(trainer.data, recipe.dataset.zones, recipe.model.step_samples).to_json(),
         "hidden": recipe.model.hidden,
         "encoder_layers": recipe.model.encoder_layers,
         "parameters": sum(p.numel() for p in trainer.net.parameters()),
