@@ -80,7 +80,9 @@ ZONES = ("soma", "proximal", "distal")
 def zoned_core(nmda: bool) -> tuple[StreamingCore, StreamingNet]:
     """A random core with dendrites, an embedded code and one encoder layer, and its definition."""
     torch.manual_seed(3)
-    net = StreamingNet(CODE, HIDDEN, STEP, zones=2, nmda=nmda, code_units=8, encoder_layers=1)
+    net = StreamingNet(
+        CODE, HIDDEN, STEP, zones=2, nmda=nmda, code_units=8, encoder_layers=1, decoder_units=20
+    )
     about = {
         "name": "zoned", "kind": "streaming", "version": 1, "family": "none", "family_hash": "",
         "code": [f"c{i}" for i in range(CODE)], "zones": list(ZONES), "step_samples": STEP, "weights_sha256": "",

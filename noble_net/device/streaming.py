@@ -98,7 +98,7 @@ class DeviceStreaming:
         if "encode_out.weight" in w:
             e_BH = silu(linear(e_BH, w["encode_out.weight"], w["encode_out.bias"]))
         told = [state["code"]] if self.core.shape.code_units else []
-        state["hidden"] = h_BH = self._gated(state["hidden"], torch.cat([e_BH, *told], 1))
+        state["hidden"] = h_BH = self._gated(state["hidden"], e_BH)
         d_BH = silu(linear(torch.cat([e_BH, h_BH, *told], 1), w["decode_in.weight"], w["decode_in.bias"]))
         change_Bn = linear(d_BH, w["decode_out.weight"], w["decode_out.bias"])
         new_Bn = history[:, -1:] + change_Bn / s.VOLTAGE_SCALE
@@ -107,10 +107,10 @@ class DeviceStreaming:
         state["history"] = new_Bn.clamp(s.VOLTAGE_LOW, s.VOLTAGE_HIGH)
         return state["history"].T
 
-    def _gated(self, hidden: Tensor, given: Tensor) -> Tensor:
+    def _gated(self, hidden: Tensor, encoded: Tensor) -> Tensor:
         """The gated recurrent unit, [B, H]."""
         w = self._w
-        reset_x, update_x, new_x = linear(given, w["gru.weight_ih_l0"], w["gru.bias_ih_l0"]).chunk(3, 1)
+        reset_x, update_x, new_x = linear(encoded, w["gru.weight_ih_l0"], w["gru.bias_ih_l0"]).chunk(3, 1)
         own = linear(hidden, w["gru.weight_hh_l0"], w["gru.bias_hh_l0"])
         reset_h, update_h, new_h = own.chunk(3, 1)
         update = torch.sigmoid(update_x + update_h)

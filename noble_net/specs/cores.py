@@ -70,13 +70,15 @@ class DatasetSpec(_Recipe):
 class ModelSpec(_Recipe):
     """Shape of the streaming core."""
 
-    hidden: int = Field(default=96, gt=0, multiple_of=16)
+    hidden: int = Field(default=96, gt=0, multiple_of=8)
     step_samples: int = Field(default=5, gt=0)
     """Samples per recurrent step; the core's smallest exact delay."""
     encoder_layers: int = Field(default=2, ge=1, le=2)
     code_units: int = Field(default=0, ge=0, multiple_of=2)
-    """Numbers a cell's code is embedded into, which encoder, recurrent unit and decoder are told; 0: the encoder alone
-    is, of the code as it is."""
+    """Numbers a cell's code is embedded into, which encoder and decoder are told; 0: the encoder alone is, of the code
+    as it is."""
+    decoder_units: int | None = Field(default=None, gt=0, multiple_of=4)
+    """Width of the decoder, if not ``hidden``."""
 
 
 class TrainingSpec(_Recipe):

@@ -37,16 +37,17 @@ class Layer(NamedTuple):
 
 
 class Layers(NamedTuple):
-    """The streaming core. Rows of what the layers read: the code's embedding, the encoded input, the state."""
+    """The streaming core. What the later layers read lies together: the code's embedding, the encoded input, the
+    state."""
 
     encode: Layer
     """Reads the step's input, then the code."""
     encode_again: Layer
     """The second layer of the encoder; no rows where there is one."""
     gates: Layer
-    """Reset and update gates of the recurrent unit; reads everything."""
+    """Reset and update gates of the recurrent unit; reads encoded input and state."""
     new: Layer
-    """What the input adds to the new state; reads code and encoded input."""
+    """What the encoded input adds to the new state."""
     new_from_state: Layer
     decode: Layer
     """Reads everything, the state being the new one."""
@@ -136,8 +137,8 @@ def _micro_batch(
     here = min(LANES, len(hidden) - first)
     cells = slice(first, first + here)
     # As many rows of a layer's terms as the products read: all, or half where two numbers share a word.
-    depth = net.new_from_state.weight.shape[1]
-    late = net.new.weight.shape[1] - depth
+    depth = net.new.weight.shape[1]
+    late = net.decode.weight.shape[1] - 2 * depth
     terms = np.zeros((late + 2 * depth, LANES), net.gates.weight.dtype)
     told, own = terms[late : late + depth], terms[late + depth :]
     x = np.zeros((net.encode.weight.shape[1], LANES), np.float32)
@@ -145,7 +146,10 @@ def _micro_batch(
     past, state = np.zeros((n, LANES), np.float32), np.zeros((width, LANES), np.float32)
     gates = np.empty((2 * width, LANES), np.float32)
     layer, new = np.empty((width, LANES), np.float32), np.empty((width, LANES), np.float32)
-    kept = np.empty((width, LANES), np.float32)
+    kept, decoded = (
+        np.empty((width, LANES), np.float32),
+        np.empty((len(net.decode.bias), LANES), np.float32),
+    )
     increment = np.empty((len(net.increments.bias), LANES), np.float32)
     strayed = np.zeros(LANES, np.uint32)
     by_samples(hidden[cells], state)
@@ -167,14 +171,14 @@ def _micro_batch(
             _apply(net.encode_again, told, layer)
             silu(layer)
             put(layer, told)
-        _apply(net.gates, terms, gates)
-        _apply(net.new, terms[: late + depth], new)
+        _apply(net.gates, terms[late:], gates)
+        _apply(net.new, told, new)
         _apply(net.new_from_state, own, kept)
         gate(gates, new, kept, state)
         put(state, own)
-        _apply(net.decode, terms, layer)
-        silu(layer)
-        _apply(net.increments, layer, increment)
+        _apply(net.decode, terms, decoded)
+        silu(decoded)
+        _apply(net.increments, decoded, increment)
         answer(increment, past, limits[0], strayed)
         to_cells(past, voltage[cells, step])
     to_cells(state, hidden[cells])

@@ -84,15 +84,11 @@ class StreamingCore(Core):
                 self.precision,
             ),
             gates=_layer(
-                np.concatenate([of_input[gates, h:], of_input[gates, :h], of_state[gates]], axis=1),
+                np.concatenate([of_input[gates], of_state[gates]], axis=1),
                 at_input[gates] + at_state[gates],
                 self.precision,
             ),
-            new=_layer(
-                np.concatenate([of_input[2 * h :, h:], of_input[2 * h :, :h]], axis=1),
-                at_input[2 * h :],
-                self.precision,
-            ),
+            new=_layer(of_input[2 * h :], at_input[2 * h :], self.precision),
             new_from_state=_layer(of_state[2 * h :], at_state[2 * h :], self.precision),
             decode=_layer(
                 np.concatenate([told[:, 2 * h :], told[:, : 2 * h]], axis=1),

@@ -23,7 +23,7 @@ class Shape(NamedTuple):
     code: int
     """Numbers in a cell's code."""
     code_units: int
-    """Numbers in the code's embedding; 0: the encoder is told the code itself, and nothing else is."""
+    """Numbers in the code's embedding, which encoder and decoder are told; 0: the encoder is told the code itself."""
     dendritic_nmda: bool
 
     @staticmethod
@@ -37,17 +37,20 @@ class Shape(NamedTuple):
             raise checkpoint.damaged(f"encode_in.bias has {h} numbers, where a multiple of 8 is wanted")
         nmda = bool(dendrites) and bool(about.get("nmda"))
         inputs = input_count(n, dendrites, nmda)
-        units = max((len(each) for name, each in weights.items() if name == "code_in.bias"), default=0)
+        units, decoder = (
+            max((len(each) for name, each in weights.items() if name == f"{layer}.bias"), default=0)
+            for layer in ("code_in", "decode_in")
+        )
         shapes: dict[str, tuple[int, ...]] = {
             "encode_in.weight": (h, inputs + (units or code)),
             "encode_in.bias": (h,),
-            "gru.weight_ih_l0": (3 * h, h + units),
+            "gru.weight_ih_l0": (3 * h, h),
             "gru.bias_ih_l0": (3 * h,),
             "gru.weight_hh_l0": (3 * h, h),
             "gru.bias_hh_l0": (3 * h,),
-            "decode_in.weight": (h, 2 * h + units),
-            "decode_in.bias": (h,),
-            "decode_out.weight": (n, h),
+            "decode_in.weight": (decoder, 2 * h + units),
+            "decode_in.bias": (decoder,),
+            "decode_out.weight": (n, decoder),
             "decode_out.bias": (n,),
         }
         if about.get("encoder_layers", 2) == 2:

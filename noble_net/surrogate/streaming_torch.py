@@ -40,9 +40,9 @@ class StreamingNet(nn.Module):
     """One recurrent step maps (n samples of input, the cell's own last n voltages, code, state) → next n voltages.
 
     encoder: [effective current | conductance | voltage | dendrites | code] → H (→ H with two layers); GRU of H units;
-    decoder [encoded | state] → H → n increments on the last voltage. Activations are SiLU. See
+    decoder [encoded | state] → D (H, unless told) → n increments on the last voltage. Activations are SiLU. See
     `noble_net.surrogate.scaling` for units. With ``code_units`` the code is first embedded, C → K → K, and enters
-    encoder, GRU and decoder; without, the encoder alone, as it is.
+    encoder and decoder; without, the encoder alone, as it is.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class StreamingNet(nn.Module):
         nmda: bool = False,
         code_units: int = 0,
         encoder_layers: int = 2,
+        decoder_units: int | None = None,
     ) -> None:
         super().__init__()
         self.samples, self.hidden = samples, hidden
@@ -62,9 +63,9 @@ class StreamingNet(nn.Module):
         self.code_out = nn.Linear(code_units, code_units) if code_units else None
         self.encode_in = nn.Linear(self.inputs + (code_units or code), hidden)
         self.encode_out = nn.Linear(hidden, hidden) if encoder_layers == 2 else None
-        self.gru = nn.GRU(hidden + code_units, hidden, batch_first=True)
-        self.decode_in = nn.Linear(2 * hidden + code_units, hidden)
-        self.decode_out = nn.Linear(hidden, samples)
+        self.gru = nn.GRU(hidden, hidden, batch_first=True)
+        self.decode_in = nn.Linear(2 * hidden + code_units, decoder_units or hidden)
+        self.decode_out = nn.Linear(decoder_units or hidden, samples)
         with torch.no_grad():
             self.decode_out.weight.mul_(0.1)
 
@@ -86,10 +87,7 @@ class StreamingNet(nn.Module):
         e_BTH = self._encode(
             self._scale(drive, voltage, dendrites), self._fold(self.encode_in, c_BK)[:, None]
         )
-        given = e_BTH
-        if self.code_in is not None:
-            given = torch.cat([e_BTH, c_BK[:, None].expand(-1, e_BTH.shape[1], -1)], dim=-1)
-        g_BTH, state = self.gru(given, state)
+        g_BTH, state = self.gru(e_BTH, state)
         return self._decode(e_BTH, g_BTH, voltage, self._late_bias(c_BK)[:, None]), state
 
     def roll_out(
@@ -111,8 +109,7 @@ class StreamingNet(nn.Module):
         for t in range(drive.shape[1]):
             x_BI = self._scale(drive[:, t], voltage, None if dendrites is None else dendrites.at(t))
             e_BH = self._encode(x_BI, bias)
-            given = e_BH if self.code_in is None else torch.cat([e_BH, c_BK], dim=-1)
-            h_BH = torch.gru_cell(given, h_BH, *gru)
+            h_BH = torch.gru_cell(e_BH, h_BH, *gru)
             voltage = self._decode(e_BH, h_BH, voltage, late)
             answers.append(voltage)
         return torch.stack(answers, dim=1), h_BH[None]

@@ -114,6 +114,7 @@ class Trainer:
             nmda=data.nmda is not None,
             code_units=model.code_units,
             encoder_layers=model.encoder_layers,
+            decoder_units=model.decoder_units,
         ).to(self.device)
         self.optimiser = torch.optim.AdamW(
             self.net.parameters(), lr=self.spec.learning_rate, weight_decay=1e-4, foreach=True
