@@ -114,13 +114,14 @@ def run_provenance(
         "cores": {name: dict(core) for name, core in cores.items()},
         "families": dict(families),
         "settings": dict(settings),
-        "versions": {"python": platform.python_version(), **_versions()},
-        "machine": {
-            "system": platform.platform(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-        },
+        "versions": {"python": platform.python_version(), **versions()},
+        "machine": machine(),
     }
+
+
+def machine() -> dict[str, Any]:
+    """System, processor and number of cores."""
+    return {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()}
 
 
 def hashes_of_files(spec: NetworkSpec) -> dict[str, str | None]:
@@ -148,7 +149,8 @@ def _per(amount: float, divisor: float) -> float:
     return float(amount / divisor) if divisor > 0 else 0.0
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of the packages that results may depend on."""
     found = {}
     for name in PACKAGES:
         try:

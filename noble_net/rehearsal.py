@@ -2,7 +2,7 @@
 
 A network of moderate size is built and run for some seconds, recording and all, in a temporary folder. Of a larger one
 a reduced network is, twice, with a part of the cells and a quarter of that part, and what they needed is continued
-along the line through both (`noble_net.network.reduced`). What is assumed is said with the result: that the network
+along the line through both (`noble_net.network.scaled`). What is assumed is said with the result: that the network
 goes on as in the stretch rehearsed, at the rate told.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from noble_net.config import NetworkSpec
 from noble_net.loop import Loop, compile_loop
 from noble_net.network.build import assemble, expected_junctions, expected_synapses
-from noble_net.network.reduced import reduced
+from noble_net.network.scaled import scaled
 from noble_net.provenance import peak_memory
 from noble_net.recorded_run import Clock, rehearse
 from noble_net.run_directory import RunDirectory
@@ -111,7 +111,7 @@ def expect(spec: NetworkSpec, *, threads: int | None = None, seconds: float = SE
 
 def _part(spec: NetworkSpec, share: float, edges: bool) -> NetworkSpec:
     """What is rehearsed: the run without its warm-up, so that what it is for is seen and recorded at once."""
-    network = reduced(spec, share) if share < 1 else spec
+    network = scaled(spec, share) if share < 1 else spec
     record = spec.record.model_copy(update={"edges": edges})
     duration = spec.warmup + spec.duration
     return network.model_copy(update={"warmup": 0.0, "duration": duration, "record": record})

@@ -20,7 +20,7 @@ from noble_net.cli import app
 from noble_net.config import dump_network, network_from
 from noble_net.loop import Loop
 from noble_net.network.build import assemble, build_network, expected_synapses
-from noble_net.network.reduced import reduced
+from noble_net.network.scaled import scaled
 from noble_net.rehearsal import expect, held_bytes
 from noble_net.types import Response
 
@@ -60,7 +60,7 @@ def test_a_reduced_network_keeps_in_degrees_delays_and_rates(tmp_path: Path) -> 
         duration="400 ms",
     )
     spec = network_from(data)
-    small = assemble(reduced(spec, 0.25), {}, CORES)
+    small = assemble(scaled(spec, 0.25), {}, CORES)
     whole = build_network(spec, {}, CORES)
     assert [each.size for each in small.populations] == [150, 50]
     assert small.n_synapses == pytest.approx(whole.n_synapses / 4, rel=0.03)
@@ -85,7 +85,7 @@ def test_what_a_file_gives_is_kept_in_a_reduced_network(tmp_path: Path) -> None:
     del given["weight"], given["delay"]
     spec = network_from({**data, "projections": [given]})
     assert expected_synapses(spec, 0) == 900
-    (small,) = assemble(reduced(spec, 0.5), {}, CORES).projections
+    (small,) = assemble(scaled(spec, 0.5), {}, CORES).projections
     assert small.size == 450
     assert small.weight.min() >= 1 and small.weight.max() <= 3 and np.ptp(small.weight) > 1
     assert small.delay.min() >= 5 and small.delay.max() <= 35

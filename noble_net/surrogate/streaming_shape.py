@@ -3,6 +3,7 @@ are too small."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from noble_net.surrogate.checkpoint import Checkpoint
@@ -25,6 +26,8 @@ class Shape(NamedTuple):
     code_units: int
     """Numbers in the code's embedding, which encoder and decoder are told; 0: the encoder is told the code itself."""
     dendritic_nmda: bool
+    products: int
+    """Multiply-adds of one step of a cell."""
 
     @staticmethod
     def of(checkpoint: Checkpoint, dendrites: int) -> Shape:
@@ -68,4 +71,10 @@ class Shape(NamedTuple):
         odd = sorted(set(weights) - set(shapes))
         if odd:
             raise checkpoint.damaged(f"core.json knows no weight {odd[0]}")
-        return Shape(h, inputs, code, units, nmda)
+        at_every_step = (size for name, size in _sizes(shapes) if not name.startswith("code_"))
+        return Shape(h, inputs, code, units, nmda, sum(at_every_step))
+
+
+def _sizes(shapes: dict[str, tuple[int, ...]]) -> Iterator[tuple[str, int]]:
+    """Names and sizes of the matrices."""
+    return ((name, shape[0] * shape[1]) for name, shape in shapes.items() if len(shape) == 2)

@@ -1,9 +1,9 @@
-"""A network of fewer cells on which what a large one is going to need can be measured.
+"""A network of fewer or more cells on which what another one is going to need can be measured.
 
-Populations shrink by one factor and every cell keeps, in the mean, as many synapses and gap junctions as it has in the
-whole network, with their weights and delays. Mean input, and with it the mean rate, is then nearly that of the whole
-(van Albada, Helias & Diesmann 2015, PLoS Comput Biol 11: e1004490; correlations grow as cells become fewer), and
-time and memory grow linearly from the reduced network to the whole.
+Populations shrink or grow by one factor and every cell keeps, in the mean, as many synapses and gap junctions as it
+has in the whole network, with their weights and delays. Mean input, and with it the mean rate, is then nearly that of
+the whole (van Albada, Helias & Diesmann 2015, PLoS Comput Biol 11: e1004490; correlations grow as cells become
+fewer), and time and memory grow linearly with the cells.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from noble_net.specs.rule_parameters import FixedTotalNumberSpec
 from noble_net.types import Float32, Float64
 
 
-def reduced(spec: NetworkSpec, share: float) -> NetworkSpec:
-    """``spec`` with a ``share`` of its cells (at least one of each population). What it describes is to be drawn by
-    `noble_net.network.build.assemble`, which asks for no more than can be had: node sets may be without cells.
+def scaled(spec: NetworkSpec, share: float, indegree: float = 1.0) -> NetworkSpec:
+    """``spec`` with ``share`` times its cells (at least one of each population), each with ``indegree`` times its
+    synapses and gap junctions. What it describes is to be drawn by `noble_net.network.build.assemble`, which asks for
+    no more than can be had: node sets may be without cells.
 
     Raises ConfigError, at its line, for a file that does not fit.
     """
@@ -35,11 +36,13 @@ def reduced(spec: NetworkSpec, share: float) -> NetworkSpec:
         for name, each in spec.populations.items()
     }
     projections = tuple(
-        _thinned(each, expected_synapses(spec, index), share, _from_file(spec, index))
+        _thinned(each, expected_synapses(spec, index), share * indegree, _from_file(spec, index))
         for index, each in enumerate(spec.projections)
     )
     junctions = tuple(
-        _thinned(each, expected_junctions(spec, index) * (1 + (each.source == each.target)), share, {})
+        _thinned(
+            each, expected_junctions(spec, index) * (1 + (each.source == each.target)), share * indegree, {}
+        )
         for index, each in enumerate(spec.gap_junctions)
     )
     update = {"populations": populations, "projections": projections, "gap_junctions": junctions}
@@ -49,7 +52,7 @@ def reduced(spec: NetworkSpec, share: float) -> NetworkSpec:
 def _thinned(
     each: ProjectionSpec | GapJunctionSpec, number: int, share: float, update: Mapping[str, Any]
 ) -> Any:
-    """As many synapses, or pairs, as ``share`` of the cells have of ``number``, between random cells."""
+    """``share`` of a ``number`` of synapses, or pairs, between random cells."""
     total = FixedTotalNumberSpec(number=round(number * share), autapses=True, multapses=True)
     return each.model_copy(update={"rule": RuleSpec(fixed_total_number=total), **update})
 
