@@ -44,9 +44,9 @@ def bench(
     repeats: Annotated[int, typer.Option(min=1, help="Timed stretches, of which the median counts.")] = 5,
     out: Into = None,
 ) -> None:
-    """Time cores and networks: every combination of what is given, with commas, in turns.
+    """Time cores and networks.
 
-    A core's cost stands beside the floor that this machine's own rate of products and bytes sets. Networks grow and
+    Every combination of what is given with commas, in turns. A core's cost stands beside the floor that this machine's own rate of products and bytes sets. Networks grow and
     shrink with as many synapses on every cell; from several sizes follows how the cost grows.
     """
     from noble_net.bench import cores, networks
