@@ -211,6 +211,12 @@ def test_training_stops_at_a_deadline_and_goes_on(recipe, family, dataset, tmp_p
         assert json.loads(about.read_text())["training"]["finished"] is finished
 
 
+def test_a_burn_in_that_leaves_nothing_to_learn_from_is_refused():
+    training = {**RECIPE["training"], "burn_in": "50 ms"}
+    with pytest.raises(ConfigError, match=r"burn_in.*50 ms are the whole of a chunk of 50 ms. give less"):
+        validate_document(CoreRecipe, Document({**RECIPE, "training": training}))
+
+
 def test_a_dataset_of_another_family_is_refused(recipe, family, dataset):
     from noble_net.training.streams import TrainingData
 

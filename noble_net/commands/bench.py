@@ -46,8 +46,9 @@ def bench(
 ) -> None:
     """Time cores and networks.
 
-    Every combination of what is given with commas, in turns. A core's cost stands beside the floor that this machine's own rate of products and bytes sets. Networks grow and
-    shrink with as many synapses on every cell; from several sizes follows how the cost grows.
+    Every combination of what is given with commas, in turns. A core's cost stands beside the floor that this machine's
+    own rate of products and bytes sets. Networks grow and shrink with as many synapses on every cell; from several
+    sizes follows how the cost grows.
     """
     from noble_net.bench import cores, networks
     from noble_net.bench.page import cores_table, network_table, write_bench

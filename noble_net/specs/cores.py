@@ -100,6 +100,14 @@ class TrainingSpec(_Recipe):
     """Largest standard deviation of the noise on the voltage fed back under teacher forcing, mV."""
 
 
+    @model_validator(mode="after")
+    def _something_counts(self) -> TrainingSpec:
+        if self.burn_in >= self.chunk:
+            problem = f"{self.burn_in:g} ms are the whole of a chunk of {self.chunk:g} ms"
+            raise fault(problem, "give less, or longer chunks", ("burn_in",))
+        return self
+
+
 class CoreRecipe(_Recipe):
     """A core: the family it stands for, the data it is trained on, its shape and its training."""
 
