@@ -29,6 +29,7 @@ from noble_net.specs.cores import CoreRecipe
 from noble_net.specs.specification import validate_document
 from noble_net.specs.windowed import WindowedModelSpec, WindowedRecipe
 from noble_net.specs.yaml_source import Document
+from noble_net.surrogate import windowed
 from noble_net.surrogate.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from noble_net.surrogate.envelope import Envelope, ZoneEnvelope
 from noble_net.surrogate.fno import weights_of
@@ -52,11 +53,13 @@ W = MODEL.window_samples
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Training of such small nets is faster on one thread."""
+def quick():
+    """Such small nets train fastest on one thread; with so little history, cells rest early."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windowed, "SETTLE", 10.0)
+        yield
     torch.set_num_threads(before)
 
 

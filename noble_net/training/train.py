@@ -102,6 +102,7 @@ def write_core(trainer: Training, family: Family, folder: Path) -> Path:
         "family_hash": family.hash,
         "code": list(family.parameter_names),
         "zones": list(recipe.dataset.zones),
+        "nmda": recipe.dataset.nmda,
         "envelope": envelope_of(trainer.data, recipe.dataset.zones, step).to_json(),
         **described,
         "training": {
@@ -209,7 +210,6 @@ class Trainer:
         """What core.json says of the core, besides what every core's says."""
         model = self.recipe.model
         return {
-            "nmda": self.recipe.dataset.nmda,
             "step_samples": model.step_samples,
             "hidden": model.hidden,
             "encoder_layers": model.encoder_layers,
