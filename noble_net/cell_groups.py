@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -185,12 +186,17 @@ def _half_block(group: CellGroup) -> Float32 | None:
 
 
 def joined(tables: list[CellTable]) -> CellTable:
-    """One table of all cells: what cores read, the code and the parameters all tables have."""
-    shared = [key for key in tables[0].parameters if all(key in table.parameters for table in tables)]
+    """One table of all cells: what cores read, the code, and the parameters and features all tables have."""
+
+    def shared(columns: list[Mapping[str, Float64]]) -> dict[str, Float64]:
+        names = [key for key in columns[0] if all(key in each for each in columns)]
+        return {key: np.concatenate([each[key] for each in columns]) for key in names}
+
     return CellTable(
         size=sum(table.size for table in tables),
         code=np.concatenate([table.code for table in tables]),
-        parameters={key: np.concatenate([table.parameters[key] for table in tables]) for key in shared},
+        parameters=shared([table.parameters for table in tables]),
+        features=shared([table.features for table in tables]),
     )
 
 

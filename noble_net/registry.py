@@ -59,15 +59,15 @@ def load_core(name: str, precision: Precision = "float32") -> Core:
         from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
 
         return IntegrateAndFire(on_grid=_CLOSED_FORM[name])
-    from noble_net.surrogate.streaming import StreamingCore
-
     path = _checkpoint(name)
     if _kind(path) == _STEPS_ONLY:
         raise CheckpointError(
             f"core {name!r} answers square steps alone and cannot run a network: give one of "
             f"{', '.join(shipped()['cores'])}, or ask for step responses (`noble-net respond`)"
         )
-    return StreamingCore.load(path, precision)
+    from noble_net.surrogate.opening import open_core
+
+    return open_core(path, precision)
 
 
 @cache

@@ -22,8 +22,9 @@ from noble_net.specs.specification import validate_document
 from noble_net.specs.yaml_source import Document, load_document
 from noble_net.surrogate.checkpoint import load_checkpoint, save_checkpoint
 from noble_net.surrogate.embedding import RATE_SCALE, Embedding, Window
+from noble_net.surrogate.fno import parameter_count
 from noble_net.surrogate.noble import Noble
-from noble_net.surrogate.noble_torch import NobleNet, parameter_count
+from noble_net.surrogate.noble_torch import NobleNet
 from noble_net.surrogate.step_core import StepCore
 from noble_net.training import noble_data
 from noble_net.training.noble_batches import NobleData

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from noble_net.cells.family import Family
     from noble_net.specs.cores import CoreRecipe
     from noble_net.specs.noble import NobleRecipe
+    from noble_net.specs.windowed import WindowedRecipe
 
 
 def family(recipe: RecipeFile, jobs: Jobs = None, out: Into = None) -> None:
@@ -100,15 +101,22 @@ def evaluate(recipe: RecipeFile, out: Into = None) -> None:
             typer.echo(write_accuracy(measured, folder, cells, wanted.notes))
 
 
-def core_recipe(path: Path) -> tuple[CoreRecipe | NobleRecipe, Family]:
-    """A core's recipe, of either kind, and its family. Raises ConfigError, FamilyError."""
+def core_recipe(path: Path) -> tuple[CoreRecipe | WindowedRecipe | NobleRecipe, Family]:
+    """A core's recipe, of any kind, and its family. Raises ConfigError, FamilyError."""
     from noble_net.registry import load_family
     from noble_net.specs.cores import CoreRecipe
     from noble_net.specs.noble import NobleRecipe
     from noble_net.specs.specification import validate_document
+    from noble_net.specs.windowed import WindowedRecipe
     from noble_net.specs.yaml_source import load_document
 
     document = load_document(path)
-    noble = isinstance(document.data, dict) and document.data.get("kind") == "noble"
-    recipe = validate_document(NobleRecipe, document) if noble else validate_document(CoreRecipe, document)
+    kind = document.data.get("kind") if isinstance(document.data, dict) else None
+    recipe: CoreRecipe | WindowedRecipe | NobleRecipe
+    if kind == "noble":
+        recipe = validate_document(NobleRecipe, document)
+    elif kind == "windowed":
+        recipe = validate_document(WindowedRecipe, document)
+    else:
+        recipe = validate_document(CoreRecipe, document)
     return recipe, load_family(recipe.family)

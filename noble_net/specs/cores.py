@@ -1,4 +1,4 @@
-"""Recipes of streaming cores: how datasets and cores are made, as frozen specs read from YAML."""
+"""Recipes of streaming cores, and of the datasets of all that run networks, as frozen specs read from YAML."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ _COMMON: dict[str, type] = {
 }
 _REQUIRED: dict[str, dict[str, type]] = {
     "streaming": {"code": list, "zones": list, "step_samples": int},
+    "windowed": {"code": list, "zones": list, "step_samples": int, "told": dict, "model": dict},
     "noble": {"features": dict, "sampling": float, "samples": int, "protocol": dict, "model": dict},
 }
 """Keys of core.json besides the common ones, by kind of core, and what each holds; numbers are above zero."""

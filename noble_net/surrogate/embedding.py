@@ -68,8 +68,8 @@ class Embedding(nn.Module):
         limits = torch.tensor([ranges[name] for name in self.features], dtype=torch.float64).reshape(-1, 2)
         self._buffer("low", limits[:, 0].float())
         self._buffer("width", (limits[:, 1] - limits[:, 0]).float())
-        self._buffer("feature_octaves", _octaves(feature_octaves))
-        self._buffer("amplitude_octaves", _octaves(amplitude_octaves))
+        self._buffer("feature_octaves", octaves_of(feature_octaves))
+        self._buffer("amplitude_octaves", octaves_of(amplitude_octaves))
         self._buffer("time", _time(window))
         self._buffer("index", torch.arange(window.padded))
 
@@ -88,8 +88,8 @@ class Embedding(nn.Module):
         on_BN = self._on(onset)
         channels = [
             (on_BN * scaled_B[:, None])[:, None],
-            _waves(scaled_B[:, None], self.get_buffer("amplitude_octaves"), time_BN),
-            _waves(scaled_BF, self.get_buffer("feature_octaves"), time_BN),
+            waves(scaled_B[:, None], self.get_buffer("amplitude_octaves"), time_BN),
+            waves(scaled_BF, self.get_buffer("feature_octaves"), time_BN),
         ]
         if self.rate_octaves:
             channels.append(self._rate(features, amplitude, onset) * on_BN[:, None])
@@ -122,7 +122,7 @@ class Embedding(nn.Module):
         return (index >= first[:, None]) & (index < last[:, None])
 
 
-def _octaves(octaves: int) -> Tensor:
+def octaves_of(octaves: int) -> Tensor:
     """2^k, [K]."""
     return 2.0 ** torch.arange(octaves, dtype=torch.float32)
 
@@ -133,8 +133,8 @@ def _time(window: Window) -> Tensor:
     return (torch.arange(window.padded, dtype=torch.float64) * turn).float()
 
 
-def _waves(values: Tensor, octaves_K: Tensor, time: Tensor) -> Tensor:
+def waves(values: Tensor, octaves_K: Tensor, time: Tensor) -> Tensor:
     """Values [B, F] over a time [B or 1, N] → [B, 2·F·K, N]: for each value its K sines, then its K cosines."""
     phase_BFKN = values[:, :, None, None] * (octaves_K[:, None] * time[:, None])[:, None]
-    waves = torch.stack([torch.sin(phase_BFKN), torch.cos(phase_BFKN)], dim=2)
-    return waves.flatten(1, 3)
+    both = torch.stack([torch.sin(phase_BFKN), torch.cos(phase_BFKN)], dim=2)
+    return both.flatten(1, 3)

@@ -49,7 +49,9 @@ class Noble(StepCore):
         self.batch = BATCH if device == "cpu" else GPU_BATCH
         self.device = device
         self.net = _build(about).to(device).eval()
-        _torch_part().load_weights(self.net, checkpoint.weights)
+        from noble_net.surrogate.fno import load_weights
+
+        load_weights(self.net, checkpoint.weights)
         self.features = self.net.embedding.features
 
     @staticmethod

@@ -33,7 +33,8 @@ from noble_net.cells.model import CellModel
 from noble_net.cells.solver import ExactCell, exact_cell
 from noble_net.errors import CheckpointError, OutputError, SolverError
 from noble_net.processes import in_processes
-from noble_net.specs.cores import CoreRecipe, DatasetSpec
+from noble_net.specs.cores import DatasetSpec
+from noble_net.specs.windowed import NetworkCoreRecipe
 from noble_net.training.inputs import REGIMES, Input, test_input, training_input
 from noble_net.training.zone_inputs import zoned_training_input
 from noble_net.training.zone_regimes import ZONE_REGIMES, zoned_test_input
@@ -68,9 +69,12 @@ class Run(NamedTuple):
         return f"{self.part.replace(':', '-')}--{self.member}.npz"
 
 
-def dataset_path(recipe: CoreRecipe, family: Family) -> Path:
-    """Where a recipe's dataset lies."""
-    return dataset_file(recipe.name, recipe.dataset, family)
+def dataset_path(recipe: NetworkCoreRecipe, family: Family) -> Path:
+    """Where a recipe's dataset lies: under its name, or that of another recipe whose dataset is the same."""
+    path = dataset_file(recipe.name, recipe.dataset, family)
+    digest = path.stem.removeprefix(f"{recipe.name}-")
+    equal = [] if path.exists() else sorted(path.parent.glob(f"*-{digest}.h5"))
+    return equal[0] if equal else path
 
 
 def dataset_file(stem: str, spec: BaseModel, family: Family) -> Path:
@@ -80,7 +84,7 @@ def dataset_file(stem: str, spec: BaseModel, family: Family) -> Path:
 
 
 def build_dataset(
-    recipe: CoreRecipe, family: Family, jobs: int | None = None, progress: Progress | None = None
+    recipe: NetworkCoreRecipe, family: Family, jobs: int | None = None, progress: Progress | None = None
 ) -> Path:
     """Run what is not on disk yet, on ``jobs`` processes (default: all cores), and put the file together.
 
@@ -117,7 +121,7 @@ def regimes(spec: DatasetSpec) -> tuple[str, ...]:
     return tuple(ZONE_REGIMES if spec.zoned else REGIMES)
 
 
-def plan_runs(recipe: CoreRecipe, family: Family) -> list[Run]:
+def plan_runs(recipe: NetworkCoreRecipe, family: Family) -> list[Run]:
     """Every run of a dataset, training first. Test inputs differ from member to member and from all training."""
     spec = recipe.dataset
     cells = family.cells(family.ids())
@@ -218,7 +222,7 @@ def _write_row(group: h5py.Group, name: str, row: int, rows: int, values: np.nda
     group[name][row] = values
 
 
-def _provenance(recipe: CoreRecipe, family: Family) -> dict[str, Any]:
+def _provenance(recipe: NetworkCoreRecipe, family: Family) -> dict[str, Any]:
     return {
         "recipe": recipe.model_dump(),
         "family": family.name,

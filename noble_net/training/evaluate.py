@@ -12,10 +12,10 @@ import numpy as np
 
 from noble_net.cells.family import Family
 from noble_net.cells.latent import FeatureModel
-from noble_net.specs.cores import CoreRecipe
+from noble_net.specs.windowed import NetworkCoreRecipe
 from noble_net.spikes import spike_times
 from noble_net.surrogate.core import Core
-from noble_net.surrogate.streaming import StreamingCore
+from noble_net.surrogate.opening import open_core
 from noble_net.training.card import write_card
 from noble_net.training.dataset import ARRAYS, VOLTAGE_UNIT, dataset_path, open_dataset, regimes
 from noble_net.training.inputs import FLUCTUATING, STEP_ON, STEP_PERIOD
@@ -24,7 +24,7 @@ from noble_net.training.zone_regimes import ZONE_FLUCTUATING
 from noble_net.types import DT, CellTable, Drive, Float32, Float64, Nmda, Real
 
 BLOCK = 1000
-"""Samples per block of a free run; any other gives the same numbers."""
+"""Samples per block of a free run, rounded up to the core's step; any other gives the same numbers."""
 
 _ALSO_ROUNDED = ("fluctuating, all", "steps", "mean_driven", "zero")
 
@@ -33,7 +33,7 @@ Table = dict[str, dict[str, dict[str, float]]]
 
 
 def evaluate_core(
-    recipe: CoreRecipe, family: Family, core: Core, progress: Callable[[int, int], None] | None = None
+    recipe: NetworkCoreRecipe, family: Family, core: Core, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
     """Free-run ``core`` over every test regime of the recipe's dataset and measure it against NEURON.
 
@@ -75,11 +75,16 @@ def evaluate_core(
 
 
 def evaluate_both(
-    recipe: CoreRecipe, family: Family, folder: Path, progress: Callable[[int, int], None] | None = None
+    recipe: NetworkCoreRecipe,
+    family: Family,
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """`evaluate_core` of a checkpoint folder, with some rows of the same core with its products in bfloat16."""
-    found = evaluate_core(recipe, family, StreamingCore.load(folder), progress)
-    rounded = evaluate_core(recipe, family, StreamingCore.load(folder, "bfloat16"), progress)["table"]
+    """`evaluate_core` of a checkpoint folder; of a streaming core with some rows of its products in bfloat16."""
+    found = evaluate_core(recipe, family, open_core(folder), progress)
+    if recipe.kind != "streaming":
+        return found
+    rounded = evaluate_core(recipe, family, open_core(folder, "bfloat16"), progress)["table"]
     found["bfloat16"] = {
         regime: {row: rounded[regime][row] for row in ("seen", "unseen")} for regime in _ALSO_ROUNDED
     }
@@ -90,8 +95,9 @@ def free_run(core: Core, cells: CellTable, drive: Drive) -> Float32:
     """Voltage float32 [cells, samples + 1] from each cell's own rest; the core never sees true voltage."""
     state = core.begin(cells)
     parts = [state.voltage[:, None].copy()]
-    for start in range(0, drive.samples, BLOCK):
-        response, state = core.advance(state, _stretch(drive, slice(start, start + BLOCK)))
+    block = -(-BLOCK // core.step_samples) * core.step_samples
+    for start in range(0, drive.samples, block):
+        response, state = core.advance(state, _stretch(drive, slice(start, start + block)))
         parts.append(response.voltage)
     return np.concatenate(parts, axis=1)
 

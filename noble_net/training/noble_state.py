@@ -23,7 +23,7 @@ from torch import nn
 from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.specs.noble import NobleRecipe
-from noble_net.surrogate.noble_torch import load_weights, real_view, weights_of
+from noble_net.surrogate.fno import load_weights, real_view, weights_of
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _UNFINISHED = ".tmp"

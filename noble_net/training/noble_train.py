@@ -24,7 +24,8 @@ from noble_net.errors import CheckpointError
 from noble_net.specs.noble import NobleRecipe
 from noble_net.surrogate.checkpoint import load_checkpoint, save_checkpoint
 from noble_net.surrogate.embedding import Ranges, Window
-from noble_net.surrogate.noble_torch import NobleNet, load_weights, parameter_count, weights_of
+from noble_net.surrogate.fno import load_weights, parameter_count, weights_of
+from noble_net.surrogate.noble_torch import NobleNet
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 from noble_net.training.noble_batches import VOLTS, NobleData, feature_ranges
 from noble_net.training.noble_losses import relative_error, sag_error

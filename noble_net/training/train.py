@@ -1,4 +1,4 @@
-"""Training the streaming core on a dataset, on CPU or GPU, resumable at any moment.
+"""Training a core on a dataset, on CPU or GPU, resumable at any moment; here the streaming core itself, too.
 
 Streams of members run through their data chunk by chunk, the recurrent state carried over (truncated
 back-propagation through time), so that slow currents are learned without long windows. What is fed back is the
@@ -14,34 +14,55 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.specs.cores import CoreRecipe
+from noble_net.specs.windowed import NetworkCoreRecipe
 from noble_net.surrogate import scaling
 from noble_net.surrogate.checkpoint import save_checkpoint
 from noble_net.surrogate.streaming_torch import StreamingNet
 from noble_net.training.dataset import dataset_path
+from noble_net.training.optimising import descend, restore_training, save_training, set_learning_rate
 from noble_net.training.ranges import envelope_of
 from noble_net.training.streams import Chunk, TrainingData
 from noble_net.types import DT
 
 SAVE_EVERY = 200
-GRADIENT_NORM = 1.0
 
 Progress = Callable[[int, int, float], None]
 """(iteration, iterations, recent loss)."""
 
 
+class Training(Protocol):
+    """A training run of any kind of core: `step` does one iteration and returns its loss."""
+
+    @property
+    def recipe(self) -> NetworkCoreRecipe:
+        """What is trained."""
+
+    @property
+    def data(self) -> TrainingData:
+        """What on."""
+
+    iteration: int
+    seconds: float
+
+    def step(self) -> float: ...
+    def save(self) -> None: ...
+    def restore(self) -> None: ...
+    def described(self, family: Family) -> dict[str, Any]: ...
+    def weights(self) -> dict[str, NDArray[np.float32]]: ...
+
+
 def train_core(
-    recipe: CoreRecipe,
+    recipe: NetworkCoreRecipe,
     family: Family,
     folder: Path,
     progress: Progress | None = None,
@@ -54,7 +75,7 @@ def train_core(
     """
     stop = math.inf if deadline is None else time.monotonic() + deadline
     data = TrainingData.read(dataset_path(recipe, family), family)
-    trainer = Trainer(recipe, data)
+    trainer = _trainer(recipe, family, data)
     trainer.restore()
     started = time.monotonic()
     while trainer.iteration < recipe.training.iterations and time.monotonic() < stop:
@@ -69,22 +90,21 @@ def train_core(
     return write_core(trainer, family, folder)
 
 
-def write_core(trainer: Trainer, family: Family, folder: Path) -> Path:
+def write_core(trainer: Training, family: Family, folder: Path) -> Path:
     """Write the trainer's present weights as a checkpoint; returns its folder."""
     recipe = trainer.recipe
+    described = trainer.described(family)
+    step: int = described["step_samples"]
     about = {
         "name": recipe.name,
-        "kind": "streaming",
+        "kind": recipe.kind,
         "family": family.name,
         "family_hash": family.hash,
         "code": list(family.parameter_names),
         "zones": list(recipe.dataset.zones),
         "nmda": recipe.dataset.nmda,
-        "step_samples": recipe.model.step_samples,
-        "envelope": envelope_of(trainer.data, recipe.dataset.zones, recipe.model.step_samples).to_json(),
-        "hidden": recipe.model.hidden,
-        "encoder_layers": recipe.model.encoder_layers,
-        "parameters": sum(p.numel() for p in trainer.net.parameters()),
+        "envelope": envelope_of(trainer.data, recipe.dataset.zones, step).to_json(),
+        **described,
         "training": {
             "finished": trainer.iteration == recipe.training.iterations,
             "iterations": trainer.iteration,
@@ -94,8 +114,16 @@ def write_core(trainer: Trainer, family: Family, folder: Path) -> Path:
         },
     }
     target = folder / recipe.name
-    save_checkpoint(target, about, {k: v.detach().cpu().numpy() for k, v in trainer.net.state_dict().items()})
+    save_checkpoint(target, about, trainer.weights())
     return target
+
+
+def _trainer(recipe: NetworkCoreRecipe, family: Family, data: TrainingData) -> Training:
+    if recipe.kind == "streaming":
+        return Trainer(recipe, data)
+    from noble_net.training.windowed_train import WindowedTrainer
+
+    return WindowedTrainer(recipe, family, data)
 
 
 class Trainer:
@@ -136,18 +164,14 @@ class Trainer:
         first = self.iteration % spec.chunks == 0
         if first:
             self.state = torch.zeros_like(self.state)
-        self._set_learning_rate()
+        set_learning_rate(self.optimiser, spec.learning_rate, self.iteration, spec.iterations, spec.warmup)
         answer, state = self._answer(chunk, code)
         skip = round(spec.burn_in / (n * DT)) if first else 0
         error = scaling.VOLTAGE_SCALE * (answer - chunk.after)[:, skip:]
-        loss = error.abs().mean() + error.square().mean()
-        self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), GRADIENT_NORM)
-        self.optimiser.step()
+        loss = descend(self.net, self.optimiser, error)
         self.state = state.detach()
         self.iteration += 1
-        return float(loss.detach())
+        return loss
 
     def _answer(self, chunk: Chunk, code: Tensor) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(self.spec.seed * 1_000_003 + self.iteration)
@@ -172,42 +196,27 @@ class Trainer:
         starts = generator.integers(n, length - spec.chunks * samples + 1, spec.batch)
         return rows, starts + (self.iteration % spec.chunks) * samples
 
-    def _set_learning_rate(self) -> None:
-        """Linear warm-up, then half a cosine down to 1 %."""
-        spec = self.spec
-        done = min(1.0, self.iteration / spec.iterations)
-        rate = spec.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * done)))
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * min(1.0, (self.iteration + 1) / spec.warmup)
-
     def save(self) -> None:
         """Write net, optimiser and carried state, replacing the last save at once."""
-        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()} | {"state": self.state}
-        for name, parameter in self.net.named_parameters():
-            for key, value in self.optimiser.state[parameter].items():
-                tensors[f"optimiser.{name}.{key}"] = value
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".tmp")
-        about = {"iteration": str(self.iteration), "seconds": str(self.seconds)}
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, about)
-        partial.rename(self.path)
+        carried = {"state": self.state}
+        save_training(self.path, self.net, self.optimiser, self.iteration, self.seconds, carried)
 
     def restore(self) -> None:
         """Go on from the last save, if there is one."""
-        if not self.path.exists():
-            return
-        tensors = load_file(self.path, device=str(self.device))
-        with safe_open(self.path, "pt") as file:
-            about = file.metadata()
-        self.iteration, self.seconds = int(about["iteration"]), float(about["seconds"])
-        self.net.load_state_dict(
-            {k.removeprefix("net."): v for k, v in tensors.items() if k.startswith("net.")}
-        )
-        self.state = tensors["state"]
-        for name, parameter in self.net.named_parameters():
-            prefix = f"optimiser.{name}."
-            self.optimiser.state[parameter] = {
-                k.removeprefix(prefix): v.cpu() if k.endswith(".step") else v
-                for k, v in tensors.items()
-                if k.startswith(prefix)
-            }
+        found = restore_training(self.path, self.net, self.optimiser, self.device)
+        if found is not None:
+            self.iteration, self.seconds, self.state = found.iteration, found.seconds, found.carried["state"]
+
+    def described(self, family: Family) -> dict[str, Any]:
+        """What core.json says of the core, besides what every core's says."""
+        model = self.recipe.model
+        return {
+            "step_samples": model.step_samples,
+            "hidden": model.hidden,
+            "encoder_layers": model.encoder_layers,
+            "parameters": sum(p.numel() for p in self.net.parameters()),
+        }
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """The net's weights as they are now."""
+        return {name: values.detach().cpu().numpy() for name, values in self.net.state_dict().items()}
