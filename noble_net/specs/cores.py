@@ -99,7 +99,6 @@ class TrainingSpec(_Recipe):
     voltage_noise: Millivolts = 2.0
     """Largest standard deviation of the noise on the voltage fed back under teacher forcing, mV."""
 
-
     @model_validator(mode="after")
     def _something_counts(self) -> TrainingSpec:
         if self.burn_in >= self.chunk:
