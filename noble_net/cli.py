@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from noble_net.commands.fit import fit
 from noble_net.commands.making import dataset, evaluate, family, train
 from noble_net.commands.respond import respond
 from noble_net.commands.running import INTERRUPTED, compare, report, run
@@ -83,7 +84,7 @@ def _common(
     """Simulate networks of real, heterogeneous neurons on a trained surrogate."""
 
 
-for command in (run, compare, validate, report, respond, study, family, dataset, train, evaluate):
+for command in (run, compare, validate, report, respond, fit, study, family, dataset, train, evaluate):
     app.command()(command)
 
 

@@ -1,0 +1,160 @@
+"""A cell's code from a recording: the most probable one, and how uncertain it is.
+
+A core is not the cell: told the true code, its mean score (see `noble_net.fitting.objective`) is not zero on a
+recording, by more than chance. Taken for independent noise, millions of small errors of one kind would make any code
+seem certain and wrong. So the code is estimated by the generalised method of moments (Hansen 1982): the scores g(c) of
+a code c are the moments, which at the true code have the mean and covariance that they were found to have on members of
+the family (`noble_net.fitting.calibration`), plus what they vary by from stretch to stretch of the recording. With
+S their covariance and N(μ, P⁻¹) the family's Gaussian, what is minimised is
+
+    ½ (g(c) − ḡ)ᵀ S⁻¹ (g(c) − ḡ) + ½ (c − μ)ᵀ P (c − μ),
+
+by `scipy.optimize.least_squares`, and the covariance of the code is (H S⁻¹ H + P)⁻¹, H the curvature of the loss
+(Laplace's approximation). What the recording does not determine so stays the family's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from noble_net.cells.family import Family
+from noble_net.fitting import objective
+from noble_net.fitting.gaussian import Posterior, Prior, whitening
+from noble_net.fitting.objective import Stretches
+from noble_net.surrogate.streaming_torch import StreamingNet
+from noble_net.types import Float64
+
+EVALUATIONS = 20
+"""Steps of the optimiser from one start, at most."""
+_ROUGH = 8
+"""Stretches on which all members are tried."""
+
+Progress = Callable[[float, float], None]
+
+
+class Misfit(NamedTuple):
+    """How a core errs on cells whose code is known: ``delta`` of the loss (mV), ``mean`` [C] and ``covariance`` [C, C]
+    of the scores at the true code, ``spread`` of the errors (mV): the largest among the cells.
+
+    ``covariance`` None: never measured.
+    """
+
+    delta: float
+    mean: Float64
+    covariance: Float64 | None
+    spread: float
+
+
+class Start(NamedTuple):
+    """One start of the optimiser: where from, and where it came to."""
+
+    name: str
+    cost: float
+    code: Float64
+    evaluations: int
+
+
+class Estimate(NamedTuple):
+    """What a fit gives: the posterior, every start (the best first), and at the mean the loss (mV²), the errors' spread
+    (mV) and the moments' misfit (χ² with as many degrees of freedom as the code has entries, about)."""
+
+    posterior: Posterior
+    starts: list[Start]
+    loss: float
+    spread: float
+    chi2: float
+
+
+def estimate(
+    net: StreamingNet,
+    data: Stretches,
+    family: Family,
+    prior: Prior,
+    misfit: Misfit,
+    *,
+    starts: int = 4,
+    seed: int = 1,
+    progress: Progress | None = None,
+) -> Estimate:
+    """Fit the code to stretches of recordings; see the module.
+
+    Starts are the family's mean, the members that predict a few stretches best, and, one in three, draws of the prior.
+    """
+    moments = _Moments(net, data, prior, misfit)
+    names = _starting_points(net, data, family, prior, misfit.delta, starts, seed)
+    found = []
+    for done, (name, code) in enumerate(names):
+        moments.weigh(prior.mean if done == 0 else found[0].code)
+        found.append(moments.solve(name, code))
+        if progress:
+            progress(done + 1, starts + 1)
+    best = min(found, key=lambda start: start.cost)
+    moments.weigh(best.code)
+    last = moments.solve(best.name, best.code)
+    if progress:
+        progress(starts + 1, starts + 1)
+    at = objective.slopes(net, data, last.code, misfit.delta)
+    weighted = moments.white @ at.curvature
+    precision = weighted.T @ weighted + prior.root.T @ prior.root
+    away = moments.white @ (at.scores.sum(axis=0) - misfit.mean)
+    others = sorted(found, key=lambda start: start.cost)
+    posterior = Posterior(last.code, np.linalg.inv(precision))
+    return Estimate(posterior, others, at.loss, at.spread, float(away @ away))
+
+
+class _Moments:
+    """The least squares that are minimised, with the weights of the moments."""
+
+    def __init__(self, net: StreamingNet, data: Stretches, prior: Prior, misfit: Misfit) -> None:
+        self.net, self.data, self.prior, self.misfit = net, data, prior, misfit
+        self.white: Float64 = np.eye(len(prior.mean))
+
+    def weigh(self, code: Float64) -> None:
+        """Weights of the moments from what the scores vary by at a code."""
+        at = objective.slopes(self.net, self.data, code, self.misfit.delta)
+        count = self.data.size
+        centred = at.scores - at.scores.mean(axis=0)
+        covariance = centred.T @ centred * (count / max(count - 1, 1))
+        if self.misfit.covariance is None:  # few stretches alone leave directions without any variance
+            covariance = covariance + at.curvature * at.spread**2 / self.data.samples
+            covariance = covariance + 1e-9 * np.trace(covariance) * np.eye(len(code))
+        else:
+            covariance = covariance + self.misfit.covariance
+        self.white = whitening(covariance)
+
+    def solve(self, name: str, code: Float64) -> Start:
+        """The minimum that is reached from a code."""
+        root = self.prior.root
+
+        def residuals(c: Float64) -> Float64:
+            given = objective.scores(self.net, self.data, c, self.misfit.delta).sum(axis=0)
+            return np.concatenate([self.white @ (given - self.misfit.mean), root @ (c - self.prior.mean)])
+
+        def derived(c: Float64) -> Float64:
+            return np.concatenate(
+                [-self.white @ objective.slopes(self.net, self.data, c, self.misfit.delta).curvature, root]
+            )
+
+        found = least_squares(
+            residuals, code, derived, method="trf", xtol=1e-3, ftol=1e-4, max_nfev=EVALUATIONS
+        )
+        return Start(name, float(found.cost), np.asarray(found.x), int(found.nfev))
+
+
+def _starting_points(
+    net: StreamingNet, data: Stretches, family: Family, prior: Prior, delta: float, count: int, seed: int
+) -> list[tuple[str, Float64]]:
+    drawn = count // 3
+    points = [("family mean", prior.mean)]
+    if count - drawn > 1:
+        ids = family.ids()
+        rows = np.unique(np.linspace(0, data.size - 1, min(_ROUGH, data.size)).round().astype(int))
+        losses = objective.losses(net, data.take(rows), family.codes(ids).astype(np.float64), delta)
+        nearest = np.argsort(losses, kind="stable")[: count - drawn - 1]
+        points += [(ids[i], family.codes([ids[i]])[0].astype(np.float64)) for i in nearest]
+    codes = Posterior(prior.mean, prior.covariance).sample(drawn, seed)
+    return points + [(f"draw {i + 1}", code) for i, code in enumerate(codes)]
