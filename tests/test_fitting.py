@@ -201,7 +201,7 @@ def test_resampling_keeps_the_charge_and_the_voltage(h5: Write, rate: float) -> 
         ({"rate": 5000.0}, "sampled at 5000 Hz. Give 10 kHz or more"),
         ({"current": None}, "no array current"),
         ({"current": CURRENT[:-3]}, "as many values of both"),
-        ({"current": CURRENT * 1000}, "current is 150 nA at sample 1, which no cell has"),
+        ({"current": CURRENT * 1000}, "current is 100 nA at sample 0, which no cell has"),
         ({"voltage": VOLTAGE / 1000}, "voltage never exceeds 0.07.* mV"),
         ({"voltage": np.where(TIME == 10.0, np.nan, VOLTAGE)}, "voltage is nan mV at sample 100"),
         ({"voltage": np.full(2001, -70.0)}, "voltage is -70 mV throughout"),

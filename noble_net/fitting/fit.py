@@ -178,8 +178,9 @@ def fit_recording(
         )
     elif found.spread > 1.5 * misfit.spread or found.chi2 > _POOR_CHI2 * len(mean):
         warnings.append(
-            f"the core predicts this recording worse than cells of family {family.name}: errors of {found.spread:.2g} mV "
-            f"(of these cells at most {misfit.spread:.2g}), misfit {found.chi2 / len(mean):.2g} a parameter. Look for "
+            f"the core predicts this recording worse than cells of family {family.name}: errors of "
+            f"{found.spread:.2g} mV (of these cells at most {misfit.spread:.2g}), misfit "
+            f"{found.chi2 / len(mean):.2g} a parameter. Look for "
             "another frame (junction potential), series resistance, noise, or a cell of another family"
         )
     return CellFit(
