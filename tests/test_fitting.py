@@ -103,17 +103,22 @@ def test_the_same_fit_twice_is_the_same(family: Family) -> None:
     assert any("determine little" in each for each in one.warnings)
 
 
-def test_a_core_that_was_never_calibrated_says_so(family: Family, tmp_path: Path) -> None:
+def test_a_core_whose_errors_are_not_known_is_not_fitted(tmp_path: Path) -> None:
     folder = tmp_path / "pv-stream"
     shutil.copytree(checkpoint_folder("pv-stream"), folder)
-    (folder / "fitting.json").unlink()
-    sweep = answered(family, "allen-pv-peri-000", 260.0, 3, "a")
-    fit = fit_recording([sweep], str(folder), starts=1, threads=1)
-    assert any("fitting.json" in each for each in fit.warnings)
-    other = json.loads((checkpoint_folder("pv-stream") / "fitting.json").read_text())
-    (folder / "fitting.json").write_text(json.dumps({**other, "weights_sha256": "0"}))
-    with pytest.raises(CheckpointError, match=r"fitting\.json was measured with other weights\. .*evaluate"):
-        fit_recording([sweep], str(folder), starts=1, threads=1)
+    known = json.loads((folder / "fitting.json").read_text())
+    current = noise_current(200.0, 1)
+    sweep = Sweep("a", np.full(len(current) + 1, -70.0, np.float32), current, 10_000.0)
+    for content, message in (
+        ({**known, "weights_sha256": "0"}, r"fitting\.json was measured with other weights\. .*evaluate"),
+        ({**known, "mean": [0.0]}, r"cannot be read: it is not one of codes of 13 numbers\. .*evaluate"),
+        (None, r"fitting\.json is not there"),
+    ):
+        (folder / "fitting.json").unlink()
+        if content is not None:
+            (folder / "fitting.json").write_text(json.dumps(content))
+        with pytest.raises(CheckpointError, match=message):
+            fit_recording([sweep], str(folder), starts=1, threads=1)
 
 
 def test_features_give_a_code_that_has_them(family: Family) -> None:

@@ -143,8 +143,8 @@ class FeatureModel:
         r2 = {name: float(1.0 - residual[j] / total[j]) for j, name in enumerate(names)}
         return FeatureModel(_ridge(design, target, ridge), r2, tuple(names), errors)
 
-    def predict(self, code: Float32) -> dict[str, Float64]:
-        """Predicted features of codes float32 [cells, parameters]."""
+    def predict(self, code: Float32 | Float64) -> dict[str, Float64]:
+        """Predicted features of codes [cells, parameters]."""
         values = _quadratic(code.astype(np.float64)) @ self.coefficients
         return {name: values[:, j] for j, name in enumerate(self.names)}
 

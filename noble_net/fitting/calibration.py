@@ -55,7 +55,7 @@ def calibrate(
         delta = float(_DELTA * np.median(spreads))
         found = []
         for row in range(len(ids)):
-            found.append(objective.scores(net, stretches(row), codes[row], delta).sum(axis=0))
+            found.append(objective.graded(net, stretches(row), codes[row], delta)[1].sum(axis=0))
             if progress:
                 progress(row + 1, len(ids))
     content = {
@@ -72,32 +72,34 @@ def calibrate(
     return folder / FILE
 
 
-def read_misfit(folder: Path, weights: str, length: int) -> Misfit | None:
-    """What `calibrate` measured of the core with these ``weights`` (their hash) and codes of ``length``; None if it
-    never did. Raises CheckpointError for a damaged file, or that of other weights."""
+def read_misfit(folder: Path, weights: str, length: int) -> Misfit:
+    """What `calibrate` measured of the core with these ``weights`` (their hash) and codes of ``length``.
+
+    Raises CheckpointError where it never did, for a damaged file, or that of other weights.
+    """
     path = folder / FILE
+    remedy = "Make it with `noble-net evaluate` and the core's recipe"
     if not path.is_file():
-        return None
-    remedy = "Delete it, or make it anew (`noble-net evaluate RECIPE`)"
+        raise CheckpointError(f"{path} is not there, and how this core errs is not known. {remedy}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["weights_sha256"] != weights:
             raise CheckpointError(f"{path} was measured with other weights. {remedy}")
         covariance = np.array(content["covariance"], np.float64)
         mean = np.array(content["mean"], np.float64)
-        misfit = Misfit(float(content["delta_mV"]), mean, covariance, float(content["spread_mV"]))
+        misfit = Misfit(
+            float(content["delta_mV"]),
+            mean,
+            covariance,
+            float(content["spread_mV"]),
+            float(content["seconds"]),
+        )
         if misfit.mean.shape != (length,) or covariance.shape != (length, length) or not misfit.delta > 0:
             raise ValueError(f"it is not one of codes of {length} numbers")
         np.linalg.cholesky(covariance)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, np.linalg.LinAlgError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}. {remedy}") from error
     return misfit
-
-
-def unmeasured(net: objective.StreamingNet, data: Stretches, length: int) -> Misfit:
-    """What stands in for a calibration: that the core is the cell."""
-    spread = objective.slopes(net, data, np.zeros(length), 1.0).spread
-    return Misfit(_DELTA * max(spread, 1e-3), np.zeros(length), None, np.inf)
 
 
 def _sweep(group: h5py.Group, row: int, length: int) -> Sweep:

@@ -113,7 +113,7 @@ def fit_recording(
         import torch
     except ImportError as error:
         raise MissingExtraError("fitting (PyTorch)", "train") from error
-    from noble_net.fitting.calibration import read_misfit, unmeasured
+    from noble_net.fitting.calibration import read_misfit
     from noble_net.fitting.objective import STRETCH, Stretches, trained_net
     from noble_net.fitting.posterior import estimate
 
@@ -138,7 +138,7 @@ def fit_recording(
         data,
         family,
         prior,
-        misfit or unmeasured(net, data, len(prior.mean)),
+        misfit,
         starts=starts,
         seed=seed,
         progress=progress,
@@ -156,7 +156,6 @@ def fit_recording(
             s.name: {"seconds": s.duration / 1000.0, "rate_hz": s.rate, "held_out": s in held} for s in sweeps
         },
         "seconds_fitted": seconds,
-        "calibrated": misfit is not None,
         "loss_mV2": _short(found.loss),
         "error_mV": _short(found.spread),
         "misfit_chi2": _short(found.chi2),
@@ -171,12 +170,7 @@ def fit_recording(
         ],
     }
     warnings = [*_far(family, prior, mean), *_short_recording(fitted)]
-    if misfit is None:
-        warnings.append(
-            f"the core in {checkpoint.folder} has no fitting.json: its own error counts for nothing, and "
-            "uncertainties are too small. `noble-net evaluate` with the core's recipe measures it"
-        )
-    elif found.spread > 1.5 * misfit.spread or found.chi2 > _POOR_CHI2 * len(mean):
+    if found.spread > 1.5 * misfit.spread or found.chi2 > _POOR_CHI2 * len(mean):
         warnings.append(
             f"the core predicts this recording worse than cells of family {family.name}: errors of "
             f"{found.spread:.2g} mV (of these cells at most {misfit.spread:.2g}), misfit "

@@ -46,7 +46,7 @@ def code_from_features(family: Family, features: Mapping[str, float]) -> Posteri
     prior = Prior.of(family)
 
     def predicted(code: Float64) -> Float64:
-        found = model.predict(np.atleast_2d(code))  # type: ignore[arg-type]  # whose differences float32 would drown
+        found = model.predict(np.atleast_2d(code))
         return np.stack([found[name] for name in names], axis=-1)
 
     def residuals(code: Float64) -> Float64:
@@ -59,7 +59,7 @@ def code_from_features(family: Family, features: Mapping[str, float]) -> Posteri
 
     found = least_squares(residuals, prior.mean, derived, method="trf")
     slopes = derived(found.x)
-    return Posterior(np.asarray(found.x), np.linalg.inv(slopes.T @ slopes))
+    return Posterior(np.asarray(found.x), np.asarray(np.linalg.inv(slopes.T @ slopes), np.float64))
 
 
 def expected_features(

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from noble_net.surrogate import scaling
@@ -52,7 +53,7 @@ class Stretches(NamedTuple):
         """How many stretches."""
         return len(self.drive)
 
-    def take(self, rows: Sequence[int] | slice) -> Stretches:
+    def take(self, rows: NDArray[np.int64] | slice) -> Stretches:
         """Some of them."""
         return Stretches(self.drive[rows], self.before[rows], self.after[rows], self.burn_in)
 
@@ -77,9 +78,8 @@ class Stretches(NamedTuple):
                 volts.append(voltage[start - samples + 1 : start + length + 1])
         if not drives:
             raise ValueError(f"no sweep lasts {STRETCH + BURN_IN:g} ms")
-        keep = slice(None)
-        if most is not None and len(drives) > most:
-            keep = np.unique(np.linspace(0, len(drives) - 1, most).round().astype(int))
+        count = len(drives) if most is None else min(most, len(drives))
+        keep = np.linspace(0, len(drives) - 1, count).round().astype(np.int64)
         drive = np.stack(drives)[keep].reshape(-1, 3, steps, samples).swapaxes(1, 2)
         voltage = np.maximum(np.stack(volts)[keep], scaling.VOLTAGE_LOW).reshape(-1, steps + 1, samples)
         before = voltage[:, :-1] + _noise(generator, (len(voltage), steps, samples))
@@ -116,39 +116,38 @@ class Slopes(NamedTuple):
     spread: float
 
 
-def scores(net: StreamingNet, data: Stretches, code: Float64, delta: float) -> Float64:
-    """`Slopes.scores` alone: one pass there and back. ``code`` [C] or one of each stretch [S, C]."""
-    rows = torch.as_tensor(np.broadcast_to(code, (data.size, code.shape[-1])).astype(np.float32))
-    found = []
+def graded(net: StreamingNet, data: Stretches, code: Float64, delta: float) -> tuple[float, Float64]:
+    """`Slopes.loss` and `Slopes.scores`: one pass there and back."""
+    rows = torch.as_tensor(np.broadcast_to(code, (data.size, len(code))).astype(np.float32))
+    found, total = [], 0.0
     for part in _parts(data.size):
         some, leaf = data.take(part), rows[part].clone().requires_grad_()
         scaled = _errors(net, some, leaf) / delta
         loss = delta**2 * ((1.0 + scaled.square()).sqrt() - 1.0).sum() / data.samples
         (gradient,) = torch.autograd.grad(loss, leaf)
         found.append(-gradient.numpy().astype(np.float64))
-    return np.concatenate(found)
+        total += float(loss.detach())
+    return total, np.concatenate(found)
 
 
 def slopes(net: StreamingNet, data: Stretches, code: Float64, delta: float) -> Slopes:
     """Loss, scores and curvature at one code [C]."""
     count = len(code)
-    curvature, loss, sizes = np.zeros((count, count)), 0.0, []
+    curvature, sizes = np.zeros((count, count)), []
     moved = np.concatenate([code[None], code + DIFFERENCE * np.eye(count)]).astype(np.float32)
     with torch.no_grad():
         for part in _parts(data.size, count + 1):
             some = data.take(part)
-            many = Stretches(
-                *(each.repeat(count + 1, *[1] * (each.dim() - 1)) for each in some[:3]), some.burn_in
-            )
+            drive, before, after = (each.repeat(count + 1, *[1] * (each.dim() - 1)) for each in some[:3])
+            many = Stretches(drive, before, after, some.burn_in)
             rows = torch.from_numpy(moved).repeat_interleave(some.size, dim=0)
             errors = _errors(net, many, rows).reshape(count + 1, -1).double()
             derived = (errors[1:] - errors[0]) / DIFFERENCE
             root = (1.0 + (errors[0] / delta).square()).sqrt()
             curvature += ((derived / root**3) @ derived.T).numpy() / data.samples
-            loss += float(delta**2 * (root - 1.0).sum()) / data.samples
             sizes.append(errors[0].abs().numpy())
     spread = 1.4826 * float(np.median(np.concatenate(sizes)))
-    return Slopes(loss, scores(net, data, code, delta), curvature, spread)
+    return Slopes(*graded(net, data, code, delta), curvature, spread)
 
 
 def losses(net: StreamingNet, data: Stretches, codes: Float64, delta: float) -> Float64:

@@ -9,8 +9,11 @@ S their covariance and N(μ, P⁻¹) the family's Gaussian, what is minimised is
 
     ½ (g(c) − ḡ)ᵀ S⁻¹ (g(c) − ḡ) + ½ (c − μ)ᵀ P (c − μ),
 
-by `scipy.optimize.least_squares`, and the covariance of the code is (H S⁻¹ H + P)⁻¹, H the curvature of the loss
+and the covariance of the code is (H S⁻¹ H + P)⁻¹, H the curvature of the loss
 (Laplace's approximation). What the recording does not determine so stays the family's.
+
+Far from the true code all scores are saturated and the moments tell nothing: so the loss itself is descended first,
+with the prior, by L-BFGS from several starts; the moments are then solved from the best of these by least squares.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import least_squares
+from scipy.optimize import least_squares, minimize
 
 from noble_net.cells.family import Family
 from noble_net.fitting import objective
@@ -28,11 +31,13 @@ from noble_net.fitting.objective import Stretches
 from noble_net.surrogate.streaming_torch import StreamingNet
 from noble_net.types import Float64
 
-EVALUATIONS = 20
-"""Steps of the optimiser from one start, at most."""
+DESCENT, EVALUATIONS = 30, 6
+"""Steps of the optimiser on the loss, from each start, and on the moments, from the best; at most."""
 WIDER = 2.0
-"""What the measured covariance of the scores is multiplied by. On unseen members under inputs of a single kind, which
-training mixes, their χ² at the true code is 1.7 times what a Gaussian's would be."""
+"""What the covariance of the scores is multiplied by: on unseen members under inputs of a single kind, which training
+mixes, their χ² at the true code is 1.7 times what a Gaussian's would be."""
+NEARER = 2
+"""Further descents from the best start: the loss tells more the nearer the code is."""
 _ROUGH = 8
 """Stretches on which all members are tried."""
 
@@ -41,15 +46,13 @@ Progress = Callable[[float, float], None]
 
 class Misfit(NamedTuple):
     """How a core errs on cells whose code is known: ``delta`` of the loss (mV), ``mean`` [C] and ``covariance`` [C, C]
-    of the scores at the true code, ``spread`` of the errors (mV): the largest among the cells.
-
-    ``covariance`` None: never measured.
-    """
+    of the scores at the true code, ``spread`` of the errors (mV): the largest among the cells; ``seconds`` of each."""
 
     delta: float
     mean: Float64
-    covariance: Float64 | None
+    covariance: Float64
     spread: float
+    seconds: float
 
 
 class Start(NamedTuple):
@@ -88,14 +91,15 @@ def estimate(
     Starts are the family's mean, the members that predict a few stretches best, and, one in three, draws of the prior.
     """
     moments = _Moments(net, data, prior, misfit)
-    names = _starting_points(net, data, family, prior, misfit.delta, starts, seed)
-    found = []
-    for done, (name, code) in enumerate(names):
-        moments.weigh(prior.mean if done == 0 else found[0].code)
-        found.append(moments.solve(name, code))
+    found: list[Start] = []
+    for name, code in _starting_points(net, data, family, prior, misfit.delta, starts, seed):
+        found.append(moments.descend(name, code))
         if progress:
-            progress(done + 1, starts + 1)
+            progress(len(found), starts + 1)
     best = min(found, key=lambda start: start.cost)
+    for _ in range(NEARER):
+        moments.rescale(best.code)
+        best = moments.descend(best.name, best.code)
     moments.weigh(best.code)
     last = moments.solve(best.name, best.code)
     if progress:
@@ -105,7 +109,7 @@ def estimate(
     precision = weighted.T @ weighted + prior.root.T @ prior.root
     away = moments.white @ (at.scores.sum(axis=0) - misfit.mean)
     others = sorted(found, key=lambda start: start.cost)
-    posterior = Posterior(last.code, np.linalg.inv(precision))
+    posterior = Posterior(last.code, np.asarray(np.linalg.inv(precision), np.float64))
     return Estimate(posterior, others, at.loss, at.spread, float(away @ away))
 
 
@@ -115,26 +119,48 @@ class _Moments:
     def __init__(self, net: StreamingNet, data: Stretches, prior: Prior, misfit: Misfit) -> None:
         self.net, self.data, self.prior, self.misfit = net, data, prior, misfit
         self.white: Float64 = np.eye(len(prior.mean))
+        self.scale = 0.0
+        self.rescale(prior.mean)
+
+    def rescale(self, code: Float64) -> None:
+        """Let the loss count as much as it tells, at a code, in the directions it tells most of."""
+        curvature = objective.slopes(self.net, self.data, code, self.misfit.delta).curvature
+        self.scale = float(np.trace(curvature) / np.trace(self.misfit.covariance))
+
+    def descend(self, name: str, code: Float64) -> Start:
+        """The minimum of the loss and the prior that is reached from a code."""
+        root = self.prior.root
+
+        def graded(c: Float64) -> tuple[float, Float64]:
+            loss, given = objective.graded(self.net, self.data, c, self.misfit.delta)
+            away = root @ (c - self.prior.mean)
+            return self.scale * loss + 0.5 * float(away @ away), root.T @ away - self.scale * given.sum(
+                axis=0
+            )
+
+        found = minimize(
+            graded,
+            code,
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": DESCENT, "ftol": 1e-4, "gtol": 1e-2},
+        )
+        return Start(name, float(found.fun), np.asarray(found.x), int(found.nfev))
 
     def weigh(self, code: Float64) -> None:
-        """Weights of the moments from what the scores vary by at a code."""
-        at = objective.slopes(self.net, self.data, code, self.misfit.delta)
-        count = self.data.size
-        centred = at.scores - at.scores.mean(axis=0)
-        covariance = centred.T @ centred * (count / max(count - 1, 1))
-        if self.misfit.covariance is None:  # few stretches alone leave directions without any variance
-            covariance = covariance + at.curvature * at.spread**2 / self.data.samples
-            covariance = covariance + 1e-9 * np.trace(covariance) * np.eye(len(code))
-        else:
-            covariance = WIDER * (covariance + self.misfit.covariance)
-        self.white = whitening(covariance)
+        """Weights of the moments with what the scores vary by at a code, which must be near the true one: far away
+        they vary so much that any code would do."""
+        _, given = objective.graded(self.net, self.data, code, self.misfit.delta)
+        centred = given - given.mean(axis=0)
+        varied = centred.T @ centred * (len(given) / max(len(given) - 1, 1))
+        self.white = whitening(WIDER * (self.misfit.covariance + varied))
 
     def solve(self, name: str, code: Float64) -> Start:
         """The minimum that is reached from a code."""
         root = self.prior.root
 
         def residuals(c: Float64) -> Float64:
-            given = objective.scores(self.net, self.data, c, self.misfit.delta).sum(axis=0)
+            given = objective.graded(self.net, self.data, c, self.misfit.delta)[1].sum(axis=0)
             return np.concatenate([self.white @ (given - self.misfit.mean), root @ (c - self.prior.mean)])
 
         def derived(c: Float64) -> Float64:
@@ -155,7 +181,7 @@ def _starting_points(
     points = [("family mean", prior.mean)]
     if count - drawn > 1:
         ids = family.ids()
-        rows = np.unique(np.linspace(0, data.size - 1, min(_ROUGH, data.size)).round().astype(int))
+        rows = np.unique(np.linspace(0, data.size - 1, min(_ROUGH, data.size)).round().astype(np.int64))
         losses = objective.losses(net, data.take(rows), family.codes(ids).astype(np.float64), delta)
         nearest = np.argsort(losses, kind="stable")[: count - drawn - 1]
         points += [(ids[i], family.codes([ids[i]])[0].astype(np.float64)) for i in nearest]
