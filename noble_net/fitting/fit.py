@@ -23,7 +23,7 @@ MOST_SECONDS = 20.0
 """Of a recording that a fit uses; of more, stretches are taken evenly."""
 _ENOUGH = 1000.0
 """Recording below which a fit warns, ms."""
-_POOR_CHI2 = 3.0
+_POOR_CHI2 = 1.0
 """Moments' misfit a degree of freedom above which a fit warns."""
 
 Progress = Callable[[float, float], None]

@@ -33,10 +33,11 @@ from noble_net.types import Float64
 
 DESCENT, EVALUATIONS = 30, 6
 """Steps of the optimiser on the loss, from each start, and on the moments, from the best; at most."""
-WIDER = 2.0
-"""What the covariance of the scores is multiplied by: on unseen members under inputs of a single kind, which training
-mixes, their χ² at the true code is 1.7 times what a Gaussian's would be."""
-NEARER = 2
+WIDER = 4.0
+"""What the covariance of the scores is multiplied by. On unseen members under inputs of a single kind, which training
+mixes, their χ² at the true code is 1.7 times what a Gaussian's would be; the rest is for curvature, which Laplace's
+approximation does not know."""
+NEARER = 1
 """Further descents from the best start: the loss tells more the nearer the code is."""
 _ROUGH = 8
 """Stretches on which all members are tried."""
