@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from noble_net.commands.bench import bench
+from noble_net.commands.fit import fit
 from noble_net.commands.making import dataset, evaluate, family, train
 from noble_net.commands.respond import respond
 from noble_net.commands.running import INTERRUPTED, compare, report, run
@@ -84,7 +85,7 @@ def _common(
     """Simulate networks of real, heterogeneous neurons on a trained surrogate."""
 
 
-for command in (run, compare, validate, report, respond, study, bench, family, dataset, train, evaluate):
+for command in (run, compare, validate, report, respond, fit, study, bench, family, dataset, train, evaluate):
     app.command()(command)
 
 

@@ -6,6 +6,7 @@ NobleNetError
 ├── FamilyError          a cell family cannot be found, read or trusted
 ├── CheckpointError      a core cannot be found, read or does not fit its family
 ├── SolverError          NEURON cannot be set up, or a cell's voltage is not finite
+├── RecordingError       a cell's recording, or its features, cannot be read, or no code be fitted to it
 ├── BackendError         a backend cannot hold something the network asks for
 └── OutputError          results cannot be written or read
 
@@ -80,6 +81,10 @@ class CheckpointError(NobleNetError):
 
 class SolverError(NobleNetError):
     """NEURON cannot be set up, or the voltage of a cell, in NEURON or on a core, is not finite."""
+
+
+class RecordingError(NobleNetError):
+    """A cell's recording, or its features, cannot be read, or no code can be fitted to it."""
 
 
 class BackendError(NobleNetError):

@@ -59,7 +59,7 @@ def load_core(name: str, precision: Precision = "float32") -> Core:
         from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
 
         return IntegrateAndFire(on_grid=_CLOSED_FORM[name])
-    path = _checkpoint(name)
+    path = checkpoint_folder(name)
     if _kind(path) == _STEPS_ONLY:
         raise CheckpointError(
             f"core {name!r} answers square steps alone and cannot run a network: give one of "
@@ -76,7 +76,7 @@ def load_step_core(name: str, device: str = "cpu") -> StepCore:
 
     ``device``, 'cpu' or 'cuda', is where NOBLE computes; other cores know CPUs alone. Raises CheckpointError.
     """
-    if name not in _CLOSED_FORM and _kind(path := _checkpoint(name)) == _STEPS_ONLY:
+    if name not in _CLOSED_FORM and _kind(path := checkpoint_folder(name)) == _STEPS_ONLY:
         from noble_net.surrogate.noble import Noble
 
         return Noble.load(path, device)
@@ -99,7 +99,7 @@ def load_family(name: str) -> Family:
 
 def family_of(core: str) -> str | None:
     """The family that a core, of a name or a path, was trained on, by name. Raises CheckpointError."""
-    return None if core in _CLOSED_FORM else _told(_checkpoint(core), "family") or None
+    return None if core in _CLOSED_FORM else _told(checkpoint_folder(core), "family") or None
 
 
 def cores_of(family: str) -> list[str]:
@@ -129,8 +129,8 @@ def find_study(name: str) -> Path:
     return found[0]
 
 
-def _checkpoint(name: str) -> Path:
-    """The folder of a core's checkpoint."""
+def checkpoint_folder(name: str) -> Path:
+    """The folder of a core's checkpoint, for its name (shipped) or its path. Raises CheckpointError."""
     found = [p.parent for p in _listing("checkpoints", "*/core.json") if p.parent.name == name]
     path = found[0] if found else Path(name)
     if not os.path.isfile(path / "core.json"):

@@ -118,31 +118,35 @@ def from_codes(family: Family, code: Float32, label: str) -> CellTable:
 class FeatureModel:
     """Features as a quadratic of the code, by ridge regression on all members.
 
-    ``r2`` is the share of variance explained in five-fold cross-validation, per feature.
+    ``r2`` is the share of variance explained in five-fold cross-validation, per feature; ``errors`` float64 [members,
+    features] are what the predictions of that cross-validation miss by.
     """
 
     coefficients: Float64
     r2: dict[str, float]
+    names: tuple[str, ...]
+    errors: Float64
 
     @staticmethod
-    def fit(family: Family, ridge: float = 1.0) -> FeatureModel:
-        """Fit on the family's members, leaving out members that lack a feature."""
-        measured = family.table[list(PREDICTED)].dropna()
+    def fit(family: Family, ridge: float = 1.0, names: Sequence[str] = PREDICTED) -> FeatureModel:
+        """Fit on the family's members, leaving out members that lack one of the features of ``names``."""
+        measured = family.table[list(names)].dropna()
         design = _quadratic(family.codes([str(i) for i in measured.index]).astype(np.float64))
         target = measured.to_numpy(np.float64)
         folds = np.arange(len(target)) % 5
         held = np.empty_like(target)
         for k in range(5):
             held[folds == k] = design[folds == k] @ _ridge(design[folds != k], target[folds != k], ridge)
-        residual = ((held - target) ** 2).sum(axis=0)
+        errors = held - target
+        residual = (errors**2).sum(axis=0)
         total = ((target - target.mean(axis=0)) ** 2).sum(axis=0)
-        r2 = {name: float(1.0 - residual[j] / total[j]) for j, name in enumerate(PREDICTED)}
-        return FeatureModel(_ridge(design, target, ridge), r2)
+        r2 = {name: float(1.0 - residual[j] / total[j]) for j, name in enumerate(names)}
+        return FeatureModel(_ridge(design, target, ridge), r2, tuple(names), errors)
 
-    def predict(self, code: Float32) -> dict[str, Float64]:
-        """Predicted features of codes float32 [cells, parameters]."""
+    def predict(self, code: Float32 | Float64) -> dict[str, Float64]:
+        """Predicted features of codes [cells, parameters]."""
         values = _quadratic(code.astype(np.float64)) @ self.coefficients
-        return {name: values[:, j] for j, name in enumerate(PREDICTED)}
+        return {name: values[:, j] for j, name in enumerate(self.names)}
 
 
 def _contracted(family: Family, code: Float32, spread: float) -> Float32:

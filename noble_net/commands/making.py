@@ -82,7 +82,8 @@ def train(
 def evaluate(recipe: RecipeFile, out: Into = None) -> None:
     """Measure a trained core against NEURON.
 
-    The inputs are the dataset's held-out ones; the tables go beside the checkpoint.
+    The inputs are the dataset's held-out ones; the tables go beside the checkpoint, and so does fitting.json: how the
+    core errs at known codes, for `noble-net fit`.
     """
     wanted, cells = core_recipe(recipe)
     from noble_net.registry import load_step_core
@@ -97,6 +98,11 @@ def evaluate(recipe: RecipeFile, out: Into = None) -> None:
         else:
             from noble_net.training.evaluate import evaluate_both, write_accuracy
 
+            if not wanted.dataset.zoned:
+                from noble_net.fitting.calibration import calibrate
+                from noble_net.training.dataset import dataset_path
+
+                typer.echo(calibrate(folder, cells, dataset_path(wanted, cells), update))
             measured = evaluate_both(wanted, cells, folder, update)
             typer.echo(write_accuracy(measured, folder, cells, wanted.notes))
 

@@ -18,7 +18,7 @@ from noble_net.errors import shortened
 from noble_net.sonata.storage import lies_within
 from noble_net.specs.specification import nearest
 from noble_net.types import DT, Float32, Float64
-from noble_net.units import QuantityError, parse_quantity
+from noble_net.units import INTERNAL, QuantityError, parse_quantity
 
 _VALUES_AT_ONCE = 262_144
 
@@ -82,12 +82,12 @@ class TableReader:
                 rows = sum(1 for line in stream if line.strip())
             return rows, self._columns
         with opening(self.path), h5py.File(self.path, "r") as file:
-            found = _series(file, self.dataset)
+            found = time_series(file, self.dataset)
             if found is not None:
                 self._take_rate(found, dt)
                 found = found["data"]
                 self.dataset = found.name
-                self._scale = _in_nanoampere(found.attrs.get("unit", "unknown"), self.path)
+                self._scale = in_unit(found.attrs.get("unit", "unknown"), "nA", self.path)
                 self._offset_of_values = self._scale * float(found.attrs.get("offset", 0.0))
                 self._scale *= float(found.attrs.get("conversion", 1.0))
             else:
@@ -102,7 +102,7 @@ class TableReader:
                         "add `dt`, for how long a value is held",
                         "dataset",
                     )
-                self._scale = _in_nanoampere(found.attrs.get("units", "nA"), self.path)
+                self._scale = in_unit(found.attrs.get("units", "nA"), "nA", self.path)
             if found.ndim not in (1, 2) or found.dtype.kind not in "fiu":
                 problem = f"{self.path}: has shape {found.shape} and type {found.dtype}"
                 raise FileFault(problem, "give numbers [intervals] or [intervals, cells]", "dataset")
@@ -186,12 +186,14 @@ class opening:
             raise FileFault(f"{self.path} cannot be read: {reason}", "give another file", self.key) from error
 
 
-def _in_nanoampere(unit: object, path: Path) -> float:
+def in_unit(unit: object, wanted: str, path: Path) -> float:
+    """What values in a file's ``unit`` are multiplied by to be in the internal unit ``wanted``. Raises FileFault."""
     text = unit.decode() if isinstance(unit, bytes) else str(unit)
     try:
-        return parse_quantity(f"1 {text}", "nA")[0]
+        return parse_quantity(f"1 {text}", wanted)[0]
     except QuantityError as error:
-        problem = f"{path}: its units, {shortened(text, 20)!r}, are no current"
+        kind = INTERNAL[wanted].quantity.split(" ", 1)[1]
+        problem = f"{path}: its units, {shortened(text, 20)!r}, are no {kind}"
         raise FileFault(problem, error.remedy, "dataset") from None
 
 
@@ -203,7 +205,7 @@ def _is_numbers(line: bytes) -> bool:
     return True
 
 
-def _series(file: h5py.File, path: str) -> Any:
+def time_series(file: h5py.File, path: str) -> Any:
     """The TimeSeries of an NWB file at ``path``, which may also be that of its data."""
     found = file.get(path)
     if isinstance(found, h5py.Dataset) and found.name.endswith("/data"):
@@ -220,7 +222,7 @@ def _choices(file: h5py.File) -> list[str]:
     def look(name: str, each: object) -> None:
         inside = isinstance(each, h5py.Dataset) and "neurodata_type" in each.parent.attrs
         if (isinstance(each, h5py.Dataset) and not inside) or (
-            isinstance(each, h5py.Group) and _series(file, name) is not None
+            isinstance(each, h5py.Group) and time_series(file, name) is not None
         ):
             found.append(name)
 
