@@ -52,16 +52,11 @@ def read_fits(path: Path, model: Model) -> dict[str, Fit]:
         return {}
     with reading(path, f"fits of {model.name}"):
         table = pd.read_csv(path, index_col="member", dtype={"key": str})
+        values = table[list(model.names)].to_numpy(np.float64)
+        about = zip(table.index, values, *(table[name] for name in _ABOUT), strict=True)
         return {
-            str(member): Fit(
-                model.name,
-                str(member),
-                row[list(model.names)].to_numpy(np.float64),
-                *(float(row[name]) for name in ("loss", "start_loss")),
-                str(row["key"]),
-                float(row["seconds"]),
-            )
-            for member, row in table.iterrows()
+            str(member): Fit(model.name, str(member), row, loss, before, key, seconds)
+            for member, row, key, loss, before, seconds in about
         }
 
 

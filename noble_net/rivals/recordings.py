@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from noble_net.training.dataset import ARRAYS, VOLTAGE_UNIT
 from noble_net.training.inputs import FLUCTUATING, MEAN_DRIVEN, STEP_PERIOD
@@ -31,8 +32,13 @@ class Stretch(NamedTuple):
 
     def cut(self, samples: int) -> Stretch:
         """Its first samples."""
-        inputs = (array[:samples] for array in self[:3])
-        return Stretch(*inputs, self.voltage[: samples + 1], self.timed)
+        return self.at(np.arange(samples))
+
+    def at(self, index: Int64) -> Stretch:
+        """Its samples at ``index``, as if they followed each other."""
+        current, conductance, reversal_current = self.current, self.conductance, self.reversal_current
+        voltage = recorded(self.voltage[None], index)[0]
+        return Stretch(current[index], conductance[index], reversal_current[index], voltage, self.timed)
 
 
 def judged(regime: str, samples: int) -> Int64:
@@ -42,11 +48,11 @@ def judged(regime: str, samples: int) -> Int64:
     return index[_judged(regime, samples)]
 
 
-def _judged(regime: str, samples: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _judged(regime: str, samples: int) -> NDArray[np.bool_]:
     index = np.arange(samples)
     if regime == "steps":
-        return (index // round(STEP_PERIOD / DT)) % 2 == 1
-    return index >= samples // 2
+        return np.asarray((index // round(STEP_PERIOD / DT)) % 2 == 1)
+    return np.asarray(index >= samples // 2)
 
 
 def recorded(voltage: Float32, index: Int64) -> Float32:
@@ -71,8 +77,7 @@ def test_stretches(file: h5py.File, member: str, duration: float) -> list[Stretc
         whole = _stretch(group, row, slice(None))
         samples = len(whole.current)
         index = np.flatnonzero(~_judged(regime, samples))
-        voltage = recorded(whole.voltage[None], index)[0]
-        half = Stretch(*(a[index] for a in whole[:3]), voltage, timed=regime in FLUCTUATING)
+        half = whole.at(index)._replace(timed=regime in FLUCTUATING)
         found.append(half if regime == "steps" else half.cut(round(duration / DT)))
     return found
 
@@ -82,9 +87,9 @@ def _rows(group: h5py.Group) -> dict[str, int]:
 
 
 def _stretch(group: h5py.Group, row: int, samples: slice) -> Stretch:
-    inputs = (group[name][row, samples] for name in ARRAYS)
-    stop = None if samples.stop is None else samples.stop + 1
-    return Stretch(*inputs, group["voltage"][row, :stop].astype(np.float32) * np.float32(VOLTAGE_UNIT))
+    current, conductance, reversal_current = (group[name][row, samples] for name in ARRAYS)
+    voltage = group["voltage"][row, : len(current) + 1].astype(np.float32) * np.float32(VOLTAGE_UNIT)
+    return Stretch(current, conductance, reversal_current, voltage)
 
 
 def total(stretches: Sequence[Stretch]) -> float:

@@ -86,7 +86,7 @@ def mean_spike(stretches: Sequence[Stretch]) -> dict[str, float]:
                 onsets.append(each.voltage[k - 5])  # half a millisecond before the crossing
     if not seen:
         return {"v_reset": -75.0, "refractory": 2.0, "spike_width": 0.5, "v_threshold": -55.0}
-    mean = np.mean(seen, axis=0, dtype=np.float64)
+    mean = np.asarray(np.mean(seen, axis=0, dtype=np.float64))
     lowest = int(np.argmin(mean))
     width = float(np.mean(np.argmax(np.stack(seen)[:, 2:] < CLIP, axis=1) + 2)) * DT
     return {
