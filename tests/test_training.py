@@ -211,6 +211,25 @@ def test_training_stops_at_a_deadline_and_goes_on(recipe, family, dataset, tmp_p
         assert json.loads(about.read_text())["training"]["finished"] is finished
 
 
+def test_noise_on_the_voltage_lasts_as_long_as_asked(recipe, family, dataset):
+    import torch
+
+    from noble_net.training.streams import TrainingData
+    from noble_net.training.train import Trainer
+
+    data, shape = TrainingData.read(dataset, family), torch.Size((4000, 40, 5))
+    found = {}
+    for lasting in (0.0, 10.0):
+        training = recipe.training.model_copy(update={"noise_time": lasting})
+        trainer = Trainer(recipe.model_copy(update={"training": training}), data)
+        noise = trainer._noise(shape, torch.Generator().manual_seed(0)).mean(-1)
+        assert float(noise.std()) == pytest.approx(2.0 * np.sqrt(1 / 3 + 0.3**2 / 5), rel=0.05)
+        found[lasting] = float((noise[:, 0] * noise[:, 20]).mean() / noise.var())
+    # 20 steps are 10 ms; a third of σ² is the offsets' variance
+    assert found[0.0] == pytest.approx(0.0, abs=0.05)
+    assert found[10.0] == pytest.approx(np.exp(-1) * (1 / 3) / (1 / 3 + 0.3**2 / 5), abs=0.06)
+
+
 def test_a_burn_in_that_leaves_nothing_to_learn_from_is_refused():
     training = {**RECIPE["training"], "burn_in": "50 ms"}
     with pytest.raises(ConfigError, match=r"burn_in.*50 ms are the whole of a chunk of 50 ms. give less"):

@@ -44,17 +44,14 @@ def fit(
 
     Writes fit.json, cells.h5 and network.yaml, which put the cell into networks, and report.html.
     """
-    if (recording is None) == (features is None):
-        raise typer.BadParameter("give a recording, or --features TABLE", param_hint="RECORDING")
     from noble_net.fitting.output import write_fit
     from noble_net.run_directory import free_folder
 
-    if features is not None:
+    if features is not None and recording is None:
         found = _from_features(features, core, seed)
-    else:
+    elif recording is not None and features is None:
         from noble_net.fitting import fit_recording, read_recording
 
-        assert recording is not None
         read = read_recording(
             recording, sweeps=_names(sweeps) or None, junction_potential=_millivolts(junction_potential)
         )
@@ -68,6 +65,8 @@ def fit(
                 threads=threads,
                 progress=update,
             )
+    else:
+        raise typer.BadParameter("give a recording, or --features TABLE", param_hint="RECORDING")
     stem = (features or recording or Path("cell")).stem
     page = write_fit(found, out or free_folder(Path("runs"), f"fit-{stem}"))
     for line in closing_lines(found):

@@ -98,6 +98,8 @@ class TrainingSpec(_Recipe):
     warmup: int = Field(default=100, gt=0)
     voltage_noise: Millivolts = 2.0
     """Largest standard deviation of the noise on the voltage fed back under teacher forcing, mV."""
+    noise_time: Instant = 0.0
+    """Correlation time of that noise, ms: a free run's own errors last. 0: every step's is drawn anew."""
 
     @model_validator(mode="after")
     def _something_counts(self) -> TrainingSpec:

@@ -52,6 +52,14 @@ class Core(ABC):
         """
         return None
 
+    def check_drive(self, drive: Drive) -> None:
+        """Raise ValueError for a drive of other zones, or that is no multiple of the core's step."""
+        if drive.zones != self.zones or drive.samples % self.step_samples:
+            raise ValueError(
+                f"core {self.name} takes zones {self.zones} and a multiple of {self.step_samples} samples, "
+                f"got {drive.zones} and {drive.samples}"
+            )
+
     @abstractmethod
     def advance(self, state: State, drive: Drive) -> tuple[Response, State]:
         """Advance by one block. ``drive`` has shape [zones, cells, samples] with zones in this core's

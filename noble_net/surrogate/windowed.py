@@ -109,11 +109,7 @@ class WindowedCore(Core):
 
     def advance(self, state: State, drive: Drive) -> tuple[Response, State]:
         """One block; see `Core.advance`."""
-        if drive.zones != self.zones or drive.samples % self.step_samples:
-            raise ValueError(
-                f"core {self.name} takes zones {self.zones} and a multiple of {self.step_samples} samples, "
-                f"got {drive.zones} and {drive.samples}"
-            )
+        self.check_drive(drive)
         a = state.arrays
         cells = len(a["told"])
         voltage = np.empty((cells, drive.samples), np.float32)

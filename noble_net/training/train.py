@@ -180,9 +180,17 @@ class Trainer:
         return answer
 
     def _noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
-        """Per step one offset N(0, σ)·U(0, 1), and 0.3 σ per sample; [B, T, n] mV."""
+        """Per step one offset N(0, σ)·U(0, 1), and 0.3 σ per sample; [B, T, n] mV. With a correlation time the offsets
+        are an Ornstein–Uhlenbeck process and the factor U is one for the chunk."""
         b, t, n = shape
-        offset = torch.randn(b, t, 1, generator=generator) * torch.rand(b, t, 1, generator=generator)
+        offset = torch.randn(b, t, 1, generator=generator)
+        if self.spec.noise_time:
+            kept = math.exp(-n * DT / self.spec.noise_time)
+            for step in range(1, t):
+                offset[:, step] = kept * offset[:, step - 1] + math.sqrt(1.0 - kept**2) * offset[:, step]
+            offset = offset * torch.rand(b, 1, 1, generator=generator)
+        else:
+            offset = offset * torch.rand(b, t, 1, generator=generator)
         return self.spec.voltage_noise * (offset + 0.3 * torch.randn(b, t, n, generator=generator))
 
     def _streams(self, samples: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
