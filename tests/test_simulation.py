@@ -235,7 +235,9 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def install(digest: str = "right") -> None:
         real_core, real_family = registry.load_core, registry.load_family
-        monkeypatch.setattr(module, "load_core", lambda n: Coarse() if n == "coarse" else real_core(n))
+        monkeypatch.setattr(
+            module, "load_core", lambda n, *of: Coarse() if n == "coarse" else real_core(n, *of)
+        )
         monkeypatch.setattr(
             recorded_run, "load_family", lambda n: toy_family(digest) if n == "toy" else real_family(n)
         )

@@ -40,10 +40,8 @@ class Shape(NamedTuple):
             raise checkpoint.damaged(f"encode_in.bias has {h} numbers, where a multiple of 8 is wanted")
         nmda = bool(dendrites) and bool(about.get("nmda"))
         inputs = input_count(n, dendrites, nmda)
-        units, decoder = (
-            max((len(each) for name, each in weights.items() if name == f"{layer}.bias"), default=0)
-            for layer in ("code_in", "decode_in")
-        )
+        units = len(weights.get("code_in.bias", ()))
+        decoder = len(weights.get("decode_in.bias", range(h)))
         shapes: dict[str, tuple[int, ...]] = {
             "encode_in.weight": (h, inputs + (units or code)),
             "encode_in.bias": (h,),
