@@ -40,3 +40,11 @@ def test_others_keep_their_folder() -> None:
 def test_the_package_keeps_what_it_compiles_there() -> None:
     folder = before if (before := config.CACHE_DIR) else str(cache_folder("compiled"))
     assert kernels.advance.stats.cache_path.startswith(folder)
+
+
+def test_nothing_is_kept_elsewhere() -> None:
+    package = Path(kernels.__file__).parent.parent
+    holders = [
+        path.name for path in package.rglob("*.py") if "cache=True" in path.read_text(encoding="utf-8")
+    ]
+    assert holders == ["compiled.py"]

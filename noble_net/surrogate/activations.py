@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from noble_net.compiled import compiled
 from noble_net.surrogate.tiles import LANES
 from noble_net.types import Float32
 
@@ -41,14 +42,14 @@ def sigmoid(x):  # type: ignore[no-untyped-def]
     return _HALF + _HALF * tanh(_HALF * x)
 
 
-@njit(cache=True, fastmath=MATH, error_model="numpy")
+@compiled(fastmath=MATH, error_model="numpy")
 def silu(x: Float32) -> None:
     for j in range(len(x)):
         for i in range(LANES):
             x[j, i] = x[j, i] * sigmoid(x[j, i])
 
 
-@njit(cache=True, fastmath=MATH, error_model="numpy")
+@compiled(fastmath=MATH, error_model="numpy")
 def gate(gates: Float32, from_input: Float32, from_state: Float32, state: Float32) -> None:
     """GRU update h' = (1 − z)·n + z·h, n = tanh(x_n + r·h_n), from the sums before the nonlinearities: ``gates`` hold
     those of r, then of z; ``from_input`` is x_n and ``from_state`` h_n."""

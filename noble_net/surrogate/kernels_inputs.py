@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from noble_net.compiled import compiled
 from noble_net.surrogate import scaling as s
 from noble_net.surrogate.activations import MATH, sigmoid
 from noble_net.surrogate.tiles import LANES
@@ -24,7 +24,7 @@ _SLOPE = np.float32(BLOCK_SLOPE)
 _MILLI, _ZERO = np.float32(1e-3), np.float32(0.0)
 
 
-@njit(cache=True, fastmath=MATH, error_model="numpy")
+@compiled(fastmath=MATH, error_model="numpy")
 def by_samples(source: Float32, out: Float32) -> None:
     """out [n, LANES] = source [cells, n], the cells along the lanes."""
     for i in range(source.shape[0]):
@@ -32,7 +32,7 @@ def by_samples(source: Float32, out: Float32) -> None:
             out[k, i] = source[i, k]
 
 
-@njit(cache=True, fastmath=MATH, error_model="numpy")
+@compiled(fastmath=MATH, error_model="numpy")
 def to_cells(source: Float32, out: Float32) -> None:
     """out [cells, n] = source [n, LANES], the other way round."""
     for i in range(out.shape[0]):
@@ -40,7 +40,7 @@ def to_cells(source: Float32, out: Float32) -> None:
             out[i, k] = source[k, i]
 
 
-@njit(cache=True, fastmath=MATH, error_model="numpy")
+@compiled(fastmath=MATH, error_model="numpy")
 def mean_of(source: Float32, out: Float32) -> None:
     """out [LANES] = the mean over the samples of source [cells, n]."""
     n = source.shape[1]
@@ -52,7 +52,7 @@ def mean_of(source: Float32, out: Float32) -> None:
         out[i] = share * total
 
 
-@njit(cache=True, fastmath=MATH, error_model="numpy")
+@compiled(fastmath=MATH, error_model="numpy")
 def opened(last: Float32, half: Float32, out: Float32) -> None:
     """out [LANES]: the share of NMDA conductance that magnesium lets through at the last voltages [LANES]."""
     for i in range(len(half)):
@@ -61,7 +61,7 @@ def opened(last: Float32, half: Float32, out: Float32) -> None:
         out[i] = sigmoid(out[i])
 
 
-@njit(cache=True, fastmath=MATH, error_model="numpy")
+@compiled(fastmath=MATH, error_model="numpy")
 def scale_soma(soma: Float32, history: Float32, limits: Float32, x: Float32, outside: UInt32) -> None:
     """Fill x [3 n, LANES] with [effective current | conductance | voltage] of one step from soma [3, n, LANES]:
     current (nA), conductance (nS) and Σ g·E (pA). ``limits`` are the zone's of `Envelope.limits`."""
@@ -81,7 +81,7 @@ def scale_soma(soma: Float32, history: Float32, limits: Float32, x: Float32, out
             outside[i] += np.uint32(beyond)
 
 
-@njit(cache=True, fastmath=MATH, error_model="numpy")
+@compiled(fastmath=MATH, error_model="numpy")
 def scale_dendrites(x: Float32, zones: int, history: Float32, limits: Float32, outside: UInt32) -> None:
     """Make of x [rows, LANES], of each of the ``zones`` Σ g·E (pA), then of each its conductance, then perhaps of each
     its NMDA conductance (nS): effective currents, and roots of the conductances. ``limits`` [zones, 4] are those of
@@ -102,7 +102,7 @@ def scale_dendrites(x: Float32, zones: int, history: Float32, limits: Float32, o
             outside[i] += np.uint32(n) * np.uint32((scaled > most) | (scaled < _ZERO))
 
 
-@njit(cache=True, fastmath=MATH, error_model="numpy")
+@compiled(fastmath=MATH, error_model="numpy")
 def answer(increment: Float32, history: Float32, limits: Float32, outside: UInt32) -> None:
     """The decoder's increments [n, LANES] make new voltages, which the history becomes. ``limits``: those of the
     voltage, mV."""
