@@ -119,7 +119,7 @@ def test_ready_sets_are_read_under_the_names_of_the_cell(name: str, members: int
     assert sets[0]["gbar_NaTs.soma"] == 0.609 and all(value > 0 for each in sets for value in each.values())
 
 
-SNIPPETS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+SNIPPETS = re.findall(r"```yaml fragment\n(.*?)```", PAGE, re.DOTALL)
 
 
 def is_part(part: Any, whole: Any) -> bool:
