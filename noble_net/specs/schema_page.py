@@ -26,9 +26,9 @@ _MANY = 3
 _HEAD = """\
 # The network file
 
-Every key there is, made of the file's schema: `noble-net schema --markdown` prints this page, `noble-net schema` the
-JSON schema, with which editors complete and check network files. Keys that are not here are refused, with the
-nearest that is.
+Every key there is, made of the file's schema: `noble-net schema --markdown` prints this page. Keys that are not here
+are refused, with the nearest that is. `noble-net schema` prints the JSON schema, with which editors complete and check
+network files; many take a first line `# yaml-language-server: $schema=network.schema.json`.
 
 ```yaml
 name: two-populations
@@ -37,7 +37,7 @@ populations:
   pv: {family: allen-pv-peri, size: 20}                            # on the network's core, pv-stream
   exc: {core: integrate-and-fire, size: 80, parameters: {capacitance: 150 pF}}
 synapses:
-  ampa: {model: exp, decay: 2 ms, reversal: 0 mV}
+  ampa: {model: exp, decay: 2 ms, reversal: -14 mV}                # 0 mV, in the frame of the Allen fits
   gaba: {model: exp2, rise: 0.3 ms, decay: 5 ms, reversal: -80 mV}
 projections:
   - {name: exc-pv, from: exc, to: pv, rule: {fixed_indegree: {indegree: 20}}, synapse: ampa,
@@ -46,6 +46,7 @@ projections:
      weight: {lognormal: {mean: 1 nS, std: 0.5 nS}}, delay: 1 ms}
 stimuli:
   - {to: exc, ornstein_uhlenbeck: {mean: 0.22 nA, sigma: 0.08 nA, tau: 5 ms}}
+  - {to: pv, ornstein_uhlenbeck: {mean: 0.2 nA, sigma: 0.1 nA, tau: 5 ms}}
 record: {spikes: all, voltage: {cells: [pv], dt: 0.5 ms}}
 ```
 
