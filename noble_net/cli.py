@@ -99,13 +99,18 @@ def list_shipped() -> None:
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="As a page for people: docs/network-file.md.")
+    ] = False,
+) -> None:
     """Print the JSON schema of the network file, for editors."""
     import json
 
     from noble_net.config import json_schema
+    from noble_net.specs.schema_page import schema_page
 
-    typer.echo(json.dumps(json_schema(), indent=2))
+    typer.echo(schema_page(json_schema()) if markdown else json.dumps(json_schema(), indent=2))
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from noble_net.specs.rules import RuleSpec
 from noble_net.specs.specification import (
     Quantity,
     Spec,
+    WrittenDefaults,
     config_error_of,
     fault,
     nearest,
@@ -93,13 +94,19 @@ class NetworkSpec(Spec):
     precision: Precision = "float32"
     """Of the products of cores with weights; bfloat16 is faster where the CPU has it (AVX512-BF16)."""
     populations: Annotated[dict[Name, PopulationSpec], Field(min_length=1)]
+    """The cells, in groups."""
     node_sets: dict[Name, NodeSetSpec] = Field(default={})
     """Named subsets of populations, for `to` of stimuli and `cells` of reports."""
     synapses: dict[Name, SynapseSpec] = Field(default={})
+    """Types of synapses, for projections and for stimuli that act through synapses."""
     projections: tuple[ProjectionSpec, ...] = ()
+    """Who projects to whom."""
     gap_junctions: tuple[GapJunctionSpec, ...] = ()
+    """Who is coupled electrically."""
     stimuli: tuple[StimulusSpec, ...] = ()
+    """Input from outside."""
     record: RecordSpec = RecordSpec()
+    """What to keep of a run."""
 
     _document: Document | None = PrivateAttr(default=None)
 
@@ -305,7 +312,7 @@ def dump_network(spec: NetworkSpec) -> str:
 
 def json_schema() -> dict[str, Any]:
     """JSON schema of the network file, for editors: keys, choices, and quantities as text with units."""
-    schema = NetworkSpec.model_json_schema(by_alias=True)
+    schema = NetworkSpec.model_json_schema(by_alias=True, schema_generator=WrittenDefaults)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "noble-net network"}
 
 

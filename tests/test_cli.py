@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -203,6 +204,16 @@ def test_schema_is_the_networks() -> None:
     result = CliRunner().invoke(app, ["schema"])
     assert result.exit_code == 0
     assert json.loads(result.stdout) == json_schema()
+
+
+def test_the_page_of_the_network_file_is_that_of_the_schema() -> None:
+    """If not: noble-net schema --markdown > docs/network-file.md"""
+    result = CliRunner().invoke(app, ["schema", "--markdown"])
+    page = Path(__file__).parent.parent / "docs" / "network-file.md"
+    assert result.stdout == page.read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([^`]+)` \|", result.stdout, re.MULTILINE)
+    keys = [key for each in json_schema()["$defs"].values() for key in each.get("properties", {})]
+    assert len(listed) > 150 and set(keys) | set(json_schema()["properties"]) <= set(listed)
 
 
 def test_list_names_what_ships() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -896,3 +898,29 @@ def test_schema_describes_the_letter(tmp_path: Path) -> None:
             jsonschema.validate(good | {key: value}, schema)
     spec = load_network(write(tmp_path, GOOD))
     jsonschema.validate(YAML(typ="safe").load(dump_network(spec)), schema)
+
+
+def parts(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every object within a JSON schema."""
+    if isinstance(schema, dict):
+        yield schema
+    for each in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from parts(each)
+
+
+def test_defaults_in_the_schema_are_as_in_a_file() -> None:
+    schema = json_schema()
+    told = [part for part in parts(schema) if part.get("default") is not None]
+    for part in told:
+        jsonschema.validate(part["default"], {**part, "$defs": schema["$defs"]})
+    assert {"0.0 ms", "0.1 ms", "100.0 pF", "all"} <= {str(part["default"]) for part in told}
+
+
+def test_every_key_of_the_schema_says_what_it_is() -> None:
+    specs = [part for part in parts(json_schema()) if {"title", "properties"} <= part.keys()]
+    assert len(specs) > 40
+    for spec in specs:
+        for key, value in spec["properties"].items():
+            about = value.get("description", "")
+            assert about or "$ref" in str(value), f"{spec['title']}: {key}"
+            assert not re.match(r"an? [a-z ]+ such as `", about), f"{spec['title']}: {key} has but its unit"

@@ -137,7 +137,7 @@ def test_a_table_says_what_cells_are_and_splits_a_population(tmp_path: Path, nam
 def test_the_tables_and_the_network_of_the_page_are_valid(circuit: Path, tmp_path: Path) -> None:
     page = (Path(__file__).parent.parent / "docs" / "sonata.md").read_text(encoding="utf-8")
     (table,) = re.findall(r"```csv\n(.*?)```", page, re.DOTALL)
-    rows, network = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    rows, network = re.findall(r"```yaml.*?\n(.*?)```", page, re.DOTALL)
     (tmp_path / "cells.csv").write_text(table)
     (tmp_path / "cells.yaml").write_text(rows)
     read = [read_cell_types(tmp_path / f"cells.{kind}") for kind in ("csv", "yaml")]

@@ -31,6 +31,7 @@ class PoissonSpec(Spec):
     synapse: Name
     """A key of `synapses`."""
     weight: Weight
+    """Of one spike: peak conductance, or current of a current synapse."""
     delay: Instant | None = None
     """Begins so long after the warm-up; from the start of the warm-up unless given."""
     duration: Duration | None = None

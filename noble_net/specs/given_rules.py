@@ -25,6 +25,7 @@ class GraphSpec(Rule):
     arguments: dict[Name, Any] = Field(default={})
     """Of the generator; `n` is the number of cells unless given, the seed is the projection's."""
     file: InputFile | None = None
+    """Of the graph, instead of `generator`."""
     autapses: Flag = False
     """Whether self-loops of a generated graph are kept."""
     multapses: Flag = False
@@ -63,6 +64,7 @@ class TableSpec(Rule):
     """
 
     file: InputFile
+    """The table."""
 
 
 class SonataSpec(Rule):
@@ -74,6 +76,7 @@ class SonataSpec(Rule):
     """
 
     file: InputFile
+    """The edges file, HDF5."""
     population: Annotated[str, Field(strict=True, min_length=1, max_length=256)]
     """The edge population's name."""
     types: tuple[Annotated[Count, Field(ge=0)], ...] | None = None

@@ -42,6 +42,7 @@ class NodeSetSpec(Spec):
     """Some cells of one population: exactly one of `cells`, `fraction`, `where` and `region`."""
 
     population: Name
+    """Whose cells they are."""
     cells: tuple[Annotated[Count, Field(ge=0)], ...] | None = None
     """Their numbers within the population, from 0."""
     fraction: Annotated[float, Field(strict=True, gt=0.0, le=1.0)] | None = None

@@ -23,6 +23,7 @@ class NodesSpec(Spec):
     """
 
     file: InputFile
+    """The nodes file, HDF5."""
     population: _Text
     """Its name in that file."""
     types_file: InputFile | None = None

@@ -40,6 +40,7 @@ class StdpSpec(Spec):
     w_max: Weight
     """Largest weight; the smallest is 0."""
     rule: Literal["additive", "multiplicative"] = "additive"
+    """Whether changes depend on the weight: not, or so that it meets its bounds softly."""
 
     @field_validator("w_max", mode="after")
     @classmethod

@@ -78,11 +78,17 @@ class IntegrateAndFireSpec(Spec):
     """Parameters of an integrate-and-fire cell; each may be a distribution over cells."""
 
     capacitance: Annotated[Distribution, Distributed(("pF",), at_least=0.01)] = Distribution(a=100, unit="pF")
+    """Of the membrane."""
     resistance: Annotated[Distribution, Distributed(("MΩ",), at_least=0.01)] = Distribution(a=100, unit="MΩ")
+    """Of the membrane; its time constant is capacitance · resistance."""
     v_rest: VoltageDistribution = Distribution(a=-70, unit="mV")
+    """Voltage without input."""
     v_reset: VoltageDistribution = Distribution(a=-65, unit="mV")
+    """Voltage after a spike; below `v_threshold`."""
     v_threshold: VoltageDistribution = Distribution(a=-50, unit="mV")
+    """Voltage at which a spike is fired."""
     refractory: Annotated[Distribution, Distributed(("ms",), at_least=0.0)] = Distribution(a=2, unit="ms")
+    """Time after a spike for which the voltage stays at `v_reset`."""
 
     @model_validator(mode="after")
     def _reset_below_threshold(self) -> IntegrateAndFireSpec:
@@ -114,7 +120,6 @@ class PopulationSpec(Spec):
     """Of an integrate-and-fire cell: capacitance, resistance, v_rest, v_reset, v_threshold, refractory."""
     position: PositionSpec | None = None
     """Where the cells are, for rules and delays that depend on distance."""
-
     nodes: NodesSpec | None = None
     """The nodes of a SONATA file that the cells are: their ids in edges, positions, members and parameters."""
 

@@ -32,14 +32,18 @@ class BoxSpec(Spec):
     """Cells uniform in a box."""
 
     x: Interval
+    """From and to."""
     y: Interval
+    """From and to."""
     z: Interval = (0.0, 0.0)
+    """From and to; depth."""
 
 
 class CylinderSpec(Spec):
     """Cells uniform in an upright cylinder, such as one layer of a column."""
 
     radius: Annotated[float, Quantity("µm", above=0.0)]
+    """Around its axis."""
     depth: Interval
     """From and to along z."""
     centre: Annotated[tuple[Length, Length], BeforeValidator(_pair)] = (0.0, 0.0)
@@ -50,6 +54,7 @@ class LatticeSpec(Spec):
     """Cells on a regular lattice, the last axis running fastest; as many places as cells."""
 
     spacing: Annotated[float, Quantity("µm", above=0.0)]
+    """From one place to the next, along every axis."""
     shape: tuple[Places, Places, Places]
     """Places along x, y and z."""
     origin: tuple[Length, Length, Length] = (0.0, 0.0, 0.0)

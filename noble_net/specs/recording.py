@@ -75,7 +75,9 @@ class RatesSpec(Spec):
 class RecordSpec(Spec):
     """What to keep of a run."""
 
-    spikes: Annotated[bool, WithJsonSchema({"enum": ["all", "none"]})] = True
+    spikes: Annotated[
+        bool, WithJsonSchema({"enum": ["all", "none"]}), Field(json_schema_extra={"default": "all"})
+    ] = True
     """`all` or `none`."""
     voltage: ReportSpec | None = None
     """Somatic voltage, mV."""

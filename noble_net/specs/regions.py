@@ -15,8 +15,11 @@ class SlabSpec(Spec):
     """A box; without bounds along the axes left out, so that `{z: [100 um, 300 um]}` is a layer."""
 
     x: Interval | None = None
+    """From and to."""
     y: Interval | None = None
+    """From and to."""
     z: Interval | None = None
+    """From and to; depth."""
 
     @model_validator(mode="after")
     def _some_axis(self) -> SlabSpec:
@@ -29,7 +32,9 @@ class SphereSpec(Spec):
     """Everything within a distance of a point."""
 
     centre: tuple[Length, Length, Length]
+    """x, y and z of the point."""
     radius: Annotated[float, Quantity("µm", above=0.0)]
+    """The largest distance."""
 
 
 class RegionSpec(Spec):

@@ -144,6 +144,7 @@ class DistanceSpec(Rule):
     p0: Fraction
     """Probability at distance 0."""
     profile: Profile = "gaussian"
+    """How the probability falls with distance."""
     sigma: PositiveLength | None = None
     """Standard deviation of the `gaussian` profile."""
     length: PositiveLength | None = None

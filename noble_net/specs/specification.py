@@ -22,7 +22,7 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
-from pydantic.json_schema import JsonSchemaValue
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from noble_net.errors import ConfigError
@@ -175,6 +175,23 @@ def quantity_schema(*units: str) -> JsonSchemaValue:
         "description": how_to_write(*units),
         "examples": [INTERNAL[unit].example for unit in units],
     }
+
+
+class WrittenDefaults(GenerateJsonSchema):
+    """JSON schemas whose default quantities stand as in a file, with units, and not as numbers."""
+
+    def get_default_value(self, schema: core_schema.WithDefaultSchema) -> Any:
+        """The default of a field, as it is written."""
+        return _as_written(super().get_default_value(schema), schema["schema"])
+
+
+def _as_written(value: Any, schema: Mapping[str, Any]) -> Any:
+    while "serialization" not in schema and "schema" in schema:
+        schema = schema["schema"]  # behind a field's other validators
+    if isinstance(value, tuple):
+        return tuple(map(_as_written, value, schema["items_schema"]))
+    write = schema.get("serialization", {}).get("function")
+    return write(value) if write and isinstance(value, float) else value
 
 
 def validate_document(model: type[AnyModel], document: Document) -> AnyModel:

@@ -123,7 +123,9 @@ class StepSpec(Spec):
     amplitude: Current
     """A distribution gives every cell its own."""
     start: Instant = 0.0
+    """From the end of the warm-up."""
     stop: Instant
+    """From the end of the warm-up."""
 
     @model_validator(mode="after")
     def _ordered(self) -> StepSpec:
@@ -142,12 +144,14 @@ class LinearSpec(Spec):
     delay: Instant = 0.0
     """From the end of the warm-up."""
     duration: Duration
+    """Of the ramp."""
 
 
 class PulseSpec(Spec):
     """A train of rectangular current pulses."""
 
     amp: Current
+    """Current of a pulse."""
     width: Time
     """Of one pulse; rounded to the sample."""
     frequency: Frequency
@@ -170,7 +174,9 @@ class SinusoidalSpec(Spec):
     """A sinusoidal current, amp·sin(2π·frequency·(t − delay) + phase)."""
 
     amp: Current
+    """Amplitude, half of peak to peak."""
     frequency: Frequency
+    """Periods per time."""
     phase: Angle = Distribution(a=0.0, unit="rad")
     """At `delay`; in degrees (`90 deg`) or radians."""
     delay: Instant = 0.0
