@@ -1,10 +1,12 @@
-"""What a streaming core costs, beside its definition in PyTorch and the exact cell in NEURON: one run, taking turns.
+"""What a streaming core costs, beside its definition in PyTorch and the exact cell in NEURON and Arbor: one run, taking
+turns.
 
     python benchmarks/core_cost.py [CORE]      default: pv-stream; scoreboard rows and results/core_cost.json
     python benchmarks/core_cost.py CORE --smoke
 
 NEURON solves the family's members one at a time under the core's own kind of input, the settling left out; on both
-cores twice as many at once, in processes. Needs [reference] and [train].
+cores twice as many at once, in processes. Arbor solves sixteen members under a constant current, without events.
+Needs [reference] and [train].
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ from scoreboard import RESULTS, Target, record
 
 from noble_net.bench.cores import Setting, core_costs
 from noble_net.bench.machine import bandwidth, products
+from noble_net.cells.solver import REFERENCE_DT
 from noble_net.provenance import machine
+from noble_net.reference.arbor_pool import ArborPool
+from noble_net.reference.exact_pool import Inputs, Layout, Members
 from noble_net.registry import load_core, load_family
 from noble_net.specs.cores import CoreRecipe
 from noble_net.specs.specification import validate_document
@@ -40,6 +45,8 @@ ISSUE = 4
 CELLS, BLOCK = 6400, 2.0
 """Of the core: cells, and ms a call."""
 REPEATS = 5
+GROUP = 16
+"""Cells in Arbor."""
 SHORT, LONG = 100.0, 1100.0
 """Simulated by NEURON, ms: the difference counts."""
 
@@ -60,11 +67,14 @@ def main() -> None:
     ]
     exact = Exact(asked.core)
     costs, plain, alone, together = [], [], [], []
+    arbor: dict[int, list[float]] = {1: [], threads: []}
     for _ in range(repeats):
         costs.append(core_costs(settings, 1))
         plain.append(in_pytorch(folder, 100 if asked.smoke else 1000))
         alone.append(exact.seconds_per_cell_ms())
         together.append(exact.on_all_cores(threads))
+        for used, taken in arbor.items():
+            taken.append(exact.in_arbor(used))
     found = {
         (setting.precision, setting.threads): statistics.median(each[i].microseconds for each in costs)
         for i, setting in enumerate(settings)
@@ -93,6 +103,9 @@ def main() -> None:
         "us_per_cell_ms": {f"{precision}, {used} threads": us for (precision, used), us in found.items()},
         "pytorch_us_per_cell_ms": torch_us,
         "neuron_us_per_cell_ms": {"one core": neuron, f"{threads} cores": both},
+        "arbor_us_per_cell_ms": {
+            f"{used} threads": 1e6 * statistics.median(taken) for used, taken in arbor.items()
+        },
         "operations_per_ms": operations(asked.core),
         "gflops": {p: {t: products(p, t) / 1e9 for t in (1, threads)} for p in ("float32", "bfloat16")},
         "bandwidth_gb_per_s": {t: bandwidth(t) / 1e9 for t in (1, threads)},
@@ -121,7 +134,7 @@ class Exact:
     def __init__(self, core: str) -> None:
         recipe = validate_document(CoreRecipe, load_document(ROOT / f"surrogate/recipes/{core}.yaml"))
         family = load_family(recipe.family)
-        self.spec, self.model = recipe.dataset, family.model
+        self.spec, self.model, self.family = recipe.dataset, family.model, family
         self.runs = [run for run in plan_runs(recipe, family) if run.part == "train"]
         self.told = f"{REPEATS} members of {family.name}, dt {self.spec.dt:g} ms"
         self.done = 0
@@ -143,6 +156,19 @@ class Exact:
         with context.Pool(cores) as pool:
             found = pool.map(_again, [self] * cores, chunksize=1)
         return max(found) / cores
+
+    def in_arbor(self, threads: int) -> float:
+        """Wall time of a ms of a cell in Arbor at 1.5 times the threshold, implicit Euler with steps of 0.025 ms."""
+        cells = self.family.cells(self.family.ids("train")[:GROUP])
+        pool = ArborPool([Members("cells", self.model, GROUP, cells.parameters)], REFERENCE_DT, threads)
+        pool.settle(Layout([], [], []))
+        soma = np.zeros((3, GROUP, round((LONG - SHORT) / DT)), np.float32)
+        soma[0] = 1.5 * cells.features["I_thr"][:, None]
+        begin = time.perf_counter()
+        pool.advance(Inputs(soma, [], []))
+        taken = time.perf_counter() - begin
+        pool.close()
+        return taken / (GROUP * (LONG - SHORT))
 
 
 def _again(exact: Exact) -> float:

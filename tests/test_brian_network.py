@@ -294,7 +294,7 @@ def refused(data: dict[str, Any], out: Path) -> None:
 def test_what_it_does_not_hold_is_refused_by_name(tmp_path: Path) -> None:
     out = tmp_path / "run"
     gap = {"name": "pv-gap", "from": "pv", "to": "pv", "rule": "all_to_all", "conductance": "1 nS"}
-    with pytest.raises(BackendError, match=r"does not hold gap junctions \(pv-gap\)"):
+    with pytest.raises(BackendError, match=r"gap junctions \(pv-gap\) do not go into Brian2"):
         refused(recurrent(gap_junctions=[gap]), out)
     release = {"tsodyks_markram": {"U": 0.4, "tau_rec": "60 ms"}}
     stdp = {"tau_plus": "20 ms", "tau_minus": "20 ms", "a_plus": 0.1, "a_minus": 0.1, "w_max": "9 nS"}

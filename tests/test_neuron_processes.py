@@ -13,9 +13,9 @@ from test_plasticity import STDP
 
 from noble_net.config import network_from
 from noble_net.errors import BackendError, SolverError
+from noble_net.reference.exact_pool import Layout, Members
 from noble_net.reference.neuron_loop import NeuronLoop
 from noble_net.reference.neuron_network import simulate_neuron
-from noble_net.reference.neuron_pool import Layout, Members
 from noble_net.reference.neuron_processes import SharedPool, _dealt
 
 pytest.importorskip("neuron")
@@ -127,6 +127,6 @@ def test_what_fails_in_a_process_is_told_and_ends_the_others(tmp_path: Path) -> 
 
 def test_gap_junctions_between_processes_are_refused_by_name(tmp_path: Path) -> None:
     gap = {"name": "pv-gap", "from": "pv", "to": "pv", "rule": "all_to_all", "conductance": "1 nS"}
-    with pytest.raises(BackendError, match=r"gap junctions \(pv-gap\) couple cells of one process only"):
+    with pytest.raises(BackendError, match=r"gap junctions \(pv-gap\) do not go between processes"):
         simulate_neuron(network_from(recurrent(gap_junctions=[gap])), out=tmp_path / "run", processes=2)
     assert not (tmp_path / "run").exists()

@@ -24,7 +24,7 @@ from noble_net.network.build import Network, build_network
 from noble_net.network.random import stream_key
 from noble_net.network.random_kernels import row_uniforms
 from noble_net.network.synapses import half_block
-from noble_net.reference.neuron_inputs import drawn_segments
+from noble_net.reference.exact_inputs import drawn_segments
 from noble_net.reference.neuron_loop import NeuronLoop
 from noble_net.reference.neuron_network import NEURON
 from noble_net.surrogate.integrate_and_fire import IntegrateAndFire

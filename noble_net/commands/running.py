@@ -20,10 +20,11 @@ INTERRUPTED = 130
 
 
 class Backend(StrEnum):
-    """What simulates: the trained core, the exact cells in NEURON, or those reduced to a point in Brian2."""
+    """What simulates: the trained core, the exact cells in NEURON or Arbor, or those reduced to a point in Brian2."""
 
     surrogate = "surrogate"
     neuron = "neuron"
+    arbor = "arbor"
     brian2 = "brian2"
 
 
@@ -170,6 +171,12 @@ def run(
                 from noble_net.reference.neuron_network import simulate_neuron
 
                 results = simulate_neuron(spec, out=folder, overwrite=overwrite, progress=update, **exact)
+            elif backend is Backend.arbor:
+                from noble_net.reference.arbor_network import simulate_arbor
+
+                results = simulate_arbor(
+                    spec, out=folder, threads=threads, overwrite=overwrite, progress=update
+                )
             elif backend is Backend.brian2:
                 from noble_net.reference.brian_network import simulate_brian
 

@@ -16,14 +16,19 @@ from typing import TYPE_CHECKING
 
 from noble_net.cells.solver import REFERENCE_DT
 from noble_net.config import NetworkSpec
-from noble_net.errors import BackendError, MissingExtraError
+from noble_net.errors import MissingExtraError
 from noble_net.network.build import build_checked
 from noble_net.network.check import check_network
 from noble_net.provenance import run_provenance
 from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
 from noble_net.reference.neuron_cells import steps_per_sample
-from noble_net.reference.neuron_network import refuse_closed_form, refuse_reports
 from noble_net.reference.point_cells import refuse_unknown
+from noble_net.reference.refusals import (
+    refuse_closed_form,
+    refuse_junctions,
+    refuse_plasticity,
+    refuse_reports,
+)
 from noble_net.results import Results, load_results
 from noble_net.run_directory import RunDirectory, free_folder
 from noble_net.types import CoreInfo
@@ -62,8 +67,8 @@ def simulate_brian(
     with clock("load"):
         spec = resolve_network(network, seed, duration)
         refuse_closed_form(spec)
-        refuse_coupling(spec)
-        refuse_release(spec)
+        refuse_junctions(spec, "into Brian2", "take the neuron or the surrogate backend")
+        refuse_plasticity(spec, "brian2")
         refuse_reports(spec, "Brian2")
         steps_per_sample(dt)
         cores = {spec.core_of(name): BRIAN2 for name in spec.populations}
@@ -96,31 +101,3 @@ def simulate_brian(
             report=report,
         )
     return load_results(directory.path)
-
-
-def refuse_coupling(spec: NetworkSpec) -> None:
-    """Raise BackendError, naming them, for synapses with STDP and for gap junctions."""
-    junctions = [each.name for each in spec.gap_junctions]
-    if junctions:
-        raise BackendError(
-            f"{spec.source or spec.name}: this backend does not hold gap junctions ({', '.join(junctions)}). Remove "
-            "them, or take the neuron or the surrogate backend."
-        )
-    plastic = [
-        name for name, synapse in spec.synapses.items() if synapse.plasticity and synapse.plasticity.stdp
-    ]
-    if plastic:
-        raise BackendError(
-            f"{spec.source or spec.name}: synapses {', '.join(plastic)} have stdp, which this backend does not "
-            "hold. Remove their `plasticity`, or take the neuron or the surrogate backend."
-        )
-
-
-def refuse_release(spec: NetworkSpec) -> None:
-    """Raise BackendError, naming them, for synapses with short-term plasticity."""
-    plastic = [name for name, each in spec.synapses.items() if each.plasticity is not None]
-    if plastic:
-        raise BackendError(
-            f"{spec.source or spec.name}: synapses {', '.join(plastic)} have tsodyks_markram, which this backend does "
-            "not hold. Remove their `plasticity`, or take the neuron or the surrogate backend."
-        )

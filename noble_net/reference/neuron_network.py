@@ -14,15 +14,15 @@ from pathlib import Path
 
 from noble_net.cells.mechanisms import load_mechanisms
 from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER
-from noble_net.config import CLOSED_FORM, NetworkSpec, config_error
-from noble_net.errors import BackendError
+from noble_net.config import NetworkSpec
 from noble_net.network.build import build_checked
 from noble_net.network.check import check_network
 from noble_net.provenance import run_provenance
 from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
+from noble_net.reference.exact_inputs import Placement
 from noble_net.reference.neuron_cells import steps_per_sample
-from noble_net.reference.neuron_inputs import Placement
 from noble_net.reference.neuron_loop import NeuronLoop, refuse_shared_junctions
+from noble_net.reference.refusals import refuse_closed_form, refuse_reports
 from noble_net.results import Results, load_results
 from noble_net.run_directory import RunDirectory, free_folder
 from noble_net.specs.basics import ZONES
@@ -67,7 +67,7 @@ def simulate_neuron(
     with clock("load"):
         spec = resolve_network(network, seed, duration)
         refuse_closed_form(spec)
-        refuse_reports(spec)
+        refuse_reports(spec, "NEURON")
         if processes > 1:
             refuse_shared_junctions(spec)
         steps_per_sample(dt)
@@ -104,27 +104,3 @@ def simulate_neuron(
                 report=report,
             )
     return load_results(directory.path)
-
-
-def refuse_closed_form(spec: NetworkSpec) -> None:
-    """Raise BackendError, naming them, for populations that have no exact cells."""
-    closed = [
-        name
-        for name, population in spec.populations.items()
-        if population.family is None or spec.core_of(name) in CLOSED_FORM
-    ]
-    if closed:
-        raise BackendError(
-            f"{spec.source or spec.name}: populations {', '.join(closed)} run on core {spec.core_of(closed[0])}, "
-            "for which there are no exact cells. Give them a family and another core, or take the surrogate "
-            "backend."
-        )
-
-
-def refuse_reports(spec: NetworkSpec, simulator: str = "NEURON") -> None:
-    """Raise ConfigError, at its line, for reports of conductances and synapses, which only the simulator holds."""
-    for report in spec.record.reports:
-        if report not in ("voltage", "current"):
-            problem = f"the {simulator} backend records spikes, rates, voltage and current only"
-            remedy = "leave it out, or take the surrogate backend"
-            raise config_error(spec, ("record", *spec.record.place(report)), problem, remedy)

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from noble_net.errors import SolverError
-from noble_net.reference.neuron_pool import CellPool, Inputs, Layout, Members
+from noble_net.reference.exact_pool import Inputs, Layout, Members
+from noble_net.reference.neuron_pool import CellPool
 from noble_net.types import Float32, Float64
 
 
 class SharedPool:
     """A pool of cells in ``processes`` other processes (at most as many as cells); see
-    `noble_net.reference.neuron_pool.Pool`.
+    `noble_net.reference.exact_pool.Pool`.
 
     Raises SolverError for what goes wrong in one of them. It holds no gap junctions.
     """

@@ -137,11 +137,12 @@ class Neuron:
     def check(self, network: NetworkSpec) -> None:
         """See `Backend`."""
         from noble_net.network.check import check_network
-        from noble_net.reference import neuron_network as reference
+        from noble_net.reference.neuron_network import NEURON
+        from noble_net.reference.refusals import refuse_closed_form, refuse_reports
 
-        reference.refuse_closed_form(network)
-        reference.refuse_reports(network)
-        check_network(network, {network.core_of(name): reference.NEURON for name in network.populations})
+        refuse_closed_form(network)
+        refuse_reports(network, "NEURON")
+        check_network(network, {network.core_of(name): NEURON for name in network.populations})
 
     def require(self) -> None:
         """NEURON and its mechanisms."""

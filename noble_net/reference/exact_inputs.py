@@ -28,14 +28,14 @@ from noble_net.network.stimuli import inject, network_inputs
 from noble_net.network.synapses import SynapseBank, half_block
 from noble_net.network.transmission import Events, Transmission, transmission
 from noble_net.network.underway_kernels import FIXED_POINT
-from noble_net.reference.neuron_pool import AT_SOMA, Driven, Inputs, Junctions, Layout, Points
+from noble_net.reference.exact_pool import AT_SOMA, Driven, Inputs, Junctions, Layout, Points
 from noble_net.types import Float32, Float64, Int32, Int64
 
 Placement = Literal["lumped", "points"]
 """How synapses of a dendritic zone lie: spread over it as a whole, or each in a segment."""
 
 Areas = Mapping[str, Mapping[str, Float64]]
-"""Membrane of the segments of every population's zones: see `noble_net.reference.neuron_pool.Pool`."""
+"""Membrane of the segments of every population's zones: see `noble_net.reference.exact_pool.Pool`."""
 
 SOMA = "soma"
 

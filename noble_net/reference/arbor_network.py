@@ -1,0 +1,107 @@
+"""Simulate a network file in Arbor: the same cells, edges, noise, warm-up and results as in NEURON.
+
+>>> from noble_net.reference.arbor_network import simulate_arbor           # doctest: +SKIP
+>>> results = simulate_arbor("networks/pv-small.yaml", out="runs/pv-small-arbor")  # doctest: +SKIP
+
+How a cell of NEURON becomes one of Arbor is told in `noble_net.reference.arbor_cells`, how it is driven in
+`noble_net.reference.arbor_pool`.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+
+from noble_net.cells.mechanisms import load_mechanisms
+from noble_net.cells.solver import REFERENCE_DT
+from noble_net.config import NetworkSpec
+from noble_net.network.build import build_checked
+from noble_net.network.check import check_network
+from noble_net.provenance import run_provenance
+from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
+from noble_net.reference.arbor_cells import arbor, refuse_unknown
+from noble_net.reference.arbor_pool import ArborPool
+from noble_net.reference.exact_loop import ExactLoop
+from noble_net.reference.exact_pool import members_of
+from noble_net.reference.neuron_cells import load_models, steps_per_sample
+from noble_net.reference.refusals import (
+    refuse_closed_form,
+    refuse_junctions,
+    refuse_reports,
+    refuse_spread_stimuli,
+)
+from noble_net.results import Results, load_results
+from noble_net.run_directory import RunDirectory, free_folder
+from noble_net.specs.basics import ZONES
+from noble_net.types import CoreInfo
+
+ARBOR = CoreInfo("arbor", ZONES, 1, nmda=False)
+"""What a network may ask of this backend: input in all zones, delays of one sample and more."""
+
+
+def simulate_arbor(
+    network: NetworkSpec | Path | str,
+    *,
+    out: Path | str | None = None,
+    seed: int | None = None,
+    duration: float | str | None = None,
+    threads: int | None = None,
+    dt: float = REFERENCE_DT,
+    overwrite: bool = False,
+    report: bool = True,
+    progress: Progress | None = None,
+) -> Results:
+    """Run a network of exact cells in Arbor and return its results, which lie in the folder ``out``.
+
+    The network, ``seed``, ``duration`` (ms, or text with a unit), ``overwrite`` and ``report`` are those of
+    `noble_net.simulate`, and so are the files. Each synapse of a dendritic zone is at a point of its own, as in NEURON
+    with `placement="points"`. ``dt``: Arbor's step in ms, which must divide the 0.1 ms sample; its solver is of first
+    order (implicit Euler). ``threads`` (default: all cores) changes no result. Memory does not grow with simulated
+    time.
+
+    Raises ConfigError for a wrong network or reports it cannot give, BackendError, naming it, for what it does not
+    hold, MissingExtraError without Arbor, NEURON (which builds the cells) or bmtk, SolverError for a cell whose voltage
+    is not finite, and OutputError when ``out`` is in use or the disk is full.
+    """
+    clock = Clock()
+    threads = threads or os.cpu_count() or 1
+    with clock("load"):
+        spec = resolve_network(network, seed, duration)
+        refuse_closed_form(spec)
+        refuse_junctions(spec, "into Arbor", "take the neuron or the surrogate backend")
+        refuse_reports(spec, "Arbor")
+        refuse_spread_stimuli(spec, "Arbor")
+        steps_per_sample(dt)
+        cores = {spec.core_of(name): ARBOR for name in spec.populations}
+        check_network(spec, cores)
+        families = load_families(spec)
+        arbor()
+        for family in families.values():
+            refuse_unknown(family)
+        load_mechanisms()
+    with RunDirectory(out or free_folder(Path("runs"), spec.name), overwrite=overwrite) as directory:
+        with clock("build"):
+            built = build_checked(spec, families, cores)
+            directory.check_space(built)
+            pool = ArborPool(members_of(built, load_models(built, families)), dt, threads)
+            engine = ExactLoop(built, pool, "points", "Arbor")
+        solver = {"dt_ms": dt, "placement": "points", "segments_per_cell": engine.segments}
+        provenance = run_provenance(
+            spec,
+            backend="arbor",
+            cores={},
+            families={name: family.hash for name, family in families.items()},
+            settings={"threads": threads, **solver, "arbor": version("arbor"), "neuron": version("neuron")},
+        )
+        with engine:
+            record_run(
+                engine,
+                directory,
+                clock,
+                provenance,
+                details={"arbor": solver},
+                progress=progress,
+                report=report,
+            )
+    return load_results(directory.path)
