@@ -37,6 +37,7 @@ benchmarks: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/exactness.py
 	$(BIN)/python benchmarks/network_layer.py
 	$(BIN)/python benchmarks/core_cost.py
+	$(BIN)/python benchmarks/streaming_core.py
 	$(BIN)/python benchmarks/respond.py
 	$(BIN)/python benchmarks/noble.py
 	$(BIN)/python benchmarks/dry_run.py

@@ -1,7 +1,7 @@
 """The scoreboard: every target an issue names, with the value last measured.
 
     python benchmarks/scoreboard.py             print it
-    python benchmarks/scoreboard.py --readme    and write it into README.md, between its markers
+    python benchmarks/scoreboard.py --readme    and write it into README.md and what is missed into docs/limits.md
 
 Rows live in benchmarks/results/targets.json and are written by `record`, which the benchmarks call.
 """
@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 RESULTS = Path(__file__).parent / "results"
 TARGETS = RESULTS / "targets.json"
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README, LIMITS = ROOT / "README.md", ROOT / "docs/limits.md"
 BEGIN, END = "<!-- scoreboard -->", "<!-- /scoreboard -->"
 _COMPARE = {"≤": operator.le, "≥": operator.ge, "=": operator.eq}
 
@@ -72,15 +73,24 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def write_readme(rows: Iterable[dict[str, Any]]) -> None:
-    """Replace what stands between README's scoreboard markers."""
-    text = README.read_text(encoding="utf-8")
-    head, _, rest = text.partition(BEGIN)
+def missed(rows: Iterable[dict[str, Any]]) -> str:
+    """The targets that do not hold, as a Markdown list."""
+    return "\n".join(
+        f"- {row['name']}: {row['value']:g} {row['unit']}".rstrip() + f" (target {row['target']})"
+        for row in rows
+        if not row["holds"]
+    )
+
+
+def write_between(path: Path, content: str) -> None:
+    """Replace what stands between a page's scoreboard markers."""
+    head, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, _, tail = rest.partition(END)
-    README.write_text(f"{head}{BEGIN}\n{table(rows)}\n{END}{tail}", encoding="utf-8")
+    path.write_text(f"{head}{BEGIN}\n{content}\n{END}{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":
     print(table(load()))
     if "--readme" in sys.argv[1:]:
-        write_readme(load())
+        write_between(README, table(load()))
+        write_between(LIMITS, missed(load()))

@@ -60,7 +60,10 @@ def test_the_tree_in_readme_names_what_exists():
         assert f"{package}/" in tree
 
 
-def test_readme_shows_the_scoreboard(monkeypatch):
+def test_readme_shows_the_scoreboard_and_limits_what_is_missed(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     scoreboard = pytest.importorskip("scoreboard")
     assert scoreboard.table(scoreboard.load()) in README
+    assert f"\n{scoreboard.missed(scoreboard.load())}\n" in (ROOT / "docs/limits.md").read_text(
+        encoding="utf-8"
+    )

@@ -7,7 +7,6 @@ file, which the page's own tests look at. YAML that begins with a file's name, `
 from __future__ import annotations
 
 import ast
-import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -179,13 +178,3 @@ def test_the_index_has_every_page_and_readme_has_the_index() -> None:
     listed = re.findall(r"\]\(([a-z-]+\.md)\)", index)
     assert set(listed) == {page.name for page in PAGES} - {"README.md"}
     assert "](docs/README.md)" in README.read_text(encoding="utf-8")
-
-
-# --- limits -----------------------------------------------------------------------------------------------
-
-
-def test_limits_name_the_targets_that_are_missed() -> None:
-    page = (DOCS / "limits.md").read_text(encoding="utf-8").split("## Targets that are missed")[1]
-    rows = json.loads((ROOT / "benchmarks/results/targets.json").read_text(encoding="utf-8"))
-    missed = {row["name"] for row in rows if not row["holds"]}
-    assert set(re.findall(r"^- (.*)$", page, re.MULTILINE)) == missed
