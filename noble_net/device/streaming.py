@@ -35,6 +35,7 @@ class DeviceStreaming:
         self._w = w
         limits = core.envelope.limits()
         self._voltage_limits, self._soma_limits = limits[0].tolist(), limits[1].tolist()
+        self._coupling = torch.tensor(core.coupling, device=self.device)
         self._dendrite_limits = torch.tensor(limits[2:], device=self.device).unbind(1)
 
     def begin(self, cells: CellTable) -> State:
@@ -118,20 +119,26 @@ class DeviceStreaming:
         return (1.0 - update) * new + update * hidden
 
     def _dendrites(self, drive: DeviceDrive, step: slice, last: Tensor, outside: Tensor) -> list[Tensor]:
-        """Effective currents and roots of the conductances of the dendrites, means over a step, [B, …] each."""
+        """Currents to the soma, local voltages and roots of the conductances of the dendrites over a step, [B, …] each;
+        see `noble_net.surrogate.streaming_torch.StreamingNet`."""
         n = self.core.step_samples
-        inward_BZ = (drive.reversal_current[1:, step] + 1000.0 * drive.current[1:, step]).mean(1).T
-        conductances = [torch.zeros_like(inward_BZ)]
+        reversal_BZ = (drive.reversal_current[1:, step] + 1000.0 * drive.current[1:, step]).mean(1).T
+        conductances = [torch.zeros_like(reversal_BZ)]
         if drive.conductance is not None:
             conductances = [drive.conductance[1:, step].mean(1).T]
-            inward_BZ = inward_BZ - conductances[0] * last[:, None]
+        effective = s.CURRENT_SCALE * 1e-3 * (reversal_BZ - conductances[0] * last[:, None])
+        pulled_BZ = self._coupling * last[:, None] + reversal_BZ
+        loaded_BZ = self._coupling + conductances[0]
+        local_BZ = pulled_BZ / loaded_BZ
         block: list[Tensor] = []
         if self.core.shape.dendritic_nmda:
             half = drive.nmda.half if drive.nmda else torch.full_like(last, s.BLOCK_CENTRE)
             block = [(s.BLOCK_SCALE * (half - s.BLOCK_CENTRE)).clamp(-BLOCK_LIMIT, BLOCK_LIMIT)[:, None]]
-            nmda = drive.nmda.conductance[1:, step].mean(1).T if drive.nmda else torch.zeros_like(inward_BZ)
+            nmda = drive.nmda.conductance[1:, step].mean(1).T if drive.nmda else torch.zeros_like(reversal_BZ)
             conductances.append(nmda)
-        effective = s.CURRENT_SCALE * 1e-3 * inward_BZ
+            limited = s.BLOCK_CENTRE + block[0] / s.BLOCK_SCALE
+            for _ in range(s.LOCAL_ROUNDS):
+                local_BZ = pulled_BZ / (loaded_BZ + nmda * torch.sigmoid(BLOCK_SLOPE * (local_BZ - limited)))
         lowest, highest, *most = self._dendrite_limits
         outside += n * ((effective < lowest) | (effective > highest)).sum(1, dtype=torch.int32)
         roots = []
@@ -139,7 +146,13 @@ class DeviceStreaming:
             scaled = s.CONDUCTANCE_SCALE * each
             outside += n * ((scaled > limit) | (scaled < 0.0)).sum(1, dtype=torch.int32)
             roots.append(scaled.clamp(0.0, s.CONDUCTANCE_LIMIT).sqrt())
-        return [effective.clamp(-s.CURRENT_LIMIT, s.CURRENT_LIMIT), *roots, *block]
+        arriving = s.CURRENT_SCALE * 1e-3 * self._coupling * (local_BZ - last[:, None])
+        return [
+            arriving.clamp(-s.CURRENT_LIMIT, s.CURRENT_LIMIT),
+            s.VOLTAGE_SCALE * (local_BZ - s.VOLTAGE_CENTRE),
+            *roots,
+            *block,
+        ]
 
     def _scaled(
         self,

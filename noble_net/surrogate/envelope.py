@@ -26,10 +26,10 @@ class ZoneEnvelope(NamedTuple):
     conductance: float
     nmda: float
 
-    def scaled(self) -> list[float]:
-        """The same as the core reads them; never beyond where it clamps."""
+    def scaled(self, somatic: bool) -> list[float]:
+        """The same as the core reads them; never beyond where it clamps, as it does the soma's current."""
         low, high = (s.CURRENT_SCALE * each for each in self.current)
-        limits = [max(low, -s.CURRENT_LIMIT), min(high, s.CURRENT_LIMIT)]
+        limits = [max(low, -s.CURRENT_LIMIT), min(high, s.CURRENT_LIMIT)] if somatic else [low, high]
         return limits + [
             min(s.CONDUCTANCE_SCALE * each, s.CONDUCTANCE_LIMIT) for each in (self.conductance, self.nmda)
         ]
@@ -74,7 +74,10 @@ class Envelope(NamedTuple):
         effective current (lowest, highest), the conductance and the NMDA conductance."""
         low, high = self.voltage
         first = [max(low, s.VOLTAGE_LOW), min(high, s.VOLTAGE_HIGH), 0.0, 0.0]
-        return np.array([first, *(zone.scaled() for zone in self.zones.values())], np.float32)
+        return np.array(
+            [first, *(zone.scaled(number == 0) for number, zone in enumerate(self.zones.values()))],
+            np.float32,
+        )
 
 
 def _zone(told: Mapping[str, Any]) -> ZoneEnvelope:

@@ -72,6 +72,7 @@ def _load(
     half: Float32,
     nmda: bool,
     history: Float32,
+    coupling: Float32,
     limits: Float32,
     soma: Float32,
     share: Float32,
@@ -94,18 +95,21 @@ def _load(
     zones = drive[0].shape[0] - 1
     if zones == 0:
         return
-    dendrites = x[3 * n : 3 * n + (3 if nmda else 2) * zones]
+    rows = (4 if nmda else 3) * zones
+    dendrites = x[3 * n : 3 * n + rows]
     for zone in range(zones):
         mean_of(drive[0][zone + 1, cells, step], share)
         mean_of(drive[2][zone + 1, cells, step], dendrites[zone])
         for i in range(LANES):
             dendrites[zone, i] += _KILO * share[i]
-        mean_of(drive[1][zone + 1, cells, step], dendrites[zones + zone])
+        mean_of(drive[1][zone + 1, cells, step], dendrites[2 * zones + zone])
         if nmda and blocked:
-            mean_of(drive[3][zone + 1, cells, step], dendrites[2 * zones + zone])
+            mean_of(drive[3][zone + 1, cells, step], dendrites[3 * zones + zone])
         elif nmda:
-            dendrites[2 * zones + zone] = _ZERO
-    scale_dendrites(dendrites, zones, history, limits[2:], outside)
+            dendrites[3 * zones + zone] = _ZERO
+    scale_dendrites(
+        dendrites, x[3 * n + rows] if nmda else share, coupling, share, history, limits[2:], outside
+    )
 
 
 @compiled(fastmath=MATH, error_model="numpy")
@@ -118,6 +122,7 @@ def _micro_batch(
     hidden: Float32,
     history: Float32,
     weights: tuple[Any, ...],
+    coupling: Float32,
     limits: Float32,
     voltage: Float32,
     outside: UInt32,
@@ -163,7 +168,7 @@ def _micro_batch(
             x[len(x) - codes - 1, i] = block[first + i]
     for at in range(0, voltage.shape[1], n):
         step = slice(at, at + n)
-        _load(drive, cells, step, half, len(block) > 0, past, limits, soma, share, x, strayed)
+        _load(drive, cells, step, half, len(block) > 0, past, coupling, limits, soma, share, x, strayed)
         _apply(net.encode, x, layer)
         silu(layer)
         put(layer, told)
@@ -196,6 +201,7 @@ def advance(
     hidden: Float32,
     history: Float32,
     weights: tuple[Float32 | Int32, ...],
+    coupling: Float32,
     limits: Float32,
     voltage: Float32,
     outside: UInt32,
@@ -208,8 +214,10 @@ def advance(
     input on dendrites the scaled half of its magnesium block, else empty.
 
     ``code`` [cells, K] is what the layers are told of the cell's code; ``hidden`` [cells, H] and ``history``
-    [cells, n] (mV) are updated in place; ``weights`` are `Layers.arrays`, ``limits`` `Envelope.limits`;
-    ``voltage`` [cells, samples] and ``outside`` [cells] (added to) are the answer.
+    [cells, n] (mV) are updated in place; ``weights`` are `Layers.arrays`, ``coupling`` [dendritic zones] in nS,
+    ``limits`` `Envelope.limits`; ``voltage`` [cells, samples] and ``outside`` [cells] (added to) are the answer.
     """
     for batch in prange((len(hidden) + LANES - 1) // LANES):
-        _micro_batch(batch, drive, half, block, code, hidden, history, weights, limits, voltage, outside)
+        _micro_batch(
+            batch, drive, half, block, code, hidden, history, weights, coupling, limits, voltage, outside
+        )

@@ -21,6 +21,8 @@ _V_UNSCALE = np.float32(1.0 / s.VOLTAGE_SCALE)
 _I_SCALE, _I_LIMIT = np.float32(s.CURRENT_SCALE), np.float32(s.CURRENT_LIMIT)
 _G_SCALE, _G_LIMIT = np.float32(s.CONDUCTANCE_SCALE), np.float32(s.CONDUCTANCE_LIMIT)
 _SLOPE = np.float32(BLOCK_SLOPE)
+_B_CENTRE, _B_UNSCALE = np.float32(s.BLOCK_CENTRE), np.float32(1.0 / s.BLOCK_SCALE)
+_ROUNDS = s.LOCAL_ROUNDS
 _MILLI, _ZERO = np.float32(1e-3), np.float32(0.0)
 
 
@@ -82,20 +84,45 @@ def scale_soma(soma: Float32, history: Float32, limits: Float32, x: Float32, out
 
 
 @compiled(fastmath=MATH, error_model="numpy")
-def scale_dendrites(x: Float32, zones: int, history: Float32, limits: Float32, outside: UInt32) -> None:
-    """Make of x [rows, LANES], of each of the ``zones`` Σ g·E (pA), then of each its conductance, then perhaps of each
-    its NMDA conductance (nS): effective currents, and roots of the conductances. ``limits`` [zones, 4] are those of
-    `Envelope.limits`."""
-    n = len(history)
+def scale_dendrites(
+    x: Float32,
+    half: Float32,
+    coupling: Float32,
+    local: Float32,
+    history: Float32,
+    limits: Float32,
+    outside: UInt32,
+) -> None:
+    """Make of x [rows, LANES], of each zone Σ g·E (pA), then of each nothing yet, then of each its conductance, then
+    perhaps of each its NMDA conductance (nS): currents to the soma, local voltages, roots of the conductances (see
+    `noble_net.surrogate.streaming_torch.StreamingNet`).
+
+    ``half`` [LANES]: the scaled half of the magnesium block, read where there is NMDA. ``coupling`` [zones], nS;
+    ``local`` [LANES] is scratch; ``limits`` [zones, 4] are those of `Envelope.limits`.
+    """
+    n, zones = len(history), len(coupling)
+    nmda = len(x) == 4 * zones
     for zone in range(zones):
+        c = coupling[zone]
         for i in range(LANES):
-            inward = x[zone, i] - x[zones + zone, i] * history[n - 1, i]
-            effective = _I_SCALE * _MILLI * inward
-            x[zone, i] = min(max(effective, -_I_LIMIT), _I_LIMIT)
+            effective = _I_SCALE * _MILLI * (x[zone, i] - x[2 * zones + zone, i] * history[n - 1, i])
             beyond = (effective < limits[zone, 0]) | (effective > limits[zone, 1])
             outside[i] += np.uint32(n) * np.uint32(beyond)
-    for row in range(zones, len(x)):
-        most = limits[row % zones, 1 + row // zones]
+            x[zone, i] += c * history[n - 1, i]
+            x[zones + zone, i] = x[zone, i] / (c + x[2 * zones + zone, i])
+        if nmda:
+            for _ in range(_ROUNDS):
+                for i in range(LANES):
+                    local[i] = _SLOPE * (x[zones + zone, i] - (_B_CENTRE + _B_UNSCALE * half[i]))
+                for i in range(LANES):
+                    open_now = x[3 * zones + zone, i] * sigmoid(local[i])
+                    x[zones + zone, i] = x[zone, i] / (c + x[2 * zones + zone, i] + open_now)
+        for i in range(LANES):
+            inward = _I_SCALE * _MILLI * c * (x[zones + zone, i] - history[n - 1, i])
+            x[zone, i] = min(max(inward, -_I_LIMIT), _I_LIMIT)
+            x[zones + zone, i] = _V_SCALE * (x[zones + zone, i] - _V_CENTRE)
+    for row in range(2 * zones, len(x)):
+        most = limits[row % zones, row // zones]
         for i in range(LANES):
             scaled = _G_SCALE * x[row, i]
             x[row, i] = math.sqrt(min(max(scaled, _ZERO), _G_LIMIT))

@@ -15,5 +15,8 @@ CURRENT_SCALE, CURRENT_LIMIT = 5.0, 10.0
 CONDUCTANCE_SCALE, CONDUCTANCE_LIMIT = 0.1, 8.0
 """Per nS; limit in scaled units (80 nS)."""
 
+LOCAL_ROUNDS = 2
+"""Rounds in which a dendrite's local voltage and its magnesium block are brought to agree."""
+
 BLOCK_CENTRE, BLOCK_SCALE = -27.5, 0.1
 """Of the voltage at which magnesium blocks half of the NMDA receptors of the dendrites, mV."""

@@ -40,8 +40,8 @@ class StreamingCore(Core):
 
     The magnesium block of NMDA input on the soma is that of the last voltage before each native step (0.5 ms for five
     samples), held through it, as the step's other conductances act by the voltage at its start. Input on the dendrites
-    acts by its means over the step; how it reaches the soma, and its NMDA block there, is learned, for a reversal
-    potential of 0 mV.
+    acts by its means over the step, at a local voltage (`noble_net.surrogate.streaming_torch.StreamingNet`); how it
+    reaches the soma is learned, and NMDA there for a reversal potential of 0 mV.
     """
 
     def __init__(self, checkpoint: Checkpoint, precision: Precision = "float32") -> None:
@@ -62,6 +62,8 @@ class StreamingCore(Core):
         self.hidden = self.shape.hidden
         self.nmda = len(self.zones) == 1 or self.shape.dendritic_nmda
         self._weights = self._arranged().arrays
+        self.coupling: Float32 = np.exp(self.weights.get("coupling", _NONE))
+        """Of each dendritic zone to the soma, nS."""
         self.envelope = Envelope.of(checkpoint, self.zones)
         self._limits = self.envelope.limits()
 
@@ -154,6 +156,7 @@ class StreamingCore(Core):
             a["hidden"],
             a["history"],
             self._weights,
+            self.coupling,
             self._limits,
             voltage,
             outside,

@@ -10,9 +10,9 @@ from noble_net.surrogate.checkpoint import Checkpoint
 
 
 def input_count(samples: int, zones: int, nmda: bool) -> int:
-    """Inputs of the encoder without the code: three per sample, two (with NMDA three) per dendritic zone, one for the
+    """Inputs of the encoder without the code: three per sample, three (with NMDA four) per dendritic zone, one for the
     half of the magnesium block."""
-    return 3 * samples + zones * (3 if nmda else 2) + (1 if nmda else 0)
+    return 3 * samples + zones * (4 if nmda else 3) + (1 if nmda else 0)
 
 
 class Shape(NamedTuple):
@@ -54,6 +54,8 @@ class Shape(NamedTuple):
             "decode_out.weight": (n, decoder),
             "decode_out.bias": (n,),
         }
+        if dendrites:
+            shapes["coupling"] = (dendrites,)
         if about.get("encoder_layers", 2) == 2:
             shapes |= {"encode_out.weight": (h, h), "encode_out.bias": (h,)}
         if units:

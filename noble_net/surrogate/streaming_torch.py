@@ -6,6 +6,7 @@ embedding, H hidden units. Needs the extra [train]; nothing that only runs netwo
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,10 @@ from torch import Tensor, nn
 
 from noble_net.surrogate import scaling as s
 from noble_net.surrogate.streaming_shape import input_count
+from noble_net.types import BLOCK_SLOPE
+
+COUPLINGS = (30.0, 10.0)
+"""Of the nearest and the farthest dendritic zone to the soma, at the start of training, nS."""
 
 
 class Dendrites(NamedTuple):
@@ -43,6 +48,9 @@ class StreamingNet(nn.Module):
     decoder [encoded | state] → D (H, unless told) → n increments on the last voltage. Activations are SiLU. See
     `noble_net.surrogate.scaling` for units. With ``code_units`` the code is first embedded, C → K → K, and enters
     encoder and decoder; without, the encoder alone, as it is.
+
+    The input of a dendritic zone acts at a voltage of its own, at which it is balanced by the current from the soma
+    through ``coupling`` (log nS, learned). The encoder gets that current, that voltage and roots of the conductances.
     """
 
     def __init__(
@@ -61,6 +69,10 @@ class StreamingNet(nn.Module):
         self.inputs = input_count(samples, zones, nmda)
         self.code_in = nn.Linear(code, code_units) if code_units else None
         self.code_out = nn.Linear(code_units, code_units) if code_units else None
+        if zones:
+            self.coupling = nn.Parameter(
+                torch.linspace(math.log(COUPLINGS[0]), math.log(COUPLINGS[1]), zones)
+            )
         self.encode_in = nn.Linear(self.inputs + (code_units or code), hidden)
         self.encode_out = nn.Linear(hidden, hidden) if encoder_layers == 2 else None
         self.gru = nn.GRU(hidden, hidden, batch_first=True)
@@ -132,7 +144,7 @@ class StreamingNet(nn.Module):
 
     def _scale(self, drive: Tensor, voltage: Tensor, dendrites: Dendrites | None) -> Tensor:
         """[…, 3, n] and […, n] → […, inputs]: effective current at the last voltage, conductance, voltage; of the
-        dendrites the effective current at the same voltage, and the roots of the conductances."""
+        dendrites what `_local` finds, and the roots of the conductances."""
         current, conductance, reversal = drive.unbind(dim=-2)
         last = voltage[..., -1:]
         parts = [
@@ -141,16 +153,31 @@ class StreamingNet(nn.Module):
             s.VOLTAGE_SCALE * (voltage - s.VOLTAGE_CENTRE),
         ]
         if dendrites is not None:
+            half = dendrites.half
+            if half is not None:
+                half = half.reshape(-1, *[1] * (voltage.dim() - 1))
+            local = self._local(dendrites, last, half)
             parts += [
-                _current(1e-3 * (dendrites.reversal_current - dendrites.conductance * last)),
+                _current(1e-3 * torch.exp(self.coupling) * (local - last)),
+                s.VOLTAGE_SCALE * (local - s.VOLTAGE_CENTRE),
                 _root(dendrites.conductance),
             ]
-            if dendrites.nmda is not None and dendrites.half is not None:
-                half = s.BLOCK_SCALE * (dendrites.half - s.BLOCK_CENTRE)
-                for _ in range(voltage.dim() - 1):
-                    half = half[..., None]
-                parts += [_root(dendrites.nmda), half.expand(*voltage.shape[:-1], 1)]
+            if dendrites.nmda is not None and half is not None:
+                scaled = s.BLOCK_SCALE * (half - s.BLOCK_CENTRE)
+                parts += [_root(dendrites.nmda), scaled.expand(*voltage.shape[:-1], 1)]
         return torch.cat(parts, dim=-1)
+
+    def _local(self, dendrites: Dendrites, last: Tensor, half: Tensor | None) -> Tensor:
+        """The voltages U of the dendritic zones, […, Z] mV: c·(V − U) + J − G·U − B(U)·G_nmda·U = 0 with the coupling c
+        to the somatic voltage V […, 1] and the magnesium block B, in `LOCAL_ROUNDS` rounds."""
+        coupling = torch.exp(self.coupling)
+        pulled = coupling * last + dendrites.reversal_current
+        loaded = coupling + dendrites.conductance
+        local = pulled / loaded
+        if dendrites.nmda is not None and half is not None:
+            for _ in range(s.LOCAL_ROUNDS):
+                local = pulled / (loaded + dendrites.nmda * torch.sigmoid(BLOCK_SLOPE * (local - half)))
+        return local
 
     def _encode(self, x: Tensor, bias: Tensor) -> Tensor:
         silu, weight = nn.functional.silu, self.encode_in.weight[:, : self.inputs]
