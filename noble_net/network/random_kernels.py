@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import prange
 
 from noble_net.compiled import compiled
 from noble_net.types import Float64, Int64
@@ -73,11 +74,11 @@ def row_uniforms(key: np.uint64, indptr: Int64, first: int = 0) -> Float64:
     return out
 
 
-@compiled()
+@compiled(parallel=True)
 def normal_block(key: np.uint64, cells: Int64, start: int, out: Float64) -> None:
     """Fill ``out`` [cells, samples] with the noise of the cells of these ids from absolute sample ``start`` on; it and
     the number of samples are multiples of 4."""
-    for i in range(cells.size):
+    for i in prange(cells.size):
         for k in range(0, out.shape[1], 4):
             values = four_normals(key, cells[i], (start + k) >> 2)
             for lane in range(4):

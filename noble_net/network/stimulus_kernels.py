@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import prange
 
 from noble_net.compiled import compiled
 from noble_net.network.random_kernels import philox, uniform
@@ -23,7 +24,7 @@ _CLOSE = 1e-6
 """Share of a sample by which an edge on the grid may miss it."""
 
 
-@compiled()
+@compiled(parallel=True)
 def ornstein_uhlenbeck(
     noise: Float64,
     deviation: Float64,
@@ -38,7 +39,7 @@ def ornstein_uhlenbeck(
     Exact discretisation y ← decay·y + σ√(1 − decay²)·ξ around ``mean`` (all [cells]); with ``first`` the first
     sample is drawn from the stationary distribution. ``deviation`` [cells] is the last y, updated in place.
     """
-    for cell in range(out.shape[0]):
+    for cell in prange(out.shape[0]):
         y, keep = deviation[cell], decay[cell]
         kick = sigma[cell] * math.sqrt(1.0 - keep * keep)
         for k in range(out.shape[1]):
@@ -58,7 +59,7 @@ def _poisson(chance: float, expected: float, none: float) -> int:
     return count
 
 
-@compiled()
+@compiled(parallel=True)
 def poisson_counts(
     key: np.uint64, cells: Int64, expected: Float64, factor: Float64, start: int, out: Int32, first: int
 ) -> None:
@@ -68,7 +69,7 @@ def poisson_counts(
     Cell ``cells[i]`` has expected[i]·factor[k] events in sample k. ``start`` and the number of samples are multiples
     of 4.
     """
-    for i in range(cells.size):
+    for i in prange(cells.size):
         cell, last, mean, none = cells[i], -1.0, 0.0, 1.0
         for k in range(0, out.shape[1], 4):
             group = (start + k) >> 2
@@ -106,7 +107,7 @@ def gamma(key: np.uint64, cell: int, sample: int, shape: float) -> float:
         attempt += 1
 
 
-@compiled()
+@compiled(parallel=True)
 def shot_noise(
     key: np.uint64,
     cells: Int64,
@@ -124,7 +125,7 @@ def shot_noise(
     mean over a sample of the decaying and of the rising part. The sum of n gamma-distributed peaks of one shape is
     gamma-distributed with n times that shape. ``start`` and the number of samples are multiples of 4.
     """
-    for i in range(cells.size):
+    for i in prange(cells.size):
         expected, mean, variance, factor, keep_d, keep_r, mean_d, mean_r = constants[i]
         expected = min(expected, MOST_EVENTS)
         none = math.exp(-expected)
