@@ -67,7 +67,9 @@ def main(name: str) -> None:
                         [exact[case][0] for case in mine], [exact[case][1] for case in mine]
                     ),
                 }
-    write_json(RESULTS / f"dendrites-{name}.json", {"core": name, "counts": COUNTS, "members": members, "rows": rows})
+    write_json(
+        RESULTS / f"dendrites-{name}.json", {"core": name, "counts": COUNTS, "members": members, "rows": rows}
+    )
     print(as_markdown(rows))
 
 
