@@ -244,3 +244,28 @@ def test_a_failure_is_told_with_the_rank() -> None:
     empty = Response(*(np.empty(0, kind) for kind in (np.float32, np.int32, np.int32, float, np.uint32)))
     with pytest.raises(BackendError, match="rank 1: the voltage is not finite"):
         Exchange(Other(), network.populations)({each.name: empty for each in network.populations})
+
+
+def test_who_finds_out_late_does_not_take_the_one_that_told_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Apart(RankGroup):
+        """A process whose group has broken."""
+
+        def __init__(self, rank: int, doors: list[socket.socket]) -> None:
+            self.rank, self.ranks, self.failing = rank, len(doors), False
+            self._distributed, self._listener = torch.distributed, doors[rank]
+            self._addresses = [("127.0.0.1", port, 100 + r) for r, port in enumerate(ports)]
+
+    import torch
+
+    monkeypatch.setattr("noble_net.ranks.group._PAUSES", (0.0,))
+    doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+    ports = [door.getsockname()[1] for door in doors]
+    first, third, fourth = (Apart(rank, doors) for rank in (0, 2, 3))
+    doors[1].close()
+    found = first.lost("no answer")
+    assert found.told and found.dead == (1,) and "rank 1 (process 101 on" in str(found)
+    first.close()
+    for late in (third, fourth):
+        found = late.lost("no answer")
+        assert not found.told and found.dead == (1,)
+        late.close()
