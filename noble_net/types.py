@@ -31,6 +31,7 @@ Precision = Literal["float32", "bfloat16"]
 """What a core with weights multiplies; sums are float32."""
 UInt16 = NDArray[np.uint16]
 UInt32 = NDArray[np.uint32]
+UInt64 = NDArray[np.uint64]
 
 
 class CoreInfo(NamedTuple):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from noble_net.network import random_kernels
+from noble_net.network import normal_kernels, random_kernels
 from noble_net.network.random import cell_uniforms, generator, normals, quantile, stream_key
 from noble_net.specs.distribution import Distribution
 
@@ -63,6 +63,39 @@ def test_noise_is_standard_normal_and_white() -> None:
     assert abs(np.mean(values[:, 1:] * values[:, :-1])) < 5 / np.sqrt(values.size)
     assert abs(np.mean(values[1:] * values[:-1])) < 5 / np.sqrt(values.size)
     assert np.unique(values).size == values.size
+
+
+def test_noise_is_box_and_mullers_of_its_words() -> None:
+    key, cells, first = stream_key(3, "noise", "z"), np.array([0, 7, 2**31]), 2**34 - 40
+    found = normals(key, cells, first, 4000)
+    for row, cell in enumerate(cells):
+        groups = range(first >> 2, (first + 4000) >> 2)
+        counters = [np.array([group & 0xFFFFFFFF, group >> 32, cell, 1]) for group in groups]
+        a, b, c, d = np.array([random_kernels.philox_words(each, key) for each in counters]).T * 2.0**-32
+        near, far = (np.sqrt(-2.0 * np.log(word + 2.0**-33)) for word in (a, c))
+        x, y = 2 * np.pi * b, 2 * np.pi * d
+        wanted = np.stack([near * np.cos(x), near * np.sin(x), far * np.cos(y), far * np.sin(y)], axis=1)
+        assert np.abs(found[row] - wanted.ravel()).max() < 1e-14
+
+
+@pytest.mark.parametrize("word", [0, 1, 2**31 - 1, 2**31, 3 * 2**30, 2**32 - 2, 2**32 - 1])
+def test_radius_and_angle_at_the_ends_of_their_ranges(word: int) -> None:
+    words, radius, room, x, y = (
+        np.full(3, word, np.uint64),
+        np.empty(3),
+        np.empty(3),
+        np.empty(3),
+        np.empty(3),
+    )
+    normal_kernels._radius(words, radius, radius.view(np.int64), room)
+    share = (word + 0.5) * 2.0**-32
+    assert radius == pytest.approx(
+        np.sqrt(-2.0 * (np.log(share) if share < 0.5 else np.log1p(share - 1.0))), rel=1e-15
+    )
+    normal_kernels._turn(words, np.ones(3), x, y)
+    angle = 2 * np.pi * word * 2.0**-32
+    assert x == pytest.approx(np.cos(angle), abs=1e-15)
+    assert y == pytest.approx(np.sin(angle), abs=1e-15)
 
 
 def test_uniforms_of_rows_do_not_depend_on_other_rows() -> None:

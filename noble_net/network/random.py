@@ -2,7 +2,7 @@
 
 Streams are counter-based (Philox), so adding, removing or reordering populations and projections changes no
 draw of any other, and any draw can be made by any process at any time. Build-time draws of a few values per
-cell use numpy generators; draws per synapse and per sample use the kernels in ``kernels.py``.
+cell use numpy generators; draws per synapse and per sample use kernels.
 
 Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 """
@@ -14,7 +14,7 @@ from hashlib import blake2b
 import numpy as np
 from scipy.special import gammainc, gammaincc, gammainccinv, gammaincinv, ndtr, ndtri
 
-from noble_net.network import random_kernels
+from noble_net.network import normal_kernels, random_kernels
 from noble_net.specs.distribution import Distribution
 from noble_net.types import Float64, Int64
 
@@ -49,7 +49,7 @@ def normals(key: np.uint64, cells: int | Int64, start: int, samples: int) -> Flo
     rows: Int64 = np.arange(cells, dtype=np.int64) if isinstance(cells, int) else cells
     before, after = start % 4, -(start + samples) % 4
     out = np.empty((len(rows), before + samples + after), np.float64)
-    random_kernels.normal_block(key, rows, start - before, out)
+    normal_kernels.normal_block(key, rows, start - before, out)
     return out[:, before : before + samples]
 
 

@@ -1,14 +1,11 @@
-"""Keyed random numbers, compiled: Philox counters, uniforms and normals of any cell and sample.
+"""Keyed random numbers, compiled: Philox counters, and uniforms of any row and entry.
 
 Nothing depends on the order of calls. Kernels of the network floor are compiled on first use and cached on disk.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from numba import prange
 
 from noble_net.compiled import compiled
 from noble_net.types import Float64, Int64
@@ -50,17 +47,6 @@ def uniform(key: np.uint64, row: int, index: int) -> float:
     return (float(((a << _SHIFT) | b) >> np.uint64(12)) + 0.5) * 2.0**-52
 
 
-@compiled(inline="always")
-def four_normals(key: np.uint64, cell: int, group: int) -> tuple[float, float, float, float]:
-    """Standard normals of a cell for samples 4·group … 4·group + 3 (Box-Muller)."""
-    a, b, c, d = philox(group & 0xFFFFFFFF, group >> 32, cell, 1, key)
-    r0 = math.sqrt(-2.0 * math.log((float(a) + 0.5) * 2.0**-32))
-    r1 = math.sqrt(-2.0 * math.log((float(c) + 0.5) * 2.0**-32))
-    turn = 2.0 * math.pi * 2.0**-32
-    x, y = turn * float(b), turn * float(d)
-    return r0 * math.cos(x), r0 * math.sin(x), r1 * math.cos(y), r1 * math.sin(y)
-
-
 @compiled()
 def row_uniforms(key: np.uint64, indptr: Int64, first: int = 0) -> Float64:
     """Uniforms in (0, 1) for the entries of sparse rows: entry j of row r is draw j of row r.
@@ -72,14 +58,3 @@ def row_uniforms(key: np.uint64, indptr: Int64, first: int = 0) -> Float64:
         for entry in range(indptr[row], indptr[row + 1]):
             out[entry - indptr[0]] = uniform(key, first + row, entry - indptr[row])
     return out
-
-
-@compiled(parallel=True)
-def normal_block(key: np.uint64, cells: Int64, start: int, out: Float64) -> None:
-    """Fill ``out`` [cells, samples] with the noise of the cells of these ids from absolute sample ``start`` on; it and
-    the number of samples are multiples of 4."""
-    for i in prange(cells.size):
-        for k in range(0, out.shape[1], 4):
-            values = four_normals(key, cells[i], (start + k) >> 2)
-            for lane in range(4):
-                out[i, k + lane] = values[lane]
