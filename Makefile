@@ -36,6 +36,9 @@ benchmarks: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/families.py
 	$(BIN)/python benchmarks/exactness.py
 	$(BIN)/python benchmarks/network_layer.py
+	$(BIN)/python benchmarks/ranks.py
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/performance_model.py
 	$(BIN)/python benchmarks/core_cost.py
 	$(BIN)/python benchmarks/streaming_core.py
 	$(BIN)/python benchmarks/respond.py

@@ -13,36 +13,22 @@ variant takes ten minutes of one core. Results: benchmarks/results/architectures
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import time
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from scoreboard import RESULTS
 from torch import Tensor, nn
+from trials import Answer, Made, compare
 
 from noble_net.cells.family import Family
-from noble_net.output import write_json
-from noble_net.registry import load_family
 from noble_net.specs.cores import CoreRecipe
-from noble_net.specs.specification import validate_document
-from noble_net.specs.yaml_source import load_document
 from noble_net.surrogate import scaling as s
 from noble_net.surrogate.streaming_torch import Dendrites, StreamingNet
-from noble_net.training.dataset import ARRAYS, VOLTAGE_UNIT, build_dataset, open_dataset, regimes
-from noble_net.training.evaluate import measure
-from noble_net.training.inputs import FLUCTUATING
 from noble_net.training.streams import TrainingData
 from noble_net.training.train import Trainer
-from noble_net.types import DT, Float32
+from noble_net.types import DT
 
-RECIPE = Path(__file__).parent.parent / "surrogate/recipes/pv-stream.yaml"
 RESULT = RESULTS / "architectures.json"
-ITERATIONS = 7000
 VARIANTS = {
     "gated recurrent unit, increments": ("gru", "increments"),
     "gated recurrent unit, membrane": ("gru", "membrane"),
@@ -150,128 +136,22 @@ class Variant(StreamingNet):
         return (torch.stack(answers, -1) + s.VOLTAGE_CENTRE).clamp(s.VOLTAGE_LOW, s.VOLTAGE_HIGH)
 
 
-class Training(Trainer):
+def training_of(recurrence: str, output: str) -> Made:
     """The product's training of another net."""
 
-    def __init__(self, recipe: CoreRecipe, data: TrainingData, recurrence: str, output: str) -> None:
-        super().__init__(recipe, data)
-        model = recipe.model
-        torch.manual_seed(self.spec.seed)
-        self.net = Variant(
+    def made(recipe: CoreRecipe, data: TrainingData, family: Family) -> tuple[Trainer, dict[str, Answer]]:
+        trainer, model = Trainer(recipe, data), recipe.model
+        torch.manual_seed(trainer.spec.seed)
+        net = Variant(
             data.code.shape[1], model.hidden, model.step_samples, recurrence, output, model.code_units
         )
-        self.optimiser = torch.optim.AdamW(
-            self.net.parameters(), lr=self.spec.learning_rate, weight_decay=1e-4, foreach=True
-        )
-        self.device = torch.device("cpu")
-
-
-def main() -> None:
-    """Train and judge what is missing."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--iterations", type=int, default=ITERATIONS)
-    parser.add_argument("--try", dest="only")
-    asked = parser.parse_args()
-    torch.set_num_threads(1)
-    base = validate_document(CoreRecipe, load_document(RECIPE))
-    family = load_family(base.family)
-    build_dataset(base, family)
-    shape = base.model.model_copy(update={"hidden": 48, "code_units": 16, "encoder_layers": 1})
-    training = base.training.model_copy(
-        update={
-            "iterations": asked.iterations,
-            "chunk": 50.0,
-            "chunks": 80,
-            "burn_in": 25.0,
-            "voltage_noise": 0.7,
+        trainer.learn(net)
+        return trainer, {
+            "": lambda drive, before, ids: net.free_run(drive, before, torch.from_numpy(family.codes(ids)))
         }
-    )
-    recipe = base.model_copy(update={"model": shape, "training": training})
-    found: dict[str, Any] = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
-    data: TrainingData | None = None
-    for name, parts in VARIANTS.items():
-        if (asked.only and name != asked.only) or (not asked.only and name in found):
-            continue
-        data = data or TrainingData.read(build_dataset(recipe, family), family)
-        row = compared(Training(recipe, data, *parts), recipe, family)
-        print(name, json.dumps(row), flush=True)
-        found[name] = row
-        if not asked.only:
-            write_json(RESULT, found)
-    print(as_markdown(found))
 
-
-def compared(training: Training, recipe: CoreRecipe, family: Family) -> dict[str, Any]:
-    """Train, then free-run on the dataset's tests."""
-    began = time.process_time()
-    for done in range(recipe.training.iterations):
-        loss = training.step()
-        if (done + 1) % 500 == 0:
-            print(f"  {done + 1} iterations, loss {loss:.4f}", flush=True)
-    seconds = time.process_time() - began
-    net = training.net
-    assert isinstance(net, Variant)
-    pooled: dict[str, list[tuple[Float32, Float32]]] = {}
-    rows: dict[str, Any] = {}
-    with open_dataset(build_dataset(recipe, family), family) as file:
-        for regime in regimes(recipe.dataset):
-            group = file["test"][regime]
-            ids = [str(i) for i in group["ids"].asstr()[:]]
-            truth = group["voltage"][:].astype(np.float32) * np.float32(VOLTAGE_UNIT)
-            answer = answered(net, group, family.codes(ids), truth)
-            half = len(ids) // 2
-            for kind, part in (("seen", slice(half)), ("unseen", slice(half, None))):
-                pair = truth[part], answer[part]
-                if regime in FLUCTUATING:
-                    pooled.setdefault(kind, []).append(pair)
-                rows.setdefault(regime, {})[kind] = kept(measure(regime, *pair))
-    rows["fluctuating, all"] = {
-        kind: kept(measure("all", *(np.concatenate(each) for each in zip(*pairs, strict=True))))
-        for kind, pairs in pooled.items()
-    }
-    parameters = sum(each.numel() for each in net.parameters())
-    return {"parameters": parameters, "cpu_seconds": seconds, "rows": rows}
-
-
-def answered(net: Variant, group: Any, code: Float32, truth: Float32) -> Float32:
-    """Free-running voltage [cells, samples + 1]."""
-    n = net.samples
-    drive = torch.from_numpy(np.stack([group[name][:] for name in ARRAYS], axis=1))
-    steps = drive.shape[2] // n
-    drive = drive[..., : steps * n].reshape(len(truth), 3, steps, n).transpose(1, 2)
-    start = torch.from_numpy(truth[:, :1]).expand(-1, n)
-    answer = net.free_run(drive, start, torch.from_numpy(code)).reshape(len(truth), -1).numpy()
-    return np.concatenate([truth[:, :1], answer], axis=1)
-
-
-def kept(measures: dict[str, float]) -> dict[str, float | None]:
-    """What the table shows."""
-    names = ("gamma", "rate_error", "clipped_rmse", "clipped_ev")
-    return {name: None if math.isnan(measures[name]) else round(measures[name], 4) for name in names}
-
-
-def as_markdown(found: dict[str, Any]) -> str:
-    """The table."""
-    lines = [
-        "| | parameters | Γ fluctuating, seen / unseen | RMSE, mV | Γ ramp | rate error steps, % | CPU minutes |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, row in found.items():
-
-        def both(regime: str, measure: str, scale: float, rows: Any = row["rows"]) -> str:
-            return " / ".join(f"{scale * rows[regime][kind][measure]:.3g}" for kind in ("seen", "unseen"))
-
-        cells = (
-            both("fluctuating, all", "gamma", 1.0),
-            both("fluctuating, all", "clipped_rmse", 1.0),
-            both("ramp", "gamma", 1.0),
-            both("steps", "rate_error", 100.0),
-        )
-        lines.append(
-            f"| {name} | {row['parameters']:,} | {' | '.join(cells)} | {row['cpu_seconds'] / 60:.0f} |"
-        )
-    return "\n".join(lines)
+    return made
 
 
 if __name__ == "__main__":
-    main()
+    compare(RESULT, __doc__, {name: training_of(*parts) for name, parts in VARIANTS.items()})

@@ -79,7 +79,7 @@ def main() -> None:
     family = load_family(core.family)
     accuracy = json.loads((ROOT / "surrogate/checkpoints" / asked.core / "accuracy.json").read_text())
     rows = [
-        *from_table(accuracy["table"], accuracy["dataset"]),
+        *from_table(accuracy["table"]),
         *of_features(core, family),
         of_rest(core, family),
     ]
@@ -99,7 +99,7 @@ def main() -> None:
         print(target.line())
 
 
-def from_table(table: Mapping[str, Any], dataset: Mapping[str, Any]) -> list[Row]:
+def from_table(table: Mapping[str, Any]) -> list[Row]:
     """What `noble-net evaluate` has found."""
     fluctuating, steps, driven = (table[name] for name in ("fluctuating, all", "steps", "mean_driven"))
     floor = fluctuating["floor"]["gamma"]

@@ -108,7 +108,9 @@ def build_dataset(
 
 
 def open_dataset(path: Path, family: Family) -> h5py.File:
-    """Open a dataset to read. Raises CheckpointError when it was made from another family than ``family``."""
+    """Open a dataset to read. Raises CheckpointError when there is none, or one made from another family."""
+    if not path.exists():
+        raise CheckpointError(f"{path}: there is no dataset yet; `noble-net dataset RECIPE` makes it")
     file = h5py.File(path, "r")
     if json.loads(file.attrs["provenance"])["family_hash"] != family.hash:
         file.close()

@@ -49,12 +49,12 @@ def evaluate_core(
             group = file["test"][regime]
             ids = [str(i) for i in group["ids"].asstr()[:]]
             drive = drive_of(group, recipe.dataset.zones)
-            truth = group["voltage"][:].astype(np.float32) * np.float32(VOLTAGE_UNIT)
+            truth = volts(group, "voltage")
             answer = free_run(core, family.cells(ids), drive)
             half = len(ids) // 2
             pairs = {"seen": (truth[:half], answer[:half]), "unseen": (truth[half:], answer[half:])}
             if "floor" in group:
-                fine = group["floor"][:].astype(np.float32) * np.float32(VOLTAGE_UNIT)
+                fine = volts(group, "floor")
                 pairs["floor"] = (fine, truth[: len(fine)])
             table[regime] = {row: measure(regime, *pair) for row, pair in pairs.items()}
             if regime in (*FLUCTUATING, *ZONE_FLUCTUATING):
@@ -100,6 +100,11 @@ def free_run(core: Core, cells: CellTable, drive: Drive) -> Float32:
         response, state = core.advance(state, _stretch(drive, slice(start, start + block)))
         parts.append(response.voltage)
     return np.concatenate(parts, axis=1)
+
+
+def volts(group: h5py.Group, name: str) -> Float32:
+    """A recording of a test regime's members, mV [members, samples + 1]."""
+    return np.asarray(group[name][:].astype(np.float32) * np.float32(VOLTAGE_UNIT))
 
 
 def drive_of(group: h5py.Group, zones: tuple[str, ...]) -> Drive:

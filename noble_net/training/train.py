@@ -134,18 +134,17 @@ class Trainer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(self.spec.seed)
         model = recipe.model
-        self.net = StreamingNet(
-            data.code.shape[1],
-            model.hidden,
-            model.step_samples,
-            zones=data.dendrites,
-            nmda=data.nmda is not None,
-            code_units=model.code_units,
-            encoder_layers=model.encoder_layers,
-            decoder_units=model.decoder_units,
-        ).to(self.device)
-        self.optimiser = torch.optim.AdamW(
-            self.net.parameters(), lr=self.spec.learning_rate, weight_decay=1e-4, foreach=True
+        self.learn(
+            StreamingNet(
+                data.code.shape[1],
+                model.hidden,
+                model.step_samples,
+                zones=data.dendrites,
+                nmda=data.nmda is not None,
+                code_units=model.code_units,
+                encoder_layers=model.encoder_layers,
+                decoder_units=model.decoder_units,
+            )
         )
         self.state = torch.zeros(1, self.spec.batch, model.hidden, device=self.device)
         self.iteration = 0
@@ -153,6 +152,13 @@ class Trainer:
         content = json.dumps([recipe.training.model_dump(), recipe.model.model_dump()])
         digest = zlib.crc32((content + data.family_hash).encode())
         self.path = cache_folder("training") / f"{recipe.name}-{digest:08x}.safetensors"
+
+    def learn(self, net: StreamingNet) -> None:
+        """Train this net, from its beginning."""
+        self.net = net.to(self.device)
+        self.optimiser = torch.optim.AdamW(
+            self.net.parameters(), lr=self.spec.learning_rate, weight_decay=1e-4, foreach=True
+        )
 
     def step(self) -> float:
         """One iteration; returns the loss."""
