@@ -287,14 +287,25 @@ def network_from(data: Mapping[str, Any], file: Path | None = None) -> NetworkSp
 def with_overrides(spec: NetworkSpec, overrides: Mapping[str, Any]) -> NetworkSpec:
     """A copy with other top-level values, checked again; quantities as text or floats in internal units.
 
-    Raises ConfigError, naming the override.
+    Raises ConfigError, naming the override, or at the line of what does not go with it.
     """
     values = {name: getattr(spec, name) for name in NetworkSpec.model_fields}
     try:
         changed = NetworkSpec.model_validate({**values, **overrides})
     except ValidationError as error:
-        document = Document({**values, **overrides}, Path("<override>"))
-        raise config_error_of(error, document) from None
+        told = config_error_of(error, Document({**values, **overrides}, Path("<override>")))
+        if spec._document is None or (told.key or "").split(".")[0] in overrides:
+            raise told from None
+        there = config_error_of(error, spec._document)
+        problem = f"{there.problem} (with {', '.join(f'{key} {value}' for key, value in overrides.items())})"
+        raise ConfigError(
+            problem,
+            file=there.file,
+            line=there.line,
+            key=there.key,
+            value=there.value,
+            remedy=there.remedy,
+        ) from None
     changed._document = spec._document
     return changed
 

@@ -126,7 +126,7 @@ def machine() -> dict[str, Any]:
 
 def hashes_of_files(spec: NetworkSpec) -> dict[str, str | None]:
     """Check sums of the files that a network file names, by path; None of one that is gone."""
-    return {str(file): _file_hash(file) for file in _named_files(spec)}
+    return {str(file): _file_hash(file) for file in named_files(spec)}
 
 
 def now() -> str:
@@ -160,7 +160,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _named_files(spec: NetworkSpec) -> list[Path]:
+def named_files(spec: NetworkSpec) -> list[Path]:
     """The files of points, nodes, tables, graphs, spikes and other stimuli that a network file names."""
     populations = spec.populations.values()
     points = [each.position.points for each in populations if each.position is not None]

@@ -128,8 +128,9 @@ def record_run(
         if directory.state is not None:
             check_fits(directory.state, saving.made_of, directory.path)
         else:
-            directory.write_network(engine.network)
+            directory.make_way(engine.network.spec)
             directory.write_provenance(provenance)
+            directory.write_network(engine.network)
     run = _Run(engine, directory, clock, provenance, details or {}, saving)
     try:
         run.to_the_end(progress)

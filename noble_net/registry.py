@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noble_net.errors import CheckpointError, FamilyError, NobleNetError
+from noble_net.errors import BackendError, CheckpointError, FamilyError, NobleNetError
 
 if TYPE_CHECKING:
     from noble_net.cells.family import Family
@@ -74,12 +74,15 @@ def load_core(name: str, precision: Precision = "float32") -> Core:
 def load_step_core(name: str, device: str = "cpu") -> StepCore:
     """What answers square steps for a core's name or path: NOBLE itself, or any other core driven by steps.
 
-    ``device``, 'cpu' or 'cuda', is where NOBLE computes; other cores know CPUs alone. Raises CheckpointError.
+    ``device``, 'cpu' or 'cuda', is where NOBLE computes; other cores know CPUs alone. Raises CheckpointError, and
+    BackendError for another device than theirs.
     """
     if name not in _CLOSED_FORM and _kind(path := checkpoint_folder(name)) == _STEPS_ONLY:
         from noble_net.surrogate.noble import Noble
 
         return Noble.load(path, device)
+    if device != "cpu":
+        raise BackendError(f"core {name} answers steps on CPUs alone: leave out --device {device}")
     from noble_net.surrogate.step_streaming import SteppedCore
 
     return SteppedCore(load_core(name))

@@ -18,6 +18,7 @@ import numpy as np
 from noble_net.config import NetworkSpec
 from noble_net.loop import Loop, compile_loop
 from noble_net.network.build import assemble, expected_junctions, expected_synapses
+from noble_net.network.node_sets import check_targets
 from noble_net.network.scaled import scaled
 from noble_net.provenance import peak_memory
 from noble_net.recorded_run import Clock, rehearse
@@ -94,10 +95,10 @@ def expect(spec: NetworkSpec, *, threads: int | None = None, seconds: float = SE
     share = min(1.0, MOST_SYNAPSES / max(total, 1), MOST_CELLS / cells)
     edges = spec.record.wants(spec.record.edges, total)
     with used_threads(threads) as used:
-        first = _rehearse(_part(spec, share, edges), families, cores, seconds)
+        first = _rehearse(_part(spec, share, edges), families, cores, seconds, share == 1)
         memory, per_ms, part = peak_memory(), first.per_ms, first.cells / cells
         if share < 1:
-            fewer = _rehearse(_part(spec, share / 4, edges), families, cores, seconds)
+            fewer = _rehearse(_part(spec, share / 4, edges), families, cores, seconds, False)
             per_cell = (first.per_ms - fewer.per_ms) / max(first.cells - fewer.cells, 1)
             per_ms += per_cell * (cells - first.cells)
             memory += first.bytes * (1 / part - 1) / 1e6
@@ -118,12 +119,15 @@ def _part(spec: NetworkSpec, share: float, edges: bool) -> NetworkSpec:
 
 
 def _rehearse(
-    spec: NetworkSpec, families: Mapping[str, Family], cores: Mapping[str, Core], seconds: float
+    spec: NetworkSpec, families: Mapping[str, Family], cores: Mapping[str, Core], seconds: float, whole: bool
 ) -> _Rehearsed:
+    """``whole``: the network is the one to run, so that it has to have cells wherever it wants some."""
     clock = Clock()
     with tempfile.TemporaryDirectory(prefix="noble-net-") as folder, RunDirectory(folder) as directory:
         with clock("build"):
             network = assemble(spec, families, {name: core.info for name, core in cores.items()})
+            if whole:
+                check_targets(network)
         with clock("load"):
             compile_loop(network, cores)
         with clock("build"):

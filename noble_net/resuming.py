@@ -77,13 +77,14 @@ class Left(NamedTuple):
 
 
 def what_is_left(folder: Path, spec: NetworkSpec) -> Left:
-    """What ``folder``, whose files are whole, holds of a run of this network.
+    """What ``folder``, whose files are whole, holds of a run of this network on surrogate cores.
 
-    OutputError when it holds another network's run, or a damaged state.
+    OutputError when it holds another network's run, or another backend's, or a damaged state.
     """
     if not (folder / "network.yaml").is_file():  # killed before the run began
         return Left(False, None)
     _same_network(folder, spec)
+    _same_backend(folder)
     summary = folder / "summary.json"
     if summary.is_file() and read_json(summary, "summary").get("completed"):
         return Left(True, None)
@@ -107,6 +108,16 @@ def check_fits(state: RunState, parts: Mapping[str, Any], folder: Path) -> None:
         raise OutputError(
             f"{folder}: the run cannot go on: its {', '.join(told.get(key, key) for key in differing)} are not what "
             "they were when it began. Bring them back, or start it again with --overwrite."
+        )
+
+
+def _same_backend(folder: Path) -> None:
+    file = folder / "provenance.json"
+    backend = read_json(file, "provenance").get("backend") if file.is_file() else None
+    if backend not in (None, "surrogate"):
+        raise OutputError(
+            f"{folder}: the run there is of the {backend} backend, which cannot go on where it ended. "
+            f"Start it again with --backend {backend} --overwrite, or give another folder."
         )
 
 

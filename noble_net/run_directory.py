@@ -26,6 +26,7 @@ from noble_net.network.build import Network
 from noble_net.network.injection import Target
 from noble_net.network.node_sets import select_cells
 from noble_net.output import saving, write_json, write_text
+from noble_net.provenance import named_files
 from noble_net.recording import RateRecorder, ReportRecorder, SpikeRecorder
 from noble_net.resuming import what_is_left
 from noble_net.run_files import FILES, MARK, REPORTS, is_running, recover_files
@@ -45,7 +46,7 @@ class RunDirectory:
 
     OutputError if another run is writing there, if it holds something else, or if it holds an earlier run
     and ``overwrite`` is not asked for. With ``resume``, the network to run, an earlier run of it is left in place: as
-    it is if ``completed``, or to go on from ``state`` if it left one.
+    it is if ``completed``, or to go on from ``state`` if it left one. An earlier run is removed by `make_way` alone.
     """
 
     def __init__(
@@ -55,11 +56,12 @@ class RunDirectory:
         self.completed = False
         self.state: RunState | None = None
         self._made = not self.path.exists()
+        self._earlier = False
         with saving(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             self._claim()
             try:
-                self._clear(overwrite, resume)
+                self._look(overwrite, resume)
             except BaseException:
                 self.release()
                 raise
@@ -89,12 +91,12 @@ class RunDirectory:
                 f"{self.path}: another run is writing there. Give another folder; if none is, remove {mark}."
             ) from None
 
-    def _clear(self, overwrite: bool, resume: NetworkSpec | None) -> None:
+    def _look(self, overwrite: bool, resume: NetworkSpec | None) -> None:
         recover_files(self.path)
         held = {entry.name for entry in self.path.iterdir()} - {MARK}
         if not held:
             return
-        if not held & {"summary.json", "nodes.h5"}:
+        if not held & {"summary.json", "provenance.json"}:
             raise OutputError(f"{self.path}: is not empty and holds no run. Give a new or an empty folder.")
         if resume is not None:
             self.completed, self.state = what_is_left(self.path, resume)
@@ -104,9 +106,23 @@ class RunDirectory:
             raise OutputError(
                 f"{self.path}: holds an earlier run. Give another folder, or ask to overwrite it, or to resume it."
             )
-        for pattern in (*FILES, *REPORTS):
-            for path in self.path.glob(pattern):
+        self._earlier = True
+
+    def make_way(self, spec: NetworkSpec) -> None:
+        """Remove an earlier run that is to be overwritten. OutputError where the network ``spec`` reads it."""
+        if not self._earlier:
+            return
+        old = [path for pattern in (*FILES, *REPORTS) for path in self.path.glob(pattern)]
+        read = {file.resolve() for file in named_files(spec)}
+        for path in old:
+            if path.resolve() in read:
+                raise OutputError(
+                    f"{path}: the network reads it, so the run there cannot be overwritten. Give another folder."
+                )
+        with saving(self.path):
+            for path in old:
                 path.unlink()
+        self._earlier = False
 
     def check_space(self, network: Network) -> None:
         """OutputError if the disk has no room for what the run is going to write."""

@@ -104,17 +104,23 @@ def _conversion(unit: str, wanted: tuple[str, ...]) -> tuple[str, float]:
         parsed = registry().parse_units(f"1{unit}" if unit.startswith("/") else unit)
         for target in wanted:
             wanted_unit = registry().parse_units(target)
-            if parsed.dimensionality == wanted_unit.dimensionality:
+            if _root(parsed) == _root(wanted_unit):
                 return target, float(registry().convert(1.0, parsed, wanted_unit))
     except (pint.PintError, AttributeError, ValueError, TypeError, OverflowError) as error:
         raise QuantityError(f"{unit!r} is not a unit", _spelling(unit, wanted)) from error
     raise QuantityError(f"is {_kind_of(parsed)}", f"write {how_to_write(*wanted)}")
 
 
+def _root(unit: pint.Unit) -> pint.Unit:
+    """What a unit is made of; tells Hz, cycles/s and rad/s apart, which have one dimension and differ by 2π."""
+    root: pint.Unit = registry().get_root_units(unit)[1]
+    return root
+
+
 def _kind_of(parsed: pint.Unit) -> str:
     """What a parsed unit measures, in words."""
     for symbol, unit in INTERNAL.items():
-        if registry().parse_units(symbol).dimensionality == parsed.dimensionality:
+        if _root(registry().parse_units(symbol)) == _root(parsed):
             return f"{unit.quantity}, which does not belong here"
     return f"in {parsed}, which does not belong here"
 

@@ -113,6 +113,8 @@ def test_the_command_writes_what_it_prints(tmp_path: Path, monkeypatch: pytest.M
         (["--cells", "many"], "--cells"),
         (["--precision", "float16"], "neither float32 nor bfloat16"),
         (["--block", "3"], "--block"),
+        (["--block", "0.15 ms"], "not a multiple of a sample"),
+        (["--threads", "4096"], "4096 threads on"),
         (["--indegree", "-1"], "--indegree"),
         (["--duration", "0.01 ms"], "shorter than a sample"),
     ],

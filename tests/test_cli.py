@@ -164,6 +164,11 @@ def test_a_run_goes_on_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (["--resume", "--backend", "brian2", "--out", "x"], "cannot go on"),
         (["--placement", "points"], "is for the neuron backend"),
         (["--processes", "2", "--backend", "brian2"], "is for the neuron backend"),
+        (["--checkpoint-every", "3 ms", "--backend", "neuron"], "saves no state"),
+        (["--threads", "1", "--backend", "brian2"], "runs on one"),
+        (["--dry-run", "--backend", "neuron"], "there are no exact cells"),
+        (["--dry-run", "--backend", "arbor"], "there are no exact cells"),
+        (["--dry-run", "--backend", "brian2"], "there are no exact cells"),
         (["--checkpoint-every", "3"], "has no unit"),
         (["--checkpoint-every", "0.01 ms"], "shorter than a sample"),
     ],
@@ -172,6 +177,30 @@ def test_options_that_do_not_go_together_are_told(tmp_path: Path, options: list[
     (tmp_path / "net.yaml").write_text(GOOD)
     done = command("run", "net.yaml", *options, cwd=tmp_path)
     assert done.returncode == 2 and message in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_options_of_recordings_are_not_dropped_beside_features(tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text("name,value\nI_thr,0.15\n")
+    options = ["fit", "--features", str(tmp_path / "f.csv"), "--out", str(tmp_path / "fit")]
+    done = CliRunner().invoke(app, [*options, "--junction-potential", "-14 mV"])
+    assert done.exit_code == 2 and "--junction-potential" in done.output
+
+
+def test_a_fit_claims_its_folder_first(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = command("fit", "nothing.csv", "--out", "file", cwd=tmp_path)
+    assert done.returncode == 2 and "file: cannot be written" in done.stderr.replace("\n", " ")
+
+
+def test_overrides_name_the_line_of_what_they_do_not_go_with(tmp_path: Path) -> None:
+    (tmp_path / "net.yaml").write_text(GOOD + "record: {voltage: {cells: all, start: 5 ms}}\n")
+    done = command("run", "net.yaml", "--duration", "3 ms", cwd=tmp_path)
+    told = " ".join(done.stderr.split())
+    assert (
+        done.returncode == 2
+        and "net.yaml:10: record.voltage.start = 5 ms:" in told
+        and "duration 3 ms" in told
+    )
 
 
 def test_wrong_recipe_names_line_and_key(tmp_path: Path) -> None:

@@ -301,3 +301,18 @@ def test_node_sets_stand_beside_the_run(results: Results) -> None:
     assert len(sets["half"]["node_id"]) == 45
     with h5py.File(results.path / "rates.h5") as file:
         assert file["rates"].attrs["bin"] == 7.0 and file["rates/some"].attrs["units"] == "Hz"
+
+
+@pytest.mark.parametrize(
+    ("dt", "stop", "frames"), [("7 ms", "20 ms", 3), ("10 ms", "20 ms", 2), ("1 s", "20 ms", 1)]
+)
+def test_frames_fill_a_window_that_their_interval_does_not_divide(
+    tmp_path: Path, dt: str, stop: str, frames: int
+) -> None:
+    changes = {"record": {"voltage": {"cells": 2, "dt": dt, "stop": stop}}, "duration": "30 ms"}
+    table = run(tmp_path / "run", changes).recording("voltage", "exc")
+    assert len(table) == frames
+    import libsonata
+
+    report = libsonata.SomaReportReader(str(tmp_path / "run/voltage.h5"))["exc"]
+    assert report.get().data.shape[0] == frames

@@ -280,6 +280,15 @@ def test_another_network_is_refused_and_nothing_is_lost(cut: Path, whole: Result
     assert_same(whole, run(cut, resume=True))
 
 
+def test_a_run_of_another_backend_is_refused_and_left(cut: Path) -> None:
+    about = json.loads((cut / "provenance.json").read_text())
+    (cut / "provenance.json").write_text(json.dumps(about | {"backend": "neuron"}))
+    before = {path.name for path in cut.iterdir()}
+    with pytest.raises(OutputError, match=r"of the neuron backend.*--backend neuron --overwrite"):
+        run(cut, resume=True)
+    assert {path.name for path in cut.iterdir()} == before
+
+
 def test_other_parts_are_refused_by_name(cut: Path, monkeypatch: pytest.MonkeyPatch, whole: Results) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(IntegrateAndFire, "hash", "another")

@@ -332,6 +332,50 @@ def test_an_earlier_run_is_replaced_only_when_asked(tmp_path: Path, reference: R
     assert_same(reference, again)
 
 
+def test_an_earlier_run_stays_until_its_successor_is_built(tmp_path: Path) -> None:
+    data = plain_data()
+    simulate(network_from(data), out=tmp_path / "run", report=False)
+    before = contents(tmp_path / "run")
+    data["node_sets"] = {"none": {"population": "a", "where": {"v_rest": ["0 mV", "1 mV"]}}}
+    with pytest.raises(ConfigError, match="no cell of a is chosen"):
+        simulate(network_from(data), out=tmp_path / "run", overwrite=True)
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_run_that_the_network_reads_is_not_overwritten(tmp_path: Path) -> None:
+    data = plain_data()
+    simulate(network_from(data), out=tmp_path / "run", report=False)
+    before = contents(tmp_path / "run")
+    spikes = {"file": str(tmp_path / "run/spikes.h5"), "population": "a", "synapse": "push", "weight": "1 pA"}
+    data["stimuli"] = [{"to": "a", "synapse_replay": spikes}]
+    with pytest.raises(OutputError, match=r"spikes\.h5: the network reads it"):
+        simulate(network_from(data), out=tmp_path / "run", overwrite=True)
+    assert contents(tmp_path / "run") == before
+
+
+def plain_data() -> dict[str, Any]:
+    """Four integrate-and-fire cells that fire."""
+    return {
+        "name": "plain",
+        "duration": "20 ms",
+        "core": "integrate-and-fire",
+        "populations": {"a": {"size": 4}},
+        "synapses": {"push": {"model": "exp", "decay": "5 ms"}},
+        "stimuli": [{"to": "a", "step": {"amplitude": "0.4 nA", "stop": "20 ms"}}],
+    }
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_circuit_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "nodes.h5").write_text("somebody's circuit")
+    with pytest.raises(OutputError, match="holds no run"):
+        run(tmp_path, overwrite=True)
+
+
 def test_folders_that_hold_something_else_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("do not lose me")

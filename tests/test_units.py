@@ -71,6 +71,21 @@ def test_errors_name_the_unit_wanted(text: str, expected: str) -> None:
     assert "a conductance such as `1.2 nS`" in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["8 cycles/s", "60 rpm", "50 rad/s", "3 percent"])
+def test_rates_that_count_in_other_than_events_are_refused(text: str) -> None:
+    with pytest.raises(QuantityError, match=r"does not belong here\. write a rate such as `800 Hz`"):
+        parse_quantity(text, "Hz")
+    assert parse_quantity("480 /min", "Hz") == (8.0, "Hz")
+
+
+def test_angles_are_in_angles() -> None:
+    assert parse_quantity("180 deg", "rad")[0] == pytest.approx(math.pi)
+    assert parse_quantity("0.5 turn", "rad")[0] == pytest.approx(math.pi)
+    for text in ("90 percent", "3 dB", "1 Hz"):
+        with pytest.raises(QuantityError, match="an angle such as"):
+            parse_quantity(text, "rad")
+
+
 @given(st.text(max_size=80))
 def test_any_text_is_a_finite_quantity_or_an_error(text: str) -> None:
     try:

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from noble_net.config import NetworkSpec
+from noble_net.errors import BackendError
 from noble_net.loop import Loop, compile_loop
-from noble_net.network.build import assemble
+from noble_net.network.build import Network, assemble
 from noble_net.network.scaled import scaled
 from noble_net.rehearsal import held_bytes
 from noble_net.simulation import load_parts, used_threads
@@ -103,7 +104,7 @@ def _run(spec: NetworkSpec, setting: Setting, repeats: int) -> Run:
         network = assemble(wanted, families, {name: core.info for name, core in cores.items()})
         build = time.perf_counter() - begin
         compile_loop(network, cores)
-        block = None if setting.block is None else round(setting.block / DT)
+        block = None if setting.block is None else _block(network, setting.block)
         loop = Loop(network, cores, block, setting.batch)
         _advance(loop, SETTLED)
         taken = [_advance(loop, setting.duration) for _ in range(repeats)]
@@ -120,6 +121,14 @@ def _run(spec: NetworkSpec, setting: Setting, repeats: int) -> Run:
         1000.0 * counted / (network.n_cells * simulated),
         held_bytes(loop),
     )
+
+
+def _block(network: Network, block: float) -> int:
+    """Samples of a block (ms). BackendError for one that the network cannot have."""
+    try:
+        return network.exact_block(round(block / DT))
+    except ValueError as error:
+        raise BackendError(f"{network.spec.name}: {error} samples of {DT} ms; give another --block") from None
 
 
 def _advance(loop: Loop, duration: float) -> tuple[float, float, int]:

@@ -66,6 +66,13 @@ def cell_zones(sections: Mapping[str, Sequence[Any]], boundary: float = BOUNDARY
     return {name: Zone(tuple(s), sum(float(segment.area()) for segment in s)) for name, s in found.items()}
 
 
+def zone_areas(zones: Mapping[str, Zone]) -> dict[str, NDArray[np.float64]]:
+    """Membrane of each segment of the zones, µm² [segments]."""
+    return {
+        name: np.array([float(segment.area()) for segment in zone.segments]) for name, zone in zones.items()
+    }
+
+
 class ZoneDrive:
     """The dendritic zones of one cell in NEURON, each with one set of inputs that all its segments point to.
 

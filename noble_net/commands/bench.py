@@ -53,10 +53,14 @@ def bench(
     from noble_net.bench import cores, networks
     from noble_net.bench.page import cores_table, network_table, write_bench
     from noble_net.config import load_network
+    from noble_net.output import saving
     from noble_net.registry import find_network, shipped
 
+    if out is not None:
+        with saving(out):
+            out.mkdir(parents=True, exist_ok=True)
     several: dict[str, Any] = {
-        "threads": _all(threads, "--threads", _count) if threads else [_cores()],
+        "threads": _all(threads, "--threads", _threads) if threads else [_cores()],
         "precision": _all(precision, "--precision", _precision),
     }
     blocks = _all(block, "--block", _time) if block else None
@@ -109,6 +113,13 @@ def _count(text: str) -> int:
     return int(value)
 
 
+def _threads(text: str) -> int:
+    value = _count(text)
+    if value > _cores():
+        raise ValueError(f"{text} threads on {_cores()} cores")
+    return value
+
+
 def _factor(text: str) -> float:
     value = float(text)
     if not 0.0 <= value < 1e6:
@@ -132,6 +143,8 @@ def _time(text: str) -> float:
         raise ValueError(f"{text} {error.problem}; {error.remedy}") from None
     if value < DT:
         raise ValueError(f"{text} is shorter than a sample, {DT} ms")
+    if abs(value / DT - round(value / DT)) > 1e-6:
+        raise ValueError(f"{text} is not a multiple of a sample, {DT} ms")
     return value
 
 

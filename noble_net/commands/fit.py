@@ -39,15 +39,23 @@ def fit(
     starts: Annotated[int, typer.Option(min=1, max=100, help="Starts of the optimiser.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Of starts and draws.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch.")] = None,
+    *,
+    context: typer.Context,
 ) -> None:
     """Fit a cell's code to a recording, with its uncertainty.
 
     Writes fit.json, cells.h5 and network.yaml, which put the cell into networks, and report.html.
     """
-    from noble_net.fitting.output import write_fit
+    from noble_net.fitting.output import FILES, write_fit
+    from noble_net.output import claim_folder
     from noble_net.run_directory import free_folder
 
+    stem = (features or recording or Path("cell")).stem
+    folder = out or free_folder(Path("runs"), f"fit-{stem}")
+    if out is not None:
+        claim_folder(out, FILES, "fit")
     if features is not None and recording is None:
+        _refuse_of_recordings(context)
         found = _from_features(features, core, seed)
     elif recording is not None and features is None:
         from noble_net.fitting import fit_recording, read_recording
@@ -67,8 +75,7 @@ def fit(
             )
     else:
         raise typer.BadParameter("give a recording, or --features TABLE", param_hint="RECORDING")
-    stem = (features or recording or Path("cell")).stem
-    page = write_fit(found, out or free_folder(Path("runs"), f"fit-{stem}"))
+    page = write_fit(found, folder)
     for line in closing_lines(found):
         typer.echo(line)
     typer.echo(f"report: {page}")
@@ -91,6 +98,15 @@ def closing_lines(found: CellFit) -> list[str]:
             f"{measures['rate_hz']:.1f} Hz (recorded {measures['rate_hz_recorded']:.1f})"
         )
     return lines
+
+
+def _refuse_of_recordings(context: typer.Context) -> None:
+    """Options that only mean something with a recording are not dropped in silence."""
+    for name in ("sweeps", "hold_out", "junction_potential", "starts", "threads"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            raise typer.BadParameter("is for a recording; features are taken as they are", param_hint=option)
 
 
 def _from_features(table: Path, core: str, seed: int) -> CellFit:

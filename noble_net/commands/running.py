@@ -123,6 +123,10 @@ def run(
         raise typer.BadParameter("is for the neuron backend", param_hint=f"--{next(iter(exact))}")
     if codegen is not None and backend is not Backend.brian2:
         raise typer.BadParameter("is for the brian2 backend", param_hint="--codegen")
+    if checkpoint_every is not None and backend is not Backend.surrogate:
+        raise typer.BadParameter(f"the {backend} backend saves no state", param_hint="--checkpoint-every")
+    if threads is not None and backend in (Backend.neuron, Backend.brian2):
+        raise typer.BadParameter(f"the {backend} backend runs on one", param_hint="--threads")
     every = _time(checkpoint_every, "--checkpoint-every")
     changes = {
         "seed": seed,
@@ -156,6 +160,7 @@ def run(
     from noble_net.simulation import default_run_directory, describe
 
     if dry_run:
+        _check(spec, backend, processes or 1)
         typer.echo(describe(spec))
         if backend is Backend.surrogate:
             from noble_net.rehearsal import expect
@@ -201,9 +206,8 @@ def run(
                     progress=update,
                 )
     except KeyboardInterrupt:
-        left = (
-            f"partial results in {folder}, --resume goes on" if folder.is_dir() else "nothing was written yet"
-        )
+        goes_on = ", --resume goes on" if backend is Backend.surrogate else ""
+        left = f"partial results in {folder}{goes_on}" if folder.is_dir() else "nothing was written yet"
         complain(f"interrupted: {left}", kind="")
         raise typer.Exit(INTERRUPTED) from None
     typer.echo(closing_line(results.summary, results.path))
@@ -269,6 +273,22 @@ def _network(
     if cell_types is not None:
         raise typer.BadParameter("is for SONATA simulation configs (.json)", param_hint="--cell-types")
     return load_network(find_network(file), given), None
+
+
+def _check(spec: NetworkSpec, backend: Backend, processes: int) -> None:
+    """Refuse a network that a reference does not hold."""
+    if backend is Backend.neuron:
+        from noble_net.reference import neuron_network
+
+        neuron_network.check(spec, processes)
+    elif backend is Backend.arbor:
+        from noble_net.reference import arbor_network
+
+        arbor_network.check(spec)
+    elif backend is Backend.brian2:
+        from noble_net.reference import brian_network
+
+        brian_network.check(spec)
 
 
 def _to_resume(file: str, out: Path | None, backend: Backend, overwrite: bool) -> tuple[str, Path | None]:

@@ -189,11 +189,11 @@ def _csv(file: str, needed: tuple[str, ...], known: tuple[str, ...]) -> dict[str
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header is cut
             table = pd.read_csv(file, skipinitialspace=True, names=names, header=0, index_col=False)
     for name in names:
-        if not pd.api.types.is_numeric_dtype(table[name]):
+        if len(table) and not pd.api.types.is_numeric_dtype(table[name]):
             bad = pd.to_numeric(table[name], errors="coerce").isna().to_numpy()
             line = int(np.argmax(bad)) + 2
             raise GivenError(f"{file}: column `{name}` is not a number in line {line}", "give numbers")
-    return {name: table[name].to_numpy() for name in names}
+    return {name: table[name].to_numpy() if len(table) else np.empty(0) for name in names}
 
 
 def _h5(file: str) -> dict[str, Any]:

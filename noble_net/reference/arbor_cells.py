@@ -18,9 +18,8 @@ import numpy as np
 from noble_net.cells.family import Family
 from noble_net.cells.model import SECTIONS, CellModel, split_parameter
 from noble_net.cells.solver import ExactCell
-from noble_net.cells.zones import cell_zones
+from noble_net.cells.zones import cell_zones, zone_areas
 from noble_net.errors import BackendError, MissingExtraError
-from noble_net.types import Float64
 
 Values = Mapping[str, Mapping[str, float]]
 """Section → variable → value, in NEURON's units."""
@@ -68,10 +67,7 @@ class Geometry:
         self.volumes = simulator.cv_policy_explicit(f"(join {' '.join(dict.fromkeys(bounds))})")
         self.soma = spans[cell.soma].at(0.5)
         zones = cell_zones(cell.sections)
-        self.areas: dict[str, Float64] = {
-            name: np.array([float(segment.area()) for segment in zone.segments])
-            for name, zone in zones.items()
-        }
+        self.areas = zone_areas(zones)
         self.places = {
             name: [spans[segment.sec].at(segment.x) for segment in zone.segments]
             for name, zone in zones.items()

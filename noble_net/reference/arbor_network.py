@@ -40,6 +40,20 @@ ARBOR = CoreInfo("arbor", ZONES, 1, nmda=False)
 """What a network may ask of this backend: input in all zones, delays of one sample and more."""
 
 
+def check(spec: NetworkSpec) -> dict[str, CoreInfo]:
+    """Refuse, by a NobleNetError, a network that the backend does not hold; returns what stands for its cores."""
+    refuse_closed_form(spec)
+    refuse_junctions(spec, "into Arbor", "take the neuron or the surrogate backend")
+    refuse_reports(spec, "Arbor")
+    refuse_spread_stimuli(spec, "Arbor")
+    cores = {spec.core_of(name): ARBOR for name in spec.populations}
+    check_network(spec, cores)
+    arbor()
+    for family in load_families(spec).values():
+        refuse_unknown(family)
+    return cores
+
+
 def simulate_arbor(
     network: NetworkSpec | Path | str,
     *,
@@ -68,17 +82,9 @@ def simulate_arbor(
     threads = threads or os.cpu_count() or 1
     with clock("load"):
         spec = resolve_network(network, seed, duration)
-        refuse_closed_form(spec)
-        refuse_junctions(spec, "into Arbor", "take the neuron or the surrogate backend")
-        refuse_reports(spec, "Arbor")
-        refuse_spread_stimuli(spec, "Arbor")
         steps_per_sample(dt)
-        cores = {spec.core_of(name): ARBOR for name in spec.populations}
-        check_network(spec, cores)
+        cores = check(spec)
         families = load_families(spec)
-        arbor()
-        for family in families.values():
-            refuse_unknown(family)
         load_mechanisms()
     with RunDirectory(out or free_folder(Path("runs"), spec.name), overwrite=overwrite) as directory:
         with clock("build"):

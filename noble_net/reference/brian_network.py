@@ -40,6 +40,21 @@ BRIAN2 = CoreInfo("brian2", ("soma",), 1, nmda=True)
 """What a network may ask of this backend: input at the soma, delays of one sample and more, NMDA synapses."""
 
 
+def check(spec: NetworkSpec) -> dict[str, CoreInfo]:
+    """Refuse, by a NobleNetError, a network that the backend does not hold; returns what stands for its cores."""
+    refuse_closed_form(spec)
+    refuse_junctions(spec, "into Brian2", "take the neuron or the surrogate backend")
+    refuse_plasticity(spec, "brian2")
+    refuse_reports(spec, "Brian2")
+    cores = {spec.core_of(name): BRIAN2 for name in spec.populations}
+    check_network(spec, cores)
+    if importlib.util.find_spec("brian2") is None:
+        raise MissingExtraError("Brian2", "reference")
+    for family in load_families(spec).values():
+        refuse_unknown(family)
+    return cores
+
+
 def simulate_brian(
     network: NetworkSpec | Path | str,
     *,
@@ -66,18 +81,9 @@ def simulate_brian(
     clock = Clock()
     with clock("load"):
         spec = resolve_network(network, seed, duration)
-        refuse_closed_form(spec)
-        refuse_junctions(spec, "into Brian2", "take the neuron or the surrogate backend")
-        refuse_plasticity(spec, "brian2")
-        refuse_reports(spec, "Brian2")
         steps_per_sample(dt)
-        cores = {spec.core_of(name): BRIAN2 for name in spec.populations}
-        check_network(spec, cores)
+        cores = check(spec)
         families = load_families(spec)
-        if importlib.util.find_spec("brian2") is None:
-            raise MissingExtraError("Brian2", "reference")
-        for family in families.values():
-            refuse_unknown(family)
         from noble_net.reference.brian_loop import BrianLoop
     with RunDirectory(out or free_folder(Path("runs"), spec.name), overwrite=overwrite) as directory:
         with clock("build"):

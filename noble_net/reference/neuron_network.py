@@ -32,6 +32,17 @@ NEURON = CoreInfo("neuron", ZONES, 1, nmda=True)
 """What a network may ask of this backend: input in all zones, NMDA synapses, delays of one sample and more."""
 
 
+def check(spec: NetworkSpec, processes: int = 1) -> dict[str, CoreInfo]:
+    """Refuse, by a NobleNetError, a network that the backend does not hold; returns what stands for its cores."""
+    refuse_closed_form(spec)
+    refuse_reports(spec, "NEURON")
+    if processes > 1:
+        refuse_shared_junctions(spec)
+    cores = {spec.core_of(name): NEURON for name in spec.populations}
+    check_network(spec, cores)
+    return cores
+
+
 def simulate_neuron(
     network: NetworkSpec | Path | str,
     *,
@@ -66,13 +77,8 @@ def simulate_neuron(
     clock = Clock()
     with clock("load"):
         spec = resolve_network(network, seed, duration)
-        refuse_closed_form(spec)
-        refuse_reports(spec, "NEURON")
-        if processes > 1:
-            refuse_shared_junctions(spec)
         steps_per_sample(dt)
-        cores = {spec.core_of(name): NEURON for name in spec.populations}
-        check_network(spec, cores)
+        cores = check(spec, processes)
         families = load_families(spec)
         load_mechanisms()
     with RunDirectory(out or free_folder(Path("runs"), spec.name), overwrite=overwrite) as directory:

@@ -12,7 +12,7 @@ import numpy as np
 
 from noble_net.cells.mechanisms import neuron
 from noble_net.cells.solver import SECOND_ORDER, SETTLE, ExactCell
-from noble_net.cells.zones import cell_zones
+from noble_net.cells.zones import cell_zones, zone_areas
 from noble_net.reference.exact_pool import AT_SOMA, Inputs, Layout, Members
 from noble_net.reference.neuron_cells import PointProcesses, Probe, steps_per_sample
 from noble_net.types import Float32, Float64
@@ -27,13 +27,9 @@ class CellPool:
         self._cells = [cell for cells in built.values() for cell in cells]
         self.segments = {population: cells[0].segments for population, cells in built.items()}
         self._zones = [cell_zones(cell.sections) for cell in self._cells]
-        self.areas: dict[str, Mapping[str, Float64]] = {}
-        for population, cells in built.items():
-            zones = cell_zones(cells[0].sections)
-            self.areas[population] = {
-                name: np.array([float(segment.area()) for segment in zone.segments])
-                for name, zone in zones.items()
-            }
+        self.areas: dict[str, Mapping[str, Float64]] = {
+            population: zone_areas(cell_zones(cells[0].sections)) for population, cells in built.items()
+        }
         self._points: list[PointProcesses] = []
         self._driven: list[list[Probe]] = []
         self._gaps: list[Any] = []

@@ -10,8 +10,7 @@ import numpy as np
 
 from noble_net.rivals.recordings import judged, recorded
 from noble_net.surrogate.core import Core
-from noble_net.training.dataset import VOLTAGE_UNIT
-from noble_net.training.evaluate import drive_of, free_run, measure
+from noble_net.training.evaluate import drive_of, free_run, measure, volts
 from noble_net.training.inputs import FLUCTUATING
 from noble_net.types import CellTable, Drive, Float32
 
@@ -63,7 +62,7 @@ def _pairs(
     ids = [str(i) for i in group["ids"].asstr()[:]]
     drive = drive_of(group, ("soma",))
     index = judged(regime, drive.samples)
-    truth = _volts(group, "voltage")
+    truth = volts(group, "voltage")
     pairs = {}
     for row, wanted in members.items():
         rows = np.array([ids.index(member) for member in wanted], np.int64)
@@ -73,13 +72,9 @@ def _pairs(
             answer = free_run(player.core, player.cells(wanted), taken)
             pairs[name, row] = recorded(truth[rows], index), recorded(answer, index)
     if "floor" in group:
-        fine = _volts(group, "floor")
+        fine = volts(group, "floor")
         pairs[FLOOR, "seen"] = recorded(fine, index), recorded(truth[: len(fine)], index)
     return pairs
-
-
-def _volts(group: h5py.Group, name: str) -> Float32:
-    return np.asarray(group[name][:].astype(np.float32) * np.float32(VOLTAGE_UNIT))
 
 
 def _together(pairs: Sequence[tuple[Float32, Float32]]) -> tuple[Float32, Float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -53,7 +54,7 @@ class ReportWriter(Closing):
         self._output = H5Output(path, append=kept is not None)
         self.cells: dict[str, Int64] = {name: np.asarray(ids, np.int64) for name, ids in cells.items()}
         self.start, self.dt = start, dt
-        self.frames = round((stop - start) / dt)
+        self.frames = math.ceil(round((stop - start) / dt, 6))
         self._written = dict.fromkeys(self.cells, 0)
         self._reached = dict.fromkeys(self.cells, start)
         with self._output.opening("report"):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from noble_net.specs.basics import ZONES, Duration, Flag, Instant
+from noble_net.specs.basics import ZONES, Duration, Flag, Instant, Name
 from noble_net.specs.specification import Quantity, Spec, fault
 
 Millivolts = Annotated[float, Quantity("mV", at_least=0.0)]
@@ -113,7 +113,7 @@ class CoreRecipe(_Recipe):
     """A core: the family it stands for, the data it is trained on, its shape and its training."""
 
     kind: Literal["streaming"] = "streaming"
-    name: str
+    name: Name
     family: str
     dataset: DatasetSpec
     model: ModelSpec = ModelSpec()

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from noble_net.specs.afferents import PoissonSpec, SynapseReplaySpec
 from noble_net.specs.basics import CLOSED_FORM, INTEGRATE_AND_FIRE
 from noble_net.specs.gap_junctions import GapJunctionSpec
-from noble_net.specs.populations import PopulationSpec, integrate_and_fire_parameters
+from noble_net.specs.populations import PopulationSpec, SampleSpec, integrate_and_fire_parameters
 from noble_net.specs.projections import ProjectionSpec
 from noble_net.specs.rule_parameters import Ends
 from noble_net.specs.specification import (
@@ -31,6 +31,11 @@ def fit_core(name: str, population: PopulationSpec, network_core: str | None) ->
     """The population with its integrate-and-fire parameters complete, or with a family."""
     core = population.core or network_core
     if core in CLOSED_FORM:
+        if population.family is not None:
+            remedy = "remove it, or name a core that was trained on it"
+            raise fault(f"core {core!r} has no family", remedy, (name, "family"))
+        if population.sample != SampleSpec():
+            raise fault(f"core {core!r} has no family to draw cells from", "remove it", (name, "sample"))
         parameters = integrate_and_fire_parameters(population.parameters)
         return population.model_copy(update={"parameters": parameters})
     if population.family is None and core is not None:

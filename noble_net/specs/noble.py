@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from noble_net.specs.basics import Duration, Instant
+from noble_net.specs.basics import Duration, Instant, Name
 from noble_net.specs.specification import Quantity, Spec, fault
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 
@@ -160,7 +160,7 @@ class NobleRecipe(Spec):
     """A NOBLE core: its family, step responses, network and training."""
 
     kind: Literal["noble"]
-    name: str
+    name: Name
     family: str
     dataset: NobleDatasetSpec
     model: NobleModelSpec = NobleModelSpec()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from noble_net.specs.basics import Flag
+from noble_net.specs.basics import Flag, Name
 from noble_net.specs.cores import CoreRecipe, DatasetSpec, Millivolts
 from noble_net.specs.specification import Quantity, Spec, fault
 from noble_net.types import DT
@@ -79,7 +79,7 @@ class WindowedRecipe(Spec):
     """
 
     kind: Literal["windowed"]
-    name: str
+    name: Name
     family: str
     dataset: DatasetSpec
     model: WindowedModelSpec = WindowedModelSpec()

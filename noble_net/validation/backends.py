@@ -136,13 +136,9 @@ class Neuron:
 
     def check(self, network: NetworkSpec) -> None:
         """See `Backend`."""
-        from noble_net.network.check import check_network
-        from noble_net.reference.neuron_network import NEURON
-        from noble_net.reference.refusals import refuse_closed_form, refuse_reports
+        from noble_net.reference.neuron_network import check
 
-        refuse_closed_form(network)
-        refuse_reports(network, "NEURON")
-        check_network(network, {network.core_of(name): NEURON for name in network.populations})
+        check(network)
 
     def require(self) -> None:
         """NEURON and its mechanisms."""
