@@ -16,7 +16,14 @@ from noble_net.specs.specification import validate_document
 from noble_net.specs.yaml_source import Document
 from noble_net.surrogate.streaming import StreamingCore
 from noble_net.training import inputs
-from noble_net.training.dataset import VOLTAGE_UNIT, build_dataset, dataset_path, plan_runs, regimes
+from noble_net.training.dataset import (
+    VOLTAGE_UNIT,
+    build_dataset,
+    dataset_path,
+    path_of_tests,
+    plan_runs,
+    regimes,
+)
 from noble_net.training.evaluate import evaluate_both, evaluate_core, free_run, write_accuracy
 from noble_net.types import DT, Drive
 
@@ -62,8 +69,16 @@ def dataset(recipe, family, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NOBLE_NET_CACHE", str(folder))
+        tests = build_dataset(recipe, family, jobs=2, tests_only=True)
+        assert tests == path_of_tests(recipe, family) == build_dataset(recipe, family, tests_only=True)
+        with h5py.File(tests) as file:
+            alone = {name: values[()] for name, values in values_of(file["test"]).items()}
+            assert set(file) == {"test"}
         path = build_dataset(recipe, family, jobs=2)
-        assert folder in path.parents
+        assert folder in path.parents and not tests.exists() and path_of_tests(recipe, family) == path
+        with h5py.File(path) as file:
+            again = values_of(file["test"])
+            assert alone.keys() == again.keys() and all(np.array_equal(alone[k], again[k][()]) for k in alone)
         yield path
 
 
@@ -106,6 +121,13 @@ def test_test_inputs_never_share_a_seed_with_training(recipe, family):
     train = {run.seed for run in runs if run.part == "train"}
     assert len(train) == 4 and not train & {run.seed for run in runs if run.part != "train"}
     assert {run.member for run in runs if run.part == "train"} == set(family.ids("train"))
+
+
+def values_of(group):
+    """The arrays below a group, by name."""
+    found = {}
+    group.visititems(lambda name, item: found.update({name: item} if isinstance(item, h5py.Dataset) else {}))
+    return found
 
 
 def test_dataset(recipe, family, dataset):
@@ -194,7 +216,7 @@ def test_a_core_with_dendrites_is_trained_written_and_evaluated(zoned, family, t
     folder = write_core(trainer, family, tmp_path)
     core = StreamingCore.load(folder)
     assert core.zones == ("soma", "proximal", "distal") and core.nmda
-    monkeypatch.setattr(evaluate, "dataset_path", lambda *_: path)
+    monkeypatch.setattr(evaluate, "path_of_tests", lambda *_: path)
     found = evaluate_core(recipe, family, core)
     card = write_accuracy(found, folder, family).read_text()
     assert "| poisson_distal | seen |" in card and "sinusoid (never trained)" in card

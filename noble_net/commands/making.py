@@ -39,12 +39,20 @@ def family(recipe: RecipeFile, jobs: Jobs = None, out: Into = None) -> None:
     typer.echo(write_family_card(read_family(table), folder, history, wanted.notes))
 
 
-def dataset(recipe: RecipeFile, jobs: Jobs = None) -> None:
+def dataset(
+    recipe: RecipeFile,
+    jobs: Jobs = None,
+    tests: Annotated[
+        bool, typer.Option("--tests", help="Only its tests, enough to evaluate a core that is trained.")
+    ] = False,
+) -> None:
     """Make the dataset of a core.
 
     Runs the members of its family in NEURON. Goes on where it was interrupted.
     """
     wanted, cells = core_recipe(recipe)
+    if tests and wanted.kind == "noble":
+        raise typer.BadParameter("is for network cores, not for NOBLE", param_hint="--tests")
     with progress(f"dataset of {wanted.name}") as update:
         if wanted.kind == "noble":
             from noble_net.training.noble_data import build_noble_dataset
@@ -53,7 +61,7 @@ def dataset(recipe: RecipeFile, jobs: Jobs = None) -> None:
         else:
             from noble_net.training.dataset import build_dataset
 
-            typer.echo(build_dataset(wanted, cells, jobs, update))
+            typer.echo(build_dataset(wanted, cells, jobs, update, tests_only=tests))
 
 
 def train(
@@ -99,10 +107,16 @@ def evaluate(recipe: RecipeFile, out: Into = None) -> None:
             from noble_net.training.evaluate import evaluate_both, write_accuracy
 
             if not wanted.dataset.zoned:
-                from noble_net.fitting.calibration import calibrate
+                from noble_net.fitting.calibration import FILE, calibrate
                 from noble_net.training.dataset import dataset_path
 
-                typer.echo(calibrate(folder, cells, dataset_path(wanted, cells), update))
+                whole = dataset_path(wanted, cells)
+                if whole.exists():
+                    typer.echo(calibrate(folder, cells, whole, update))
+                else:
+                    typer.echo(
+                        f"{folder / FILE} is left as it was: it needs the whole dataset, not its tests alone"
+                    )
             measured = evaluate_both(wanted, cells, folder, update)
             typer.echo(write_accuracy(measured, folder, cells, wanted.notes))
 

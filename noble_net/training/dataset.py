@@ -8,7 +8,7 @@ Layout: ``/train`` and ``/test/<regime>`` hold ``ids``, ``voltage`` int16 [membe
 float32 [members] where the recipe has NMDA. The root's attribute ``provenance`` says how it was made.
 
 Runs are written one file each into ``<file>.parts`` and put together at the end, so an interrupted build resumes with
-nothing lost.
+nothing lost. The tests alone, enough to judge a trained core, lie in ``<file>-tests.h5`` until the whole is made.
 """
 
 from __future__ import annotations
@@ -77,6 +77,12 @@ def dataset_path(recipe: NetworkCoreRecipe, family: Family) -> Path:
     return equal[0] if equal else path
 
 
+def path_of_tests(recipe: NetworkCoreRecipe, family: Family) -> Path:
+    """Where the tests of a recipe's dataset lie: in the dataset, or by themselves while that is not made."""
+    path = dataset_path(recipe, family)
+    return path if path.exists() else path.with_name(f"{path.stem}-tests.h5")
+
+
 def dataset_file(stem: str, spec: BaseModel, family: Family) -> Path:
     """A dataset's place in the user's cache folder: ``stem``, and a hash of what determines its content."""
     content = spec.model_dump_json() + family.hash
@@ -84,18 +90,26 @@ def dataset_file(stem: str, spec: BaseModel, family: Family) -> Path:
 
 
 def build_dataset(
-    recipe: NetworkCoreRecipe, family: Family, jobs: int | None = None, progress: Progress | None = None
+    recipe: NetworkCoreRecipe,
+    family: Family,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+    *,
+    tests_only: bool = False,
 ) -> Path:
     """Run what is not on disk yet, on ``jobs`` processes (default: all cores), and put the file together.
 
-    Returns the HDF5 file. Raises SolverError when a member keeps going to NaN, OutputError when the disk is full.
+    Returns the HDF5 file; with ``tests_only`` that of the tests, whose runs a later call for all of it does not make
+    again. Raises SolverError when a member keeps going to NaN, OutputError when the disk is full.
     """
-    path = dataset_path(recipe, family)
+    whole = dataset_path(recipe, family)
+    tests = path_of_tests(recipe, family)
+    path = tests if tests_only else whole
     if path.exists():
         return path
-    parts = path.with_suffix(".parts")
+    parts = whole.with_suffix(".parts")
     parts.mkdir(parents=True, exist_ok=True)
-    runs = plan_runs(recipe, family)
+    runs = [run for run in plan_runs(recipe, family) if not tests_only or run.part != "train"]
     todo = [run for run in runs if not (parts / run.file_name).exists()]
     done = len(runs) - len(todo)
     for _ in in_processes(partial(_run_to_file, family.model, recipe.dataset, parts), todo, jobs):
@@ -103,7 +117,9 @@ def build_dataset(
         if progress:
             progress(done, len(runs))
     _assemble(path, parts, runs, _provenance(recipe, family))
-    shutil.rmtree(parts)
+    if not tests_only:
+        shutil.rmtree(parts)
+        tests.unlink(missing_ok=True)
     return path
 
 

@@ -17,7 +17,7 @@ from noble_net.spikes import spike_times
 from noble_net.surrogate.core import Core
 from noble_net.surrogate.opening import open_core
 from noble_net.training.card import write_card
-from noble_net.training.dataset import ARRAYS, VOLTAGE_UNIT, dataset_path, open_dataset, regimes
+from noble_net.training.dataset import ARRAYS, VOLTAGE_UNIT, open_dataset, path_of_tests, regimes
 from noble_net.training.inputs import FLUCTUATING, STEP_ON, STEP_PERIOD
 from noble_net.training.metrics import DISCARD, clipped_error, coincidence, interval_cv, rate_error
 from noble_net.training.zone_regimes import ZONE_FLUCTUATING
@@ -42,7 +42,7 @@ def evaluate_core(
     """
     table: Table = {}
     pooled: dict[str, list[tuple[Float32, Float32]]] = {}
-    with open_dataset(dataset_path(recipe, family), family) as file:
+    with open_dataset(path_of_tests(recipe, family), family) as file:
         provenance = json.loads(file.attrs["provenance"])
         names = regimes(recipe.dataset)
         for done, regime in enumerate(names):
