@@ -11,9 +11,7 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,7 @@ from noble_net.cells.solver import STEP_TOLERANCE, exact_cell
 from noble_net.cells.targets import Targets, read_targets
 from noble_net.errors import FamilyError, SolverError
 from noble_net.json_lines import read_rows
-from noble_net.processes import cores, in_processes
+from noble_net.processes import in_processes, worker_pool
 from noble_net.specs.families import DrawSpec, FamilyRecipe, names_a_file
 
 SETTLE = 100.0
@@ -145,7 +143,7 @@ def evolved_candidates(
     """Run (or go on with) the evolution of a recipe; returns its candidates and the undrawn targets."""
     spec = recipe.evolve
     assert spec is not None
-    with ProcessPoolExecutor(jobs or cores(), mp_context=get_context("spawn")) as pool:
+    with worker_pool(jobs) as pool:
         undrawn = pool.submit(read_targets, recipe).result()
         archive = evolve(recipe, model, undrawn, archive_path(recipe), pool, progress)
     found = candidates(read_archive(archive), undrawn, spec, Space.of(model, spec))
