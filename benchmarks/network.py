@@ -2,8 +2,8 @@
 
     python benchmarks/network.py
 
-NEURON's runs are kept in the user's cache folder, and those on the surrogate in runs/benchmark: what is finished is not
-run again. Needs [reference].
+NEURON's runs are kept in results/references/pv-small, those on the surrogate in runs/benchmark: what is finished is not
+run again. The speed needs [reference], and the rest where NEURON's runs are missing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from noble_net.reference.neuron_network import simulate_neuron
 from noble_net.validation.validate import Validation, validate
 
 COMMAND = "python benchmarks/network.py"
+NETWORK = "pv-small"
+REFERENCES = RESULTS / "references"
 FOLDER = Path("runs/benchmark")
 TIMED = "500 ms"
 REPEATS = 5
@@ -27,10 +29,15 @@ BACKENDS = {"neuron": simulate_neuron, "surrogate": simulate}
 
 def main() -> None:
     """Run what is missing, judge, time, record."""
-    found = validate(load_network(find_network("pv-small")), "neuron", out=FOLDER / "validation")
+    found = validate(
+        load_network(find_network(NETWORK)),
+        "neuron",
+        out=FOLDER / "validation",
+        reference_data=REFERENCES / NETWORK,
+    )
     print("\n".join(closing_lines(found)))
     (RESULTS / "pv-small.json").write_text(found.to_json(), encoding="utf-8")
-    rows = accuracy(found)
+    rows = [*accuracy(found), *judged(found)]
     ratio, times = speed()
     about = (
         f"run phase of pv-small, {TIMED} after 200 ms, alternating, medians of {REPEATS}: serial NEURON "
@@ -66,6 +73,27 @@ def accuracy(found: Validation) -> list[Target]:
     means = [mean_rates(found, side) for side in ("surrogate", "reference")]
     rate = statistics.correlation(*means)
     rows.append(Target(2, "pv-small: rate per cell, correlation", "≥ 0.98", rate, "", conditions, COMMAND))
+    return rows
+
+
+def judged(found: Validation) -> list[Target]:
+    """A row for every verdict of the validation."""
+    rows = []
+    for each in found.verdicts:
+        if each.holds is None:
+            continue
+        terms = ", ".join(f"{name} {value:.3g}" for name, value in each.terms.items())
+        rows.append(
+            Target(
+                6,
+                f"{NETWORK} against NEURON, {each.part}: {each.measure}",
+                f"{each.relation} {0.0 if each.yardstick == 'wrong sign' else each.limit:.4g}",
+                each.value,
+                each.unit,
+                f"{each.population}; limit: {each.yardstick}; {terms}",
+                COMMAND,
+            )
+        )
     return rows
 
 

@@ -20,7 +20,7 @@ def cores() -> int:
 
 
 def worker_pool(jobs: int | None = None) -> ProcessPoolExecutor:
-    """``jobs`` fresh processes (default: one per core), which end at once where this one is killed.
+    """``jobs`` fresh processes (default: one per core), which end where this one is killed, after the run they are in.
 
     NEURON holds global state, hence processes, and spawned ones, so that none inherits a half-built cell.
     """
@@ -44,7 +44,7 @@ def in_processes(
 
 
 def _end_with_parent() -> None:
-    """A task in NEURON would go on for minutes, and the next one after it, for nobody."""
+    """Without this, tasks that wait in the queue would be worked off for nobody."""
 
     def watch() -> None:
         parent = parent_process()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from noble_net.validation.backends import REFERENCES, Neuron, Surrogate
 from noble_net.validation.changes import changed_networks
 from noble_net.validation.plan import BASE, FINE, REFERENCE, REPLAY, SURROGATE, Plan, make_plan
 from noble_net.validation.records import Record, Store, kept_times, read_record, write_record
+from noble_net.validation.responses import _at_least
 from noble_net.validation.validate import Validation, judge, validate
 from noble_net.validation.verdicts import Verdict, distance, overall
 
@@ -604,3 +606,21 @@ def test_exact_cells_alone_repeat_their_network(tmp_path: Path) -> None:
     assert floor.gamma.min() > 0.8 and found.replay["pv"].reference_counts.sum() > 20
     assert verdict(found, "pv", "EMD of rate").terms["finer step"] >= 0
     assert (tmp_path / "out/report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("values", "floor", "holds"),
+    [
+        ([0.95, 0.965, 0.99], [0.98, 1.0], True),
+        ([0.95, 0.955, 0.99], [0.98, 1.0], False),
+        ([0.6, 0.62], [0.64, math.nan], True),  # spike times that the reference itself does not settle
+        ([0.975], None, True),
+        ([0.96], None, False),
+        ([math.nan], [0.99], None),
+    ],
+)
+def test_a_replay_is_held_against_the_floor(
+    values: list[float], floor: list[float] | None, holds: bool | None
+) -> None:
+    found = _at_least("pv", "Γ", np.array(values), None if floor is None else np.array(floor), 0.03, {})
+    assert found.holds is holds and found.relation == "≥"

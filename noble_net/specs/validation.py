@@ -66,9 +66,10 @@ class TolerancesSpec(Spec):
     """Error of the frequency of a clear rhythm."""
     slope: Ratio = 0.15
     """Relative error of the change of rates with a parameter."""
-    gamma: Fraction = 0.93
-    """Median Γ(±2 ms) over cells under the reference's own input, unless the reference's floor lies lower."""
-    explained_variance: Fraction = 0.9
+    gamma: Fraction = 0.03
+    """Median Γ(±2 ms) over cells under the reference's own input: by how much below the reference's floor, or below 1
+    where there is none."""
+    explained_variance: Fraction = 0.01
     """Median clipped explained variance, likewise."""
 
 

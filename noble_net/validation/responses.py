@@ -89,7 +89,7 @@ def change_verdicts(plan: Plan, found: list[ChangeResponse]) -> Iterator[Verdict
 def replay_verdicts(
     plan: Plan, records: Mapping[str, Record], errors: Mapping[str, CellErrors]
 ) -> Iterator[Verdict]:
-    """Medians over cells of Γ and of clipped explained variance: at least as asked, or as the reference's own floor."""
+    """Medians over cells of Γ and of clipped explained variance: at most so far below the reference's own floor."""
     tolerances = plan.settings.tolerances
     for run, (name, found) in product(plan.of(REFERENCE, REPLAY), errors.items()):
         floor = records[run.key].replay[name].floor
@@ -105,13 +105,13 @@ def _at_least(
     measure: str,
     values: Float64,
     floor: Float64 | None,
-    wanted: float,
+    tolerance: float,
     terms: Mapping[str, float],
 ) -> Verdict:
     value, lowest = _median(values), math.nan if floor is None else _median(floor)
-    limit = wanted if math.isnan(lowest) else min(wanted, lowest)
+    limit = (1.0 if math.isnan(lowest) else lowest) - tolerance
     holds = None if math.isnan(value) else bool(value >= limit)
-    source = "the reference's step" if limit < wanted else "tolerance"
+    source = "perfect answer" if math.isnan(lowest) else "the reference's step"
     told = {"floor": lowest, **terms, "cells": float(np.isfinite(values).sum())}
     source = "no cell to judge" if holds is None else source
     return Verdict("replay", name, measure, value, limit, "", holds, source, told, "≥")
