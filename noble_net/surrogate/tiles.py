@@ -1,8 +1,8 @@
 """Matrix products of the cores, written down to the registers, since compiled loops reach half of a CPU's rate.
 
-A tile of four rows by `LANES` columns of the answer stays in registers while the sums run over their terms in order,
+A tile of four rows by `TOGETHER` columns of the answer stays in registers while the sums run over their terms in order,
 one fused multiply-add each, so every number is what a plain loop over the terms would give and does not depend on
-the vectors' width. LLVM cuts the vectors of `WIDTH` to what the machine has.
+the tile or the vectors' width. LLVM cuts the vectors of `WIDTH` to what the machine has.
 
 The terms are float32, or pairs of bfloat16 (float32 cut to 8 bits of precision): one 32-bit word holds an even row's
 number in its lower and the odd row's in its upper half, and sums are float32. CPUs with AVX512-BF16 take two pairs of
@@ -28,8 +28,10 @@ ROWS = 4
 """Rows of a tile; matrices are padded to multiples of it."""
 WIDTH = 16
 """Numbers of a vector."""
+TOGETHER = LANES if get_host_cpu_features().get("avx512f", False) else 16
+"""Columns whose sums run side by side: as many as registers hold (AVX-512 has 32 of 16 numbers; others half or less)."""
 
-_VECTORS = LANES // WIDTH
+_VECTORS = TOGETHER // WIDTH
 _INT32, _INT64, _FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
 _VECTOR, _WORDS = ir.VectorType(_FLOAT, WIDTH), ir.VectorType(_INT32, WIDTH)
 
@@ -112,31 +114,22 @@ def _tile(term: ir.Type, multiply_add: MultiplyAdd) -> Any:
     def tile(typing_context, weight, columns, bias, x, out):  # type: ignore[no-untyped-def]
         return types.void(types.intp, types.int64, types.intp, types.intp, types.intp), generate
 
-    def generate(context, builder, _, arguments):  # type: ignore[no-untyped-def]
-        weight, columns, bias, x, out = arguments
-        weights, inputs = (builder.inttoptr(each, term.as_pointer()) for each in (weight, x))
-        first, sums = (builder.inttoptr(each, _FLOAT.as_pointer()) for each in (bias, out))
-
-        def at(row: int, part: int) -> Any:
-            return _at(builder, sums, ir.Constant(_INT64, row * LANES + part * WIDTH), _VECTOR)
-
-        places = [(row, part) for row in range(ROWS) for part in range(_VECTORS)]
-        biases = [
-            _splat(builder, builder.load(builder.gep(first, [ir.Constant(_INT64, row)])), _VECTOR)
-            for row in range(ROWS)
-        ]
+    def columns_from(
+        builder: Any, lane: int, weights: Any, columns: Any, biases: list[Any], inputs: Any
+    ) -> dict[tuple[int, int], Any]:
+        """The sums of `TOGETHER` columns from ``lane`` on, by row and vector: a loop over the terms."""
         entry, loop, done = builder.block, builder.append_basic_block(), builder.append_basic_block()
         builder.branch(loop)
         builder.position_at_end(loop)
         k = builder.phi(_INT64)
         k.add_incoming(ir.Constant(_INT64, 0), entry)
-        running = {place: builder.phi(_VECTOR) for place in places}
-        for place in places:
-            running[place].add_incoming(biases[place[0]], entry)
-        row_of_x = builder.mul(k, ir.Constant(_INT64, LANES))
+        running = {(row, part): builder.phi(_VECTOR) for row in range(ROWS) for part in range(_VECTORS)}
+        for (row, _), total in running.items():
+            total.add_incoming(biases[row], entry)
+        first = builder.add(builder.mul(k, ir.Constant(_INT64, LANES)), ir.Constant(_INT64, lane))
         terms = [
             _unaligned(
-                builder, _at(builder, inputs, builder.add(row_of_x, ir.Constant(_INT64, v * WIDTH)), vector)
+                builder, _at(builder, inputs, builder.add(first, ir.Constant(_INT64, v * WIDTH)), vector)
             )
             for v in range(_VECTORS)
         ]
@@ -148,12 +141,25 @@ def _tile(term: ir.Type, multiply_add: MultiplyAdd) -> Any:
                 after[row, v] = multiply_add(builder, factor, terms[v], running[row, v])
         following = builder.add(k, ir.Constant(_INT64, 1))
         k.add_incoming(following, loop)
-        for place in places:
-            running[place].add_incoming(after[place], loop)
+        for place, total in running.items():
+            total.add_incoming(after[place], loop)
         builder.cbranch(builder.icmp_signed("<", following, columns), loop, done)
         builder.position_at_end(done)
-        for place in places:
-            builder.store(after[place], at(*place)).align = 4
+        return after
+
+    def generate(context, builder, _, arguments):  # type: ignore[no-untyped-def]
+        weight, columns, bias, x, out = arguments
+        weights, inputs = (builder.inttoptr(each, term.as_pointer()) for each in (weight, x))
+        first, sums = (builder.inttoptr(each, _FLOAT.as_pointer()) for each in (bias, out))
+
+        biases = [
+            _splat(builder, builder.load(builder.gep(first, [ir.Constant(_INT64, row)])), _VECTOR)
+            for row in range(ROWS)
+        ]
+        for lane in range(0, LANES, TOGETHER):
+            for (row, part), total in columns_from(builder, lane, weights, columns, biases, inputs).items():
+                place = ir.Constant(_INT64, row * LANES + lane + part * WIDTH)
+                builder.store(total, _at(builder, sums, place, _VECTOR)).align = 4
         return context.get_dummy_value()
 
     return intrinsic(tile)
