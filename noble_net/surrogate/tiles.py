@@ -29,7 +29,7 @@ ROWS = 4
 WIDTH = 16
 """Numbers of a vector."""
 TOGETHER = LANES if get_host_cpu_features().get("avx512f", False) else 16
-"""Columns whose sums run side by side: as many as registers hold (AVX-512 has 32 of 16 numbers; others half or less)."""
+"""Columns whose sums run side by side, as many as registers hold: AVX-512 has 32 of 16 numbers, others half of that."""
 
 _VECTORS = TOGETHER // WIDTH
 _INT32, _INT64, _FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
