@@ -26,6 +26,7 @@ from scoreboard import RESULTS, Target, record
 from noble_net.bench.cores import Setting, core_costs
 from noble_net.bench.machine import bandwidth, products
 from noble_net.cells.solver import REFERENCE_DT
+from noble_net.fitting.objective import trained_net
 from noble_net.provenance import machine
 from noble_net.reference.arbor_pool import ArborPool
 from noble_net.reference.exact_pool import Inputs, Layout, Members
@@ -35,7 +36,7 @@ from noble_net.specs.specification import validate_document
 from noble_net.specs.yaml_source import load_document
 from noble_net.surrogate.checkpoint import load_checkpoint
 from noble_net.surrogate.streaming import StreamingCore
-from noble_net.surrogate.streaming_torch import Dendrites, StreamingNet
+from noble_net.surrogate.streaming_torch import Dendrites
 from noble_net.training.dataset import plan_runs, solve
 from noble_net.types import DT
 
@@ -181,12 +182,7 @@ def in_pytorch(folder: Path, cells: int, steps: int = 40) -> float:
     checkpoint = load_checkpoint(folder)
     core = StreamingCore(checkpoint)
     zones, n = len(core.zones) - 1, core.step_samples
-    model = checkpoint.about["training"]["recipe"]["model"]
-    net = StreamingNet(
-        core.shape.code, core.hidden, n, zones=zones, nmda=core.shape.dendritic_nmda, code_units=core.shape.code_units,
-        encoder_layers=model.get("encoder_layers", 2), decoder_units=model.get("decoder_units"),
-    )  # fmt: skip
-    net.load_state_dict({name: torch.from_numpy(np.array(each)) for name, each in checkpoint.weights.items()})
+    net = trained_net(checkpoint)
     drive, code = torch.zeros(cells, steps, 3, n), torch.zeros(cells, core.shape.code)
     dendrites = None
     if zones:

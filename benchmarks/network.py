@@ -37,7 +37,7 @@ def main() -> None:
     )
     print("\n".join(closing_lines(found)))
     (RESULTS / "pv-small.json").write_text(found.to_json(), encoding="utf-8")
-    rows = [*accuracy(found), *judged(found)]
+    rows = [*accuracy(found), *judged(found), *closed_loop(found)]
     ratio, times = speed()
     about = (
         f"run phase of pv-small, {TIMED} after 200 ms, alternating, medians of {REPEATS}: serial NEURON "
@@ -95,6 +95,26 @@ def judged(found: Validation) -> list[Target]:
             )
         )
     return rows
+
+
+def closed_loop(found: Validation) -> list[Target]:
+    """Spike times under what cells had as input in the network: a row of the core's own issue."""
+    about = (
+        f"decoupled replay of {NETWORK}, held-out members, median over cells; floor: NEURON at dt/5, likewise"
+    )
+    return [
+        Target(
+            4,
+            "pv-stream, unseen: Γ less the floor's, input recorded from a network",
+            "≥ -0.04",
+            each.value - each.terms["floor"],
+            "",
+            about,
+            COMMAND,
+        )
+        for each in found.verdicts
+        if each.part == "replay" and each.measure.startswith("median Γ")
+    ]
 
 
 def mean_rates(found: Validation, side: str) -> list[float]:

@@ -22,7 +22,7 @@ from noble_net.fitting import CellFit, Sweep, fit_features, fit_recording, read_
 from noble_net.fitting.check import free_run
 from noble_net.fitting.output import write_fit
 from noble_net.network.nodes import as_in_nodes
-from noble_net.registry import checkpoint_folder, load_core, load_family
+from noble_net.registry import checkpoint_folder, load_core, load_family, shipped
 from noble_net.types import DT
 
 pytest.importorskip("torch")
@@ -304,3 +304,22 @@ def test_the_command_fits_recordings(family: Family, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["fit"]).exit_code == 2
     wrong = CliRunner().invoke(app, ["fit", str(tmp_path / "none.h5")])
     assert wrong.exit_code == 2 and "there is no file" in wrong.output
+
+
+def test_every_shipped_core_of_the_soma_is_ready_to_be_fitted_with() -> None:
+    from noble_net.fitting.calibration import read_misfit
+    from noble_net.fitting.objective import trained_net
+    from noble_net.surrogate.checkpoint import load_checkpoint
+
+    tried = []
+    for name in set(shipped()["cores"]) - {"integrate-and-fire", "integrate-and-fire-grid"}:
+        checkpoint = load_checkpoint(checkpoint_folder(name))
+        if checkpoint.about["kind"] != "streaming" or checkpoint.about["zones"] != ["soma"]:
+            continue
+        net, code = trained_net(checkpoint), len(checkpoint.about["code"])
+        assert net.samples == checkpoint.about["step_samples"]
+        assert (
+            read_misfit(checkpoint_folder(name), checkpoint.hash, code) is not None
+        )  # of these very weights
+        tried.append(name)
+    assert "pv-stream" in tried

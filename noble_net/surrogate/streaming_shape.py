@@ -25,6 +25,8 @@ class Shape(NamedTuple):
     """Numbers in a cell's code."""
     code_units: int
     """Numbers in the code's embedding, which encoder and decoder are told; 0: the encoder is told the code itself."""
+    decoder: int
+    """Units of the decoder."""
     dendritic_nmda: bool
     products: int
     """Multiply-adds of one step of a cell."""
@@ -72,7 +74,7 @@ class Shape(NamedTuple):
         if odd:
             raise checkpoint.damaged(f"core.json knows no weight {odd[0]}")
         at_every_step = (size for name, size in _sizes(shapes) if not name.startswith("code_"))
-        return Shape(h, inputs, code, units, nmda, sum(at_every_step))
+        return Shape(h, inputs, code, units, decoder, nmda, sum(at_every_step))
 
 
 def _sizes(shapes: dict[str, tuple[int, ...]]) -> Iterator[tuple[str, int]]:
