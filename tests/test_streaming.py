@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from noble_net.errors import CheckpointError
+from noble_net.registry import load_core, load_family
 from noble_net.surrogate.checkpoint import Checkpoint
 from noble_net.surrogate.streaming import StreamingCore
 from noble_net.surrogate.streaming_torch import Dendrites, StreamingNet
@@ -263,3 +264,14 @@ def test_state_can_be_kept(core):
     first, _ = core.advance(state, d)
     again, _ = core.advance(kept, d)
     assert np.array_equal(first.voltage, again.voltage)
+
+
+@pytest.mark.parametrize("name", ["pv-stream", "pv-zones"])
+def test_every_member_rests_where_its_family_says(name: str) -> None:
+    core = load_core(name)
+    family = load_family(core.family)
+    cells = family.cells(family.ids())
+    state, rest = core.begin(cells), cells.features["voltage_base"][:, None]
+    for _ in range(5):
+        response, state = core.advance(state, Drive.zeros(core.zones, cells.size, 2000))
+        assert np.abs(response.voltage - rest).max() < 1.0 and not len(response.event_cell)

@@ -101,14 +101,18 @@ class StreamingCore(Core):
         )
 
     def begin(self, cells: CellTable) -> State:
-        """Every cell at its own rest: settled under zero input."""
+        """Every cell at its own rest: settled under zero input, from its family's word for it where there is one.
+
+        From afar, with a state that has seen nothing, some cells of some cores settle on a plateau that is no rest.
+        """
         self.check_code(cells)
         n = self.step_samples
+        rest = np.asarray(cells.features.get("voltage_base", np.full(cells.size, START)), np.float32)
         arrays = {
             "code": self.told(np.ascontiguousarray(cells.code, np.float32)),
             "hidden": np.zeros((cells.size, self.hidden), np.float32),
-            "history": np.full((cells.size, n), START, np.float32),
-            "voltage": np.full(cells.size, START, np.float32),
+            "history": np.repeat(rest[:, None], n, axis=1),
+            "voltage": rest.copy(),
             "detector": new_detector(cells.size),
         }
         steps = round(SETTLE / (n * DT))
