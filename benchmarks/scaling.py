@@ -41,8 +41,10 @@ def main() -> None:
         REPEATS,
         lambda done, of: print(f"synapses: {done} of {of}", flush=True),
     )
-    rows = [grown_by_cells(by_cells), grown_by_synapses(by_synapses)]
+    rows = [grown_by_cells(by_cells)]
     record(rows)
+    rows.append(grown_by_synapses(by_synapses))
+    record(rows[1:])
     told = {"cells": [run.to_json() for run in by_cells], "synapses": [run.to_json() for run in by_synapses]}
     (RESULTS / "scaling.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     for row in rows:
@@ -65,6 +67,10 @@ def grown_by_synapses(runs: Sequence[Run]) -> Target:
     """Distance from 1 of the log–log slope of what synapses add to the wall time, over synapses."""
     without, *others = runs
     added = [run.seconds - without.seconds for run in others]
+    if min(added) <= 0.0:
+        raise SystemExit(
+            f"synapses cost nothing that could be told from the machine's noise ({added}): is it idle?"
+        )
     found = slope([run.synapses for run in others], added)
     each = added[-1] / (others[-1].rate * others[-1].synapses)
     about = (

@@ -9,6 +9,7 @@ Rows live in benchmarks/results/targets.json and are written by `record`, which 
 from __future__ import annotations
 
 import json
+import math
 import operator
 import sys
 from collections.abc import Iterable
@@ -50,6 +51,8 @@ def record(rows: Iterable[Target]) -> None:
     """Put rows on the scoreboard, each in place of the one of the same issue and name."""
     board = {(row["issue"], row["name"]): row for row in load()}
     for row in rows:
+        if not math.isfinite(row.value):
+            raise ValueError(f"{row.name}: {row.value} is no measurement")
         board[row.issue, row.name] = {**row._asdict(), "value": float(f"{row.value:.4g}"), "holds": row.holds}
     RESULTS.mkdir(exist_ok=True)
     ordered = sorted(board.values(), key=lambda row: (row["issue"], row["name"]))
