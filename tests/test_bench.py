@@ -32,16 +32,16 @@ def test_a_core_is_timed_in_every_setting(monkeypatch: pytest.MonkeyPatch) -> No
         assert cost.microseconds > 0 and cost.spread >= 1
         assert cost.real_time == pytest.approx(1000 / cost.microseconds)
     trained = found[0]
-    # 96 hidden units, five voltages, the last voltage, the detector and a code of 13, 4 bytes each
-    assert trained.state == 4 * (96 + 5 + 1 + 1 + 13)
+    # 56 hidden units, five voltages, the last voltage, the detector and a code embedded in 16, 4 bytes each
+    assert trained.state == 4 * (56 + 5 + 1 + 1 + 16)
     assert 0 < trained.floor < trained.microseconds
     assert math.isnan(found[2].floor)
 
 
 def test_products_are_counted_from_the_shape() -> None:
     shape = load_core("pv-stream").shape
-    h, n, code = 96, 5, 13
-    assert shape.products == h * (3 * n + code) + h * h + 6 * h * h + 2 * h * h + n * h
+    h, n, embedded, decoder = 56, 5, 16, 32
+    assert shape.products == h * (3 * n + embedded) + 6 * h * h + decoder * (2 * h + embedded) + n * decoder
 
 
 def test_the_machine_is_measured() -> None:

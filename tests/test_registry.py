@@ -20,7 +20,8 @@ def test_everything_shipped_loads():
     found = shipped()
     assert {"pv-stream", "integrate-and-fire"} <= set(found["cores"])
     for name in found["cores"]:
-        assert load_core(name).zones == ("soma",)
+        zones = ("soma", "proximal", "distal") if name == "pv-zones" else ("soma",)
+        assert load_core(name).zones == zones
     for name in found["families"]:
         assert len(load_family(name).table) >= 200
     for name in found["networks"]:
