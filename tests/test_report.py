@@ -158,11 +158,14 @@ def test_a_report_is_quick_and_light(tmp_path: Path) -> None:
     code = f"""
 import sys, time
 started = time.process_time()
+sum(i * i for i in range(5_000_000))
+yardstick = time.process_time() - started
+started = time.process_time()
 from noble_net.report.html import write_report
 write_report({str(run)!r})
-print(time.process_time() - started)
+print((time.process_time() - started) / yardstick)
 assert not {{"elephant", "matplotlib.pyplot", "torch"}} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 6.0  # about 2.5 s on a laptop core
+    assert float(done.stdout) < 30.0  # 10 to 16 were measured; in loops of Python, since machines differ
     assert (run / "report.html").stat().st_size < 3_000_000
