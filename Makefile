@@ -39,7 +39,8 @@ benchmarks: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/ranks.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/performance_model.py
-	$(BIN)/python benchmarks/core_cost.py
+	$(BIN)/python benchmarks/core_cost.py pv-stream
+	$(BIN)/python benchmarks/core_cost.py pv-zones
 	$(BIN)/python benchmarks/streaming_core.py
 	$(BIN)/python benchmarks/respond.py
 	$(BIN)/python benchmarks/noble.py

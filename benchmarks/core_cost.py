@@ -1,11 +1,12 @@
 """What a streaming core costs, beside its definition in PyTorch and the exact cell in NEURON and Arbor: one run, taking
 turns.
 
-    python benchmarks/core_cost.py [CORE]      default: pv-stream; scoreboard rows and results/core_cost.json
+    python benchmarks/core_cost.py [CORE]      default: pv-stream; scoreboard rows and results/core_cost-CORE.json
     python benchmarks/core_cost.py CORE --smoke
 
 NEURON solves the family's members one at a time under the core's own kind of input, the settling left out; on both
-cores twice as many at once, in processes. Arbor solves sixteen members under a constant current, without events.
+cores twice as many at once, in processes. Arbor and CoreNEURON (coreneuron.py) solve sixteen members under a constant
+current, without events and synapses. The windowed core of the same family, where there is one, stands beside.
 Needs [reference] and [train].
 """
 
@@ -16,6 +17,8 @@ import json
 import multiprocessing
 import os
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -47,7 +50,11 @@ CELLS, BLOCK = 6400, 2.0
 """Of the core: cells, and ms a call."""
 REPEATS = 5
 GROUP = 16
-"""Cells in Arbor."""
+"""Cells in Arbor and CoreNEURON."""
+ALL_ACTIVE = "allen-pv"
+"""The family that the target over NEURON names."""
+WINDOWED = {"pv-stream": "pv-window"}
+"""The baseline on the same family."""
 SHORT, LONG = 100.0, 1100.0
 """Simulated by NEURON, ms: the difference counts."""
 
@@ -66,9 +73,13 @@ def main() -> None:
         for precision in ("float32", "bfloat16")
         for used in (1, threads)
     ]
+    window = WINDOWED.get(asked.core)
+    if window and (ROOT / "surrogate/checkpoints" / window).is_dir():
+        settings += [Setting(window, "float32", 64, BLOCK, threads)]
     exact = Exact(asked.core)
     costs, plain, alone, together = [], [], [], []
     arbor: dict[int, list[float]] = {1: [], threads: []}
+    coreneuron: dict[int, list[float]] = {1: [], threads: []}
     for _ in range(repeats):
         costs.append(core_costs(settings, 1))
         plain.append(in_pytorch(folder, 100 if asked.smoke else 1000))
@@ -76,36 +87,51 @@ def main() -> None:
         together.append(exact.on_all_cores(threads))
         for used, taken in arbor.items():
             taken.append(exact.in_arbor(used))
+        for used, taken in coreneuron.items():
+            taken.append(exact.in_coreneuron(used))
     found = {
-        (setting.precision, setting.threads): statistics.median(each[i].microseconds for each in costs)
+        (setting.core, setting.precision, setting.threads): statistics.median(
+            each[i].microseconds for each in costs
+        )
         for i, setting in enumerate(settings)
     }
     neuron, both, torch_us = (1e6 * statistics.median(each) for each in (alone, together, plain))
     precision, best = min(
-        ((key[0], us) for key, us in found.items() if key[1] == threads), key=lambda each: each[1]
+        ((key[1], us) for key, us in found.items() if key[0] == asked.core and key[2] == threads),
+        key=lambda each: each[1],
     )
     about = (
         f"{asked.core}, {CELLS:,} cells, blocks of {BLOCK:g} ms, {threads} threads, {precision}; "
         f"{machine()['processor']}, {threads} cores; median of {repeats}"
     )
     rows = [
-        row("streaming core: a cell-ms", "≤ 0.4", best, "µs", about),
-        row("streaming core: state of a cell", "≤ 512", costs[0][0].state, "bytes", f"{asked.core}, float32 arrays"),
-        row(
-            "streaming core: times faster than serial NEURON, same CPU", "≥ 2000", neuron / best, "×",
-            f"{about}; NEURON, one core, {exact.told}: {neuron / 1000:.2f} s per cell-second",
-        ),
-    ]  # fmt: skip
+        row("a cell-ms", "≤ 0.4", best, "µs", about),
+        row("state of a cell", "≤ 512", costs[0][0].state, "bytes", "float32 arrays"),
+    ]
+    against = f"{about}; NEURON, one core, {exact.told}: {neuron / 1000:.2f} s per cell-second"
+    if exact.family.name == ALL_ACTIVE:
+        rows.append(row("times faster than serial NEURON, same CPU", "≥ 2000", neuron / best, "×", against))
+    rows = [
+        each._replace(name=f"{asked.core}: {each.name}", command=f"{COMMAND} {asked.core}") for each in rows
+    ]
     for target in rows:
         print(f"{target.line()}\n    {target.conditions}", flush=True)
     table = {
         "core": asked.core,
         "machine": machine(),
-        "us_per_cell_ms": {f"{precision}, {used} threads": us for (precision, used), us in found.items()},
+        "us_per_cell_ms": {f"{name}, {kind}, {used} threads": us for (name, kind, used), us in found.items()},
         "pytorch_us_per_cell_ms": torch_us,
         "neuron_us_per_cell_ms": {"one core": neuron, f"{threads} cores": both},
         "arbor_us_per_cell_ms": {
             f"{used} threads": 1e6 * statistics.median(taken) for used, taken in arbor.items()
+        },
+        "coreneuron_us_per_cell_ms": {
+            f"{used} threads": 1e6 * statistics.median(taken) for used, taken in coreneuron.items()
+        },
+        "times_faster": {
+            "than serial NEURON": neuron / best,
+            f"than NEURON on {threads} cores": both / best,
+            "than PyTorch": torch_us / best,
         },
         "operations_per_ms": operations(asked.core),
         "gflops": {p: {t: products(p, t) / 1e9 for t in (1, threads)} for p in ("float32", "bfloat16")},
@@ -114,7 +140,9 @@ def main() -> None:
     print(json.dumps(table, indent=1))
     if not asked.smoke:
         record(rows)
-        (RESULTS / "core_cost.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        (RESULTS / f"core_cost-{asked.core}.json").write_text(
+            json.dumps(table, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 def row(name: str, target: str, value: float, unit: str, conditions: str) -> Target:
@@ -170,6 +198,12 @@ class Exact:
         taken = time.perf_counter() - begin
         pool.close()
         return taken / (GROUP * (LONG - SHORT))
+
+    def in_coreneuron(self, threads: int) -> float:
+        """Wall time of a ms of a cell in CoreNEURON, Crank–Nicolson with steps of 0.025 ms."""
+        script, told = Path(__file__).with_name("coreneuron.py"), (GROUP, LONG - SHORT, threads)
+        command = [sys.executable, str(script), self.family.name, *map(str, told)]
+        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def _again(exact: Exact) -> float:
