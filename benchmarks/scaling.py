@@ -2,8 +2,8 @@
 
     python benchmarks/scaling.py       three minutes on idle cores
 
-Cells: 1,000 to 100,000 of `pv-stream` with 100 synapses each. Synapses: 10,000 integrate-and-fire cells with 250 to
-2,000 synapses each, weak enough to change no rate; of their cost that without any is taken off.
+Cells: 1,000 to 100,000 of `pv-stream` with 100 synapses each. Synapses: 5,000 integrate-and-fire cells with 1,000 to
+8,000 synapses each, weak enough to change no rate; of their cost that without any is taken off.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from noble_net.bench.networks import Run, run_network, settings_of, slope
 COMMAND = "python benchmarks/scaling.py"
 ISSUE = 6
 CELLS = (1000, 3162, 10_000, 31_623, 100_000)
-INDEGREES = (0.0, 0.25, 0.5, 1.0, 2.0)
+INDEGREES = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Times a thousand."""
 REPEATS = 3
 
@@ -34,7 +34,7 @@ def main() -> None:
         REPEATS,
         lambda done, of: print(f"cells: {done} of {of}", flush=True),
     )
-    weak = random_network(10_000, 1000, weight="0.001 pA")
+    weak = random_network(5000, 1000, weight="0.001 pA")
     by_synapses = run_network(
         weak,
         settings_of(cells=[None], indegree=INDEGREES, **alike, duration=[200.0]),

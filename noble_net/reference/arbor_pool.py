@@ -35,12 +35,13 @@ _NANOAMPERES_PER_PICOAMPERE = 1e-3
 
 class ArborPool:
     """The cells of a network in Arbor; see `noble_net.reference.exact_pool.Pool`. ``dt``: Arbor's step, ms;
-    ``threads`` changes no number.
+    ``threads`` changes no number; ``settle``: at rest before, ms.
 
     Raises BackendError from `settle` for a layout with gap junctions, NMDA, or zones that are driven as a whole.
     """
 
-    def __init__(self, members: list[Members], dt: float, threads: int) -> None:
+    def __init__(self, members: list[Members], dt: float, threads: int, settle: float = SETTLE) -> None:
+        self._settle = settle
         self._dt, self._steps, self._threads = dt, steps_per_sample(dt), threads
         self._members = members
         self._geometries = {
@@ -79,7 +80,7 @@ class ArborPool:
         self._simulation = simulator.simulation(self._recipe, context)
         every = simulator.regular_schedule(self._dt * units.ms)
         self._handles = [self._simulation.sample((cell, "v"), every) for cell in range(len(synapses))]
-        return self._run(round(SETTLE / DT))[:, -1]
+        return self._run(round(self._settle / DT))[:, -1]
 
     def advance(self, inputs: Inputs) -> Float32:
         """See `noble_net.reference.exact_pool.Pool`."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from noble_net.cells.family import Family
-from noble_net.cells.solver import REFERENCE_DT
+from noble_net.cells.solver import REFERENCE_DT, SETTLE
 from noble_net.config import NetworkSpec
 from noble_net.network.build import Network
 from noble_net.reference.exact_inputs import Placement
@@ -34,7 +34,7 @@ class NeuronLoop(ExactLoop):
 
     ``families``: every family by the name the network file gives it. ``dt``: NEURON's step (ms), which must
     divide the sample. ``placement``: how synapses of dendritic zones lie. ``processes``: over how many the cells are
-    shared out; 1: they are in this one.
+    shared out; 1: they are in this one. ``settle``: at rest before the warm-up, ms.
 
     Raises BackendError for cells without a family, for families at different temperatures, for a step that does not
     divide the sample, for zones that a cell does not have and for gap junctions between processes.
@@ -47,13 +47,15 @@ class NeuronLoop(ExactLoop):
         dt: float = REFERENCE_DT,
         placement: Placement = "lumped",
         processes: int = 1,
+        settle: float = SETTLE,
     ) -> None:
         steps_per_sample(dt)
         if processes > 1:
             refuse_shared_junctions(network.spec)
         members = members_of(network, load_models(network, families))
         processes = min(processes, network.n_cells)
-        pool: Pool = CellPool(members, dt) if processes == 1 else SharedPool(members, dt, processes)
+        alone = processes == 1
+        pool: Pool = CellPool(members, dt, settle) if alone else SharedPool(members, dt, processes, settle)
         super().__init__(network, pool, placement, "NEURON")
         self.dt = dt
 

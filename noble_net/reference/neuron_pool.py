@@ -19,10 +19,11 @@ from noble_net.types import Float32, Float64
 
 
 class CellPool:
-    """The cells of a pool in this process; see `Pool`. ``dt``: NEURON's step, ms."""
+    """The cells of a pool in this process; see `Pool`. ``dt``: NEURON's step, ms; ``settle``: at rest before, ms."""
 
-    def __init__(self, members: list[Members], dt: float) -> None:
+    def __init__(self, members: list[Members], dt: float, settle: float = SETTLE) -> None:
         self._h, self._dt, self._steps = neuron().h, dt, steps_per_sample(dt)
+        self._settle = settle
         built = {each.population: _exact_cells(each, dt) for each in members if each.size}
         self._cells = [cell for cells in built.values() for cell in cells]
         self.segments = {population: cells[0].segments for population, cells in built.items()}
@@ -50,7 +51,7 @@ class CellPool:
                 for segment in section.allseg():
                     segment.v = cell.model.v_init
         h.finitialize()
-        for _ in range(round(SETTLE / self._dt)):
+        for _ in range(round(self._settle / self._dt)):
             h.fadvance()
         conductances = [value for each in layout.junctions for value in np.tile(each.conductance, 2).tolist()]
         for gap, conductance in zip(self._gaps, conductances, strict=True):

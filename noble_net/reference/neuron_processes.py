@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from noble_net.cells.solver import SETTLE
 from noble_net.errors import SolverError
 from noble_net.reference.exact_pool import Inputs, Layout, Members
 from noble_net.reference.neuron_pool import CellPool
@@ -24,12 +25,12 @@ from noble_net.types import Float32, Float64
 
 class SharedPool:
     """A pool of cells in ``processes`` other processes (at most as many as cells); see
-    `noble_net.reference.exact_pool.Pool`.
+    `noble_net.reference.exact_pool.Pool`, and `CellPool` for the rest.
 
     Raises SolverError for what goes wrong in one of them. It holds no gap junctions.
     """
 
-    def __init__(self, members: list[Members], dt: float, processes: int) -> None:
+    def __init__(self, members: list[Members], dt: float, processes: int, settle: float = SETTLE) -> None:
         self.segments: dict[str, int] = {}
         self.areas: dict[str, Mapping[str, Float64]] = {}
         self._cells = sum(each.size for each in members)
@@ -39,7 +40,7 @@ class SharedPool:
             for rank in range(processes):
                 here, there = context.Pipe()
                 own = list(_dealt(members, rank, processes))
-                worker = context.Process(target=_serve, args=(there, own, dt), daemon=True)
+                worker = context.Process(target=_serve, args=(there, own, dt, settle), daemon=True)
                 worker.start()
                 there.close()
                 self._workers.append((worker, here))
@@ -125,12 +126,12 @@ def _dealt(members: list[Members], rank: int, processes: int) -> Iterator[Member
         first += each.size
 
 
-def _serve(pipe: Connection, members: list[Members], dt: float) -> None:
+def _serve(pipe: Connection, members: list[Members], dt: float, settle: float) -> None:
     """Hold these cells and do what is asked until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     with suppress(EOFError, ConnectionError):
         try:
-            pool = CellPool(members, dt)
+            pool = CellPool(members, dt, settle)
             pipe.send((None, (pool.segments, pool.areas)))
             while True:
                 what, argument = pipe.recv()

@@ -1,0 +1,158 @@
+"""The patch of 1,000 cells on surrogate cores beside what else simulates it: one run, taking turns. Scoreboard rows.
+
+    python benchmarks/patch.py       half an hour on idle cores
+
+NEURON runs the same network: on all cores as it is, serially with a tenth of its cells, each with as many synapses, and
+ten times the time. Arbor and CoreNEURON solve sixteen cells of each family under a constant current, without synapses
+and events, which they would have to pay for besides: a bound from below. The run phase counts; cells are built, but not
+brought to rest. Needs [reference]. Results: benchmarks/results/patch.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from scoreboard import RESULTS, Target, record
+
+from noble_net.bench.networks import Run, run_network, settings_of
+from noble_net.cells.family import Family
+from noble_net.cells.mechanisms import load_mechanisms
+from noble_net.cells.solver import REFERENCE_DT
+from noble_net.config import NetworkSpec
+from noble_net.network.build import assemble
+from noble_net.network.scaled import scaled
+from noble_net.output import write_json
+from noble_net.provenance import machine
+from noble_net.recorded_run import load_families, resolve_network
+from noble_net.reference.arbor_pool import ArborPool
+from noble_net.reference.exact_pool import Inputs, Layout, Members
+from noble_net.reference.neuron_loop import NeuronLoop
+from noble_net.reference.neuron_network import check
+from noble_net.registry import find_network
+from noble_net.types import DT
+
+COMMAND = "python benchmarks/patch.py"
+ISSUE = 6
+NETWORK = "cortex"
+TENTH = 0.1
+SETTLED, TIMED = 2.0, 20.0
+"""Simulated by NEURON before the clock runs and while it does, ms."""
+REPEATS = 3
+GROUP = 16
+"""Cells in Arbor and CoreNEURON."""
+ALONE_MS = 500.0
+"""Simulated by them, ms."""
+CORES = os.cpu_count() or 1
+TARGETS = {
+    "serial NEURON": "≥ 1000",
+    f"NEURON on {CORES} cores": "≥ 500",
+    "CoreNEURON": "≥ 150",
+    "Arbor": "≥ 100",
+}
+
+
+def main() -> None:
+    """Build, time, record."""
+    spec = resolve_network(find_network(NETWORK), None, None).model_copy(update={"warmup": 0.0})
+    families = load_families(spec)
+    surrogate = on_cores(spec)
+    print(f"surrogate: {surrogate.seconds:.3f} s a biological second, {surrogate.rate:.1f} Hz", flush=True)
+    seconds: dict[str, list[float]] = {name: [] for name in TARGETS}
+    load_mechanisms()
+    with in_neuron(scaled(spec, TENTH), families, 1) as serial, in_neuron(spec, families, CORES) as shared:
+        for _ in range(REPEATS):
+            seconds["serial NEURON"].append(timed(serial) / TENTH)
+            seconds[f"NEURON on {CORES} cores"].append(timed(shared))
+            print({name: each[-1:] for name, each in seconds.items()}, flush=True)
+    for _ in range(REPEATS):
+        seconds["Arbor"].append(alone(spec, families, in_arbor))
+        seconds["CoreNEURON"].append(alone(spec, families, in_coreneuron))
+        print({name: each[-1:] for name, each in seconds.items()}, flush=True)
+    again = on_cores(spec)
+    ours = statistics.median([surrogate.seconds, again.seconds])
+    about = (
+        f"run phase of {NETWORK}, {surrogate.cells:,} cells, {surrogate.synapses:,} synapses, {surrogate.rate:.1f} Hz; "
+        f"surrogate {ours:.2f} s a biological second on {CORES} threads; {machine()['processor']}, {CORES} cores"
+    )
+    rows = []
+    for name, target in TARGETS.items():
+        took = statistics.median(seconds[name])
+        bound = "without synapses" if name in ("Arbor", "CoreNEURON") else "the same network"
+        conditions = f"{about}; {name} {took:.0f} s, {bound}, all {CORES} cores unless serial"
+        rows.append(
+            Target(
+                ISSUE, f"{NETWORK}: times faster than {name}", target, took / ours, "×", conditions, COMMAND
+            )
+        )
+    record(rows)
+    told = {"machine": machine(), "surrogate": [surrogate.to_json(), again.to_json()], "seconds": seconds}
+    write_json(RESULTS / "patch.json", told)
+    for row in rows:
+        print(f"{row.line()}\n    {row.conditions}")
+    print(json.dumps(seconds))
+
+
+def on_cores(spec: NetworkSpec) -> Run:
+    """The network on surrogate cores, all threads."""
+    alike = {"precision": ["float32"], "threads": [CORES], "block": [None], "batch": [None]}
+    settings = settings_of(cells=[None], indegree=[1.0], **alike, duration=[1000.0])
+    return run_network(spec, settings, 5, lambda *_: None)[0]
+
+
+@contextmanager
+def in_neuron(spec: NetworkSpec, families: Mapping[str, Family], processes: int) -> Iterator[NeuronLoop]:
+    """The network in NEURON, past its first moments."""
+    begin = time.perf_counter()
+    network = assemble(spec, families, check(spec, processes))
+    with NeuronLoop(network, families, processes=processes, settle=DT) as loop:
+        loop.advance(round(SETTLED / DT))
+        print(f"{network.n_cells} cells in NEURON after {time.perf_counter() - begin:.0f} s", flush=True)
+        yield loop
+
+
+def timed(loop: NeuronLoop) -> float:
+    """Seconds of wall time for a biological second."""
+    begin = time.perf_counter()
+    loop.advance(round(TIMED / DT))
+    return (time.perf_counter() - begin) / (TIMED / 1000.0)
+
+
+def alone(spec: NetworkSpec, families: Mapping[str, Family], cost: Callable[[Family], float]) -> float:
+    """Seconds of wall time for a biological second of the network's cells without synapses."""
+    return sum(each.size * cost(families[str(each.family)]) * 1000.0 for each in spec.populations.values())
+
+
+def in_arbor(family: Family) -> float:
+    """Wall time of a ms of a cell at 1.5 times the threshold, implicit Euler with steps of 0.025 ms, all threads."""
+    cells = family.cells(family.ids("train")[:GROUP])
+    pool = ArborPool(
+        [Members("cells", family.model, GROUP, cells.parameters)], REFERENCE_DT, CORES, settle=1.0
+    )
+    pool.settle(Layout([], [], []))
+    soma = np.zeros((3, GROUP, round(ALONE_MS / DT)), np.float32)
+    soma[0] = 1.5 * cells.features["I_thr"][:, None]
+    begin = time.perf_counter()
+    pool.advance(Inputs(soma, [], []))
+    taken = time.perf_counter() - begin
+    pool.close()
+    return taken / (GROUP * ALONE_MS)
+
+
+def in_coreneuron(family: Family) -> float:
+    """Wall time of a ms of a cell at 1.5 times the threshold, Crank–Nicolson with steps of 0.025 ms, all threads."""
+    script = Path(__file__).with_name("coreneuron.py")
+    command = [sys.executable, str(script), family.name, str(GROUP), str(ALONE_MS), str(CORES)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+if __name__ == "__main__":
+    main()
