@@ -8,7 +8,7 @@ z and inputs c that depend on input and cell alone, whose time constants begin b
 increments on the last voltage, or an explicit membrane, whose conductance and drive per sample the network gives and
 which is solved exactly, the true input among them. All have 48 units, conditioning by an embedded code, and some 20,000
 multiply-adds a step. Needs the dataset of surrogate/recipes/pv-stream.yaml (extra [train]; made here if missing). A
-variant takes ten minutes of one core. Results: benchmarks/results/architectures.json.
+variant takes eight minutes of one core. Results: benchmarks/results/architectures.json.
 """
 
 from __future__ import annotations

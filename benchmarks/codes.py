@@ -7,7 +7,7 @@ Trained and judged as in `architectures.py`, whose first row is the code of all 
 s_thr first, then six more that steps show, then all 16; standardised over the training members. Residual: 8 numbers of
 every training member, learned with the weights; those of a member that was not trained on are fitted by gradient,
 weights fixed, to a second of its fluctuating recording of the tests. `mean of others`: the same core without that
-fit. A code takes ten minutes of one core. Results: benchmarks/results/codes.json.
+fit. A code takes eight minutes of one core. Results: benchmarks/results/codes.json.
 """
 
 from __future__ import annotations

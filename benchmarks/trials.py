@@ -32,7 +32,7 @@ from noble_net.training.train import Trainer
 from noble_net.types import Float32
 
 RECIPE = Path(__file__).parent.parent / "surrogate/recipes/pv-stream.yaml"
-ITERATIONS = 7000
+ITERATIONS = 4000
 SHAPE = {"hidden": 48, "code_units": 16, "encoder_layers": 1, "decoder_units": None}
 TRAINING = {"chunk": 50.0, "chunks": 80, "burn_in": 25.0, "voltage_noise": 0.7}
 
