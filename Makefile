@@ -41,6 +41,7 @@ benchmarks: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/performance_model.py
 	$(BIN)/python benchmarks/core_cost.py pv-stream
 	$(BIN)/python benchmarks/core_cost.py pv-zones
+	$(BIN)/python benchmarks/patch.py
 	$(BIN)/python benchmarks/streaming_core.py
 	$(BIN)/python benchmarks/respond.py
 	$(BIN)/python benchmarks/noble.py

@@ -3,9 +3,10 @@
     python benchmarks/patch.py       half an hour on idle cores
 
 NEURON runs the same network: on all cores as it is, serially with a tenth of its cells, each with as many synapses, and
-ten times the time. Arbor and CoreNEURON solve sixteen cells of each family under a constant current, without synapses
-and events, which they would have to pay for besides: a bound from below. The run phase counts; cells are built, but not
-brought to rest. Needs [reference]. Results: benchmarks/results/patch.json.
+ten times the time. Arbor and CoreNEURON solve sixteen cells of each family, Brian2's C++ standalone mode 500 point
+cells, under a constant current, without the synapses and events that they would have to pay for besides: a bound from
+below. The run phase counts; cells are built, but not brought to rest. Needs [reference]. Results:
+benchmarks/results/patch.json.
 """
 
 from __future__ import annotations
@@ -48,15 +49,19 @@ SETTLED, TIMED = 2.0, 20.0
 """Simulated by NEURON before the clock runs and while it does, ms."""
 REPEATS = 3
 GROUP = 16
-"""Cells in Arbor and CoreNEURON."""
+"""Cells of a family in Arbor and CoreNEURON."""
+POINTS = 500
+"""And in Brian2."""
 ALONE_MS = 500.0
 """Simulated by them, ms."""
 CORES = os.cpu_count() or 1
+BRIAN = "Brian2's point cells"
 TARGETS = {
     "serial NEURON": "≥ 1000",
     f"NEURON on {CORES} cores": "≥ 500",
     "CoreNEURON": "≥ 150",
     "Arbor": "≥ 100",
+    BRIAN: "≥ 10",
 }
 
 
@@ -75,8 +80,9 @@ def main() -> None:
             print({name: each[-1:] for name, each in seconds.items()}, flush=True)
     for _ in range(REPEATS):
         seconds["Arbor"].append(alone(spec, families, in_arbor))
-        seconds["CoreNEURON"].append(alone(spec, families, in_coreneuron))
+        seconds["CoreNEURON"].append(alone(spec, families, by_script("coreneuron", GROUP)))
         print({name: each[-1:] for name, each in seconds.items()}, flush=True)
+    seconds[BRIAN].append(alone(spec, families, by_script("brian_standalone", POINTS)))
     again = on_cores(spec)
     ours = statistics.median([surrogate.seconds, again.seconds])
     about = (
@@ -86,7 +92,7 @@ def main() -> None:
     rows = []
     for name, target in TARGETS.items():
         took = statistics.median(seconds[name])
-        bound = "without synapses" if name in ("Arbor", "CoreNEURON") else "the same network"
+        bound = "the same network" if "NEURON" in name.split() else "cells without synapses"
         conditions = f"{about}; {name} {took:.0f} s, {bound}, all {CORES} cores unless serial"
         rows.append(
             Target(
@@ -147,11 +153,16 @@ def in_arbor(family: Family) -> float:
     return taken / (GROUP * ALONE_MS)
 
 
-def in_coreneuron(family: Family) -> float:
-    """Wall time of a ms of a cell at 1.5 times the threshold, Crank–Nicolson with steps of 0.025 ms, all threads."""
-    script = Path(__file__).with_name("coreneuron.py")
-    command = [sys.executable, str(script), family.name, str(GROUP), str(ALONE_MS), str(CORES)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def by_script(name: str, cells: int) -> Callable[[Family], float]:
+    """Wall time of a ms of a cell as a script of this folder tells it, all threads."""
+    script = Path(__file__).with_name(f"{name}.py")
+
+    def cost(family: Family) -> float:
+        command = [sys.executable, str(script), family.name, str(cells), str(ALONE_MS), str(CORES)]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return float(told.split()[-1])
+
+    return cost
 
 
 if __name__ == "__main__":

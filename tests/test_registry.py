@@ -20,7 +20,7 @@ def test_everything_shipped_loads():
     found = shipped()
     assert {"pv-stream", "integrate-and-fire"} <= set(found["cores"])
     for name in found["cores"]:
-        zones = ("soma", "proximal", "distal") if name == "pv-zones" else ("soma",)
+        zones = ("soma", "proximal", "distal") if name.endswith("-zones") else ("soma",)
         assert load_core(name).zones == zones
     for name in found["families"]:
         assert len(load_family(name).table) >= 200

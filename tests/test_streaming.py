@@ -266,7 +266,7 @@ def test_state_can_be_kept(core):
     assert np.array_equal(first.voltage, again.voltage)
 
 
-@pytest.mark.parametrize("name", ["pv-stream", "pv-zones"])
+@pytest.mark.parametrize("name", ["pv-stream", "pv-zones", "rorb-zones"])
 def test_every_member_rests_where_its_family_says(name: str) -> None:
     core = load_core(name)
     family = load_family(core.family)

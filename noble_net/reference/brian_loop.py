@@ -7,7 +7,7 @@ below −45 mV. Synapses act by their state at the start of each step, as in NEU
 
 Brian2's code generation compiles one step of a group: to C++ by way of Cython, or as numpy expressions. Its standalone
 mode is not offered: it runs a whole simulation at once, so noise and recordings would have to lie in memory for its
-whole length.
+whole length. What cells cost in it is measured by `benchmarks/brian_standalone.py`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Codegen = Literal["cython", "numpy"]
 
 _LONGEST, _SHORTEST, _ROOM = 1000, 100, 2_000_000
 """Samples of a block at most and at least, and values [cells, samples] in it: each has Brian2 prepare its code anew."""
-_EQUILIBRATE, _SAMPLES = 1e4, 2
+EQUILIBRATE, EQUILIBRATED = 1e4, 2
 """Steps (ms) that bring every gate to the steady state of a voltage, and for how many samples they are taken: the
 sodium channel's are implicit, and each leaves a hundredth or less of the way."""
 _DRIVE = ("i_in", "g_in", "j_in")
@@ -150,21 +150,8 @@ class BrianLoop:
             namespace={"celsius": cells.celsius},
         )
         group.run_regularly(step_code(cells, codes), clock=self._clock, when="groups")
-        self._set_constants(group, cells)
+        set_constants(group, cells)
         return group
-
-    def _set_constants(self, group: Any, cells: PointCells) -> None:
-        for name in ("capacitance", "leak", "rest", "area"):
-            setattr(group, name, getattr(cells, name))
-        for name, values in cells.conductance.items():
-            setattr(group, f"g_{name}", values)
-        for name, values in cells.constants.items():
-            setattr(group, name, values)
-        group.v = cells.v_init
-        if cells.calcium:
-            group.cai = cells.constants[CALCIUM_STATE]
-        if "NaV" in cells.conductance:
-            group.C0_NaV = 1.0
 
     def _connect(self, projection: ProjectionArrays) -> Any:
         code = self._codes[projection.target_population, projection.synapse]
@@ -184,8 +171,8 @@ class BrianLoop:
         """Gates at the steady state of the first voltage, then every cell at its own rest, without spikes."""
         self._voltage = np.empty((self.network.n_cells, 0), np.float32)
         for group in self._groups.values():
-            group.step, group.held_step, group.sending = _EQUILIBRATE, 0.0, 0.0
-        self._run(_SAMPLES)
+            group.step, group.held_step, group.sending = EQUILIBRATE, 0.0, 0.0
+        self._run(EQUILIBRATED)
         for group in self._groups.values():
             group.step, group.held_step = self.dt, self.dt
         self._run(round(SETTLE / DT))
@@ -253,3 +240,18 @@ class BrianLoop:
                 yield
         finally:
             b2.prefs.codegen.target = before
+
+
+def set_constants(group: Any, cells: PointCells) -> None:
+    """Give a group of Brian2 the constants of its cells, and the states it begins with."""
+    for name in ("capacitance", "leak", "rest", "area"):
+        setattr(group, name, getattr(cells, name))
+    for name, values in cells.conductance.items():
+        setattr(group, f"g_{name}", values)
+    for name, values in cells.constants.items():
+        setattr(group, name, values)
+    group.v = cells.v_init
+    if cells.calcium:
+        group.cai = cells.constants[CALCIUM_STATE]
+    if "NaV" in cells.conductance:
+        group.C0_NaV = 1.0

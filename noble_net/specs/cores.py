@@ -68,17 +68,17 @@ class DatasetSpec(_Recipe):
 
 
 class ModelSpec(_Recipe):
-    """Shape of the streaming core."""
+    """Shape of the streaming core; the defaults are those of the cores that ship."""
 
-    hidden: int = Field(default=96, gt=0, multiple_of=8)
+    hidden: int = Field(default=56, gt=0, multiple_of=8)
     step_samples: int = Field(default=5, gt=0)
     """Samples per recurrent step; the core's smallest exact delay."""
-    encoder_layers: int = Field(default=2, ge=1, le=2)
-    code_units: int = Field(default=0, ge=0, multiple_of=2)
+    encoder_layers: int = Field(default=1, ge=1, le=2)
+    code_units: int = Field(default=16, ge=0, multiple_of=2)
     """Numbers a cell's code is embedded into, which encoder and decoder are told; 0: the encoder alone is, of the code
     as it is."""
-    decoder_units: int | None = Field(default=None, gt=0, multiple_of=4)
-    """Width of the decoder, if not ``hidden``."""
+    decoder_units: int | None = Field(default=32, gt=0, multiple_of=4)
+    """Width of the decoder; null: ``hidden``."""
 
 
 class TrainingSpec(_Recipe):
@@ -88,15 +88,15 @@ class TrainingSpec(_Recipe):
     iterations: int = Field(gt=0)
     batch: int = Field(default=128, gt=0)
     """Members streamed at once."""
-    chunk: Duration = 200.0
+    chunk: Duration = 50.0
     """Stretch of an iteration, through which gradients flow, ms."""
-    chunks: int = Field(default=20, gt=0)
+    chunks: int = Field(default=80, gt=0)
     """Consecutive chunks a stream runs through, the recurrent state carried, before new streams are drawn."""
-    burn_in: Instant = 50.0
+    burn_in: Instant = 25.0
     """Start of a stream that does not count in the loss, ms."""
     learning_rate: float = Field(default=3e-3, gt=0)
     warmup: int = Field(default=100, gt=0)
-    voltage_noise: Millivolts = 2.0
+    voltage_noise: Millivolts = 0.7
     """Largest standard deviation of the noise on the voltage fed back under teacher forcing, mV."""
     noise_time: Instant = 0.0
     """Correlation time of that noise, ms: a free run's own errors last. 0: every step's is drawn anew."""
