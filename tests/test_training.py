@@ -245,7 +245,9 @@ def test_noise_on_the_voltage_lasts_as_long_as_asked(recipe, family, dataset):
         training = recipe.training.model_copy(update={"noise_time": lasting})
         trainer = Trainer(recipe.model_copy(update={"training": training}), data)
         noise = trainer._noise(shape, torch.Generator().manual_seed(0)).mean(-1)
-        assert float(noise.std()) == pytest.approx(2.0 * np.sqrt(1 / 3 + 0.3**2 / 5), rel=0.05)
+        assert float(noise.std()) == pytest.approx(
+            training.voltage_noise * np.sqrt(1 / 3 + 0.3**2 / 5), rel=0.05
+        )
         found[lasting] = float((noise[:, 0] * noise[:, 20]).mean() / noise.var())
     # 20 steps are 10 ms; a third of σ² is the offsets' variance
     assert found[0.0] == pytest.approx(0.0, abs=0.05)
