@@ -51,6 +51,8 @@ CELLS, BLOCK = 6400, 2.0
 REPEATS = 5
 GROUP = 16
 """Cells in Arbor and CoreNEURON."""
+GROUP_MS = 300.0
+"""Simulated by them, ms."""
 ALL_ACTIVE = "allen-pv"
 """The family that the target over NEURON names."""
 WINDOWED = {"pv-stream": "pv-window"}
@@ -189,19 +191,21 @@ class Exact:
     def in_arbor(self, threads: int) -> float:
         """Wall time of a ms of a cell in Arbor at 1.5 times the threshold, implicit Euler with steps of 0.025 ms."""
         cells = self.family.cells(self.family.ids("train")[:GROUP])
-        pool = ArborPool([Members("cells", self.model, GROUP, cells.parameters)], REFERENCE_DT, threads)
+        pool = ArborPool(
+            [Members("cells", self.model, GROUP, cells.parameters)], REFERENCE_DT, threads, settle=1.0
+        )
         pool.settle(Layout([], [], []))
-        soma = np.zeros((3, GROUP, round((LONG - SHORT) / DT)), np.float32)
+        soma = np.zeros((3, GROUP, round(GROUP_MS / DT)), np.float32)
         soma[0] = 1.5 * cells.features["I_thr"][:, None]
         begin = time.perf_counter()
         pool.advance(Inputs(soma, [], []))
         taken = time.perf_counter() - begin
         pool.close()
-        return taken / (GROUP * (LONG - SHORT))
+        return taken / (GROUP * GROUP_MS)
 
     def in_coreneuron(self, threads: int) -> float:
         """Wall time of a ms of a cell in CoreNEURON, Crank–Nicolson with steps of 0.025 ms."""
-        script, told = Path(__file__).with_name("coreneuron.py"), (GROUP, LONG - SHORT, threads)
+        script, told = Path(__file__).with_name("coreneuron.py"), (GROUP, GROUP_MS, threads)
         command = [sys.executable, str(script), self.family.name, *map(str, told)]
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 

@@ -52,7 +52,7 @@ GROUP = 16
 """Cells of a family in Arbor and CoreNEURON."""
 POINTS = 500
 """And in Brian2."""
-ALONE_MS = 500.0
+ALONE_MS = 300.0
 """Simulated by them, ms."""
 CORES = os.cpu_count() or 1
 BRIAN = "Brian2's point cells"
