@@ -17,22 +17,17 @@ import json
 import multiprocessing
 import os
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
+from alone import by_script, in_arbor
 from scoreboard import RESULTS, Target, record
 
 from noble_net.bench.cores import Setting, core_costs
 from noble_net.bench.machine import bandwidth, products
-from noble_net.cells.solver import REFERENCE_DT
 from noble_net.fitting.objective import trained_net
 from noble_net.provenance import machine
-from noble_net.reference.arbor_pool import ArborPool
-from noble_net.reference.exact_pool import Inputs, Layout, Members
 from noble_net.registry import load_core, load_family
 from noble_net.specs.cores import CoreRecipe
 from noble_net.specs.specification import validate_document
@@ -49,10 +44,6 @@ ISSUE = 4
 CELLS, BLOCK = 6400, 2.0
 """Of the core: cells, and ms a call."""
 REPEATS = 5
-GROUP = 16
-"""Cells in Arbor and CoreNEURON."""
-GROUP_MS = 300.0
-"""Simulated by them, ms."""
 ALL_ACTIVE = "allen-pv"
 """The family that the target over NEURON names."""
 WINDOWED = {"pv-stream": "pv-window"}
@@ -88,9 +79,9 @@ def main() -> None:
         alone.append(exact.seconds_per_cell_ms())
         together.append(exact.on_all_cores(threads))
         for used, taken in arbor.items():
-            taken.append(exact.in_arbor(used))
+            taken.append(in_arbor(exact.family, used))
         for used, taken in coreneuron.items():
-            taken.append(exact.in_coreneuron(used))
+            taken.append(by_script("coreneuron", exact.family, used))
     found = {
         (setting.core, setting.precision, setting.threads): statistics.median(
             each[i].microseconds for each in costs
@@ -187,27 +178,6 @@ class Exact:
         with context.Pool(cores) as pool:
             found = pool.map(_again, [self] * cores, chunksize=1)
         return max(found) / cores
-
-    def in_arbor(self, threads: int) -> float:
-        """Wall time of a ms of a cell in Arbor at 1.5 times the threshold, implicit Euler with steps of 0.025 ms."""
-        cells = self.family.cells(self.family.ids("train")[:GROUP])
-        pool = ArborPool(
-            [Members("cells", self.model, GROUP, cells.parameters)], REFERENCE_DT, threads, settle=1.0
-        )
-        pool.settle(Layout([], [], []))
-        soma = np.zeros((3, GROUP, round(GROUP_MS / DT)), np.float32)
-        soma[0] = 1.5 * cells.features["I_thr"][:, None]
-        begin = time.perf_counter()
-        pool.advance(Inputs(soma, [], []))
-        taken = time.perf_counter() - begin
-        pool.close()
-        return taken / (GROUP * GROUP_MS)
-
-    def in_coreneuron(self, threads: int) -> float:
-        """Wall time of a ms of a cell in CoreNEURON, Crank–Nicolson with steps of 0.025 ms."""
-        script, told = Path(__file__).with_name("coreneuron.py"), (GROUP, GROUP_MS, threads)
-        command = [sys.executable, str(script), self.family.name, *map(str, told)]
-        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def _again(exact: Exact) -> float:

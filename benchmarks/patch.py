@@ -14,28 +14,22 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
-import numpy as np
+from alone import by_script, in_arbor
 from scoreboard import RESULTS, Target, record
 
 from noble_net.bench.networks import Run, run_network, settings_of
 from noble_net.cells.family import Family
 from noble_net.cells.mechanisms import load_mechanisms
-from noble_net.cells.solver import REFERENCE_DT
 from noble_net.config import NetworkSpec
 from noble_net.network.build import assemble
 from noble_net.network.scaled import scaled
 from noble_net.output import write_json
 from noble_net.provenance import machine
 from noble_net.recorded_run import load_families, resolve_network
-from noble_net.reference.arbor_pool import ArborPool
-from noble_net.reference.exact_pool import Inputs, Layout, Members
 from noble_net.reference.neuron_loop import NeuronLoop
 from noble_net.reference.neuron_network import check
 from noble_net.registry import find_network
@@ -48,12 +42,8 @@ TENTH = 0.1
 SETTLED, TIMED = 2.0, 20.0
 """Simulated by NEURON before the clock runs and while it does, ms."""
 REPEATS = 3
-GROUP = 16
-"""Cells of a family in Arbor and CoreNEURON."""
 POINTS = 500
-"""And in Brian2."""
-ALONE_MS = 300.0
-"""Simulated by them, ms."""
+"""Cells of a family in Brian2."""
 CORES = os.cpu_count() or 1
 BRIAN = "Brian2's point cells"
 TARGETS = {
@@ -79,10 +69,14 @@ def main() -> None:
             seconds[f"NEURON on {CORES} cores"].append(timed(shared))
             print({name: each[-1:] for name, each in seconds.items()}, flush=True)
     for _ in range(REPEATS):
-        seconds["Arbor"].append(alone(spec, families, in_arbor))
-        seconds["CoreNEURON"].append(alone(spec, families, by_script("coreneuron", GROUP)))
+        seconds["Arbor"].append(by_themselves(spec, families, lambda each: in_arbor(each, CORES)))
+        seconds["CoreNEURON"].append(
+            by_themselves(spec, families, lambda each: by_script("coreneuron", each, CORES))
+        )
         print({name: each[-1:] for name, each in seconds.items()}, flush=True)
-    seconds[BRIAN].append(alone(spec, families, by_script("brian_standalone", POINTS)))
+    seconds[BRIAN].append(
+        by_themselves(spec, families, lambda each: by_script("brian_standalone", each, CORES, POINTS))
+    )
     again = on_cores(spec)
     ours = statistics.median([surrogate.seconds, again.seconds])
     about = (
@@ -132,37 +126,11 @@ def timed(loop: NeuronLoop) -> float:
     return (time.perf_counter() - begin) / (TIMED / 1000.0)
 
 
-def alone(spec: NetworkSpec, families: Mapping[str, Family], cost: Callable[[Family], float]) -> float:
+def by_themselves(
+    spec: NetworkSpec, families: Mapping[str, Family], cost: Callable[[Family], float]
+) -> float:
     """Seconds of wall time for a biological second of the network's cells without synapses."""
     return sum(each.size * cost(families[str(each.family)]) * 1000.0 for each in spec.populations.values())
-
-
-def in_arbor(family: Family) -> float:
-    """Wall time of a ms of a cell at 1.5 times the threshold, implicit Euler with steps of 0.025 ms, all threads."""
-    cells = family.cells(family.ids("train")[:GROUP])
-    pool = ArborPool(
-        [Members("cells", family.model, GROUP, cells.parameters)], REFERENCE_DT, CORES, settle=1.0
-    )
-    pool.settle(Layout([], [], []))
-    soma = np.zeros((3, GROUP, round(ALONE_MS / DT)), np.float32)
-    soma[0] = 1.5 * cells.features["I_thr"][:, None]
-    begin = time.perf_counter()
-    pool.advance(Inputs(soma, [], []))
-    taken = time.perf_counter() - begin
-    pool.close()
-    return taken / (GROUP * ALONE_MS)
-
-
-def by_script(name: str, cells: int) -> Callable[[Family], float]:
-    """Wall time of a ms of a cell as a script of this folder tells it, all threads."""
-    script = Path(__file__).with_name(f"{name}.py")
-
-    def cost(family: Family) -> float:
-        command = [sys.executable, str(script), family.name, str(cells), str(ALONE_MS), str(CORES)]
-        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        return float(told.split()[-1])
-
-    return cost
 
 
 if __name__ == "__main__":
