@@ -299,7 +299,7 @@ def test_cells_nobody_knows_are_refused_with_the_row_to_write(tmp_path: Path) ->
         ("pop_name,family\nexc,\n", r"cells.csv:2: says neither family nor core"),
         ("pop_name,core\nexc,integrate-and-fire\n", "node type 101 .* is"),
         ("core\npv-strem\n", "did you mean 'pv-stream'"),
-        ("family\nallen-rorb\n", "which 0 shipped cores know"),
+        ("family\nvip-like\n", "which 0 shipped cores know"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused(tmp_path: Path, table: str, message: str) -> None:
