@@ -52,5 +52,6 @@ def test_an_interrupted_build_goes_on_from_the_slots_on_disk(tmp_path):
     )  # the last line was cut short
     csv = build_family(recipe, tmp_path, jobs=1)
     assert list(load_family(str(csv)).table["role"]) == ["train"] * 4 + ["held_out"]
-    assert json.loads(csv.with_suffix(".json").read_text())["rejected"] == {"nan": 0, "silent": 0, "block": 1}
+    rejected = json.loads(csv.with_suffix(".json").read_text())["rejected"]
+    assert rejected == {"nan": 0, "silent": 0, "block": 1, "plateau": 0}
     assert not (tmp_path / "kept.slots.jsonl").exists()

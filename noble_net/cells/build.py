@@ -59,7 +59,7 @@ def build_family(
     about: dict[str, Any] = {"bound": None}
     if recipe.draw is not None:
         tasks: list[Task] = [(slot, {}) for slot in range(recipe.draw.members)]
-        rows = slots.fill(partial(draw_member, model, recipe.draw), tasks, len(tasks))
+        rows = slots.fill(partial(draw_member, model, recipe.draw, recipe.recovers), tasks, len(tasks))
         about = {"bound": recipe.draw.bound, "seed": recipe.draw.seed}
         coding = {
             name: {"centre": value, "sd": recipe.draw.sigma, "logarithmic": True}
@@ -77,14 +77,14 @@ def build_family(
             tasks = list(enumerate(read_parameter_sets(recipe.table, model)))
             wanted = len(tasks)
             about["table"] = Path(recipe.table.file).name
-        rows = slots.fill(partial(measure_member, model), tasks, wanted)
+        rows = slots.fill(partial(measure_member, model, recipe.recovers), tasks, wanted)
         coding = coding_of([row["parameters"] for row in rows if row["features"]])
     table = write_family(recipe, folder, rows, coding, about, chosen)
     slots.path.unlink()
     return table
 
 
-def draw_member(model: CellModel, draw: DrawSpec, task: Task) -> Row:
+def draw_member(model: CellModel, draw: DrawSpec, recovers: bool, task: Task) -> Row:
     """Draw candidates for one slot until one is valid: its parameters, features and what was rejected.
 
     Raises FamilyError when `MOST_DRAWS` of them are not.
@@ -99,7 +99,7 @@ def draw_member(model: CellModel, draw: DrawSpec, task: Task) -> Row:
             name: value * float(np.exp(draw.sigma * z))
             for (name, value), z in zip(published.items(), code, strict=True)
         }
-        row, reason = _measured(model, slot, parameters, None)
+        row, reason = _measured(model, slot, parameters, None, recovers)
         if row["features"]:
             return {**row, "rejected": dict(rejected)}
         rejected[reason] += 1
@@ -109,10 +109,10 @@ def draw_member(model: CellModel, draw: DrawSpec, task: Task) -> Row:
     )
 
 
-def measure_member(model: CellModel, task: Task) -> Row:
+def measure_member(model: CellModel, recovers: bool, task: Task) -> Row:
     """Features of a given parameter set; empty, with the reason, where it is no valid member."""
     slot, parameters = task
-    row, reason = _measured(model, slot, parameters, STEP_TOLERANCE)
+    row, reason = _measured(model, slot, parameters, STEP_TOLERANCE, recovers)
     return {**row, "rejected": {} if row["features"] else {reason: 1}}
 
 
@@ -166,7 +166,7 @@ def archive_path(recipe: FamilyRecipe) -> Path:
 
 
 def _digest(recipe: FamilyRecipe, *parts: str) -> int:
-    """Check sum of a recipe's cell, of the files it names, and of further ``parts`` (default: draw and table)."""
+    """Check sum of a recipe's cell, of the files it names, and of further ``parts`` (default: draw, table, `recovers`)."""
     cell = recipe.cell
     content = b""
     if names_a_file(cell.morphology):
@@ -176,6 +176,8 @@ def _digest(recipe: FamilyRecipe, *parts: str) -> int:
         content += b"".join(path.read_bytes() for path in sorted(Path(cell.nmodl).glob("*.mod")))
         cell = cell.model_copy(update={"nmodl": "files"})
     text = cell.model_dump_json()
+    if not parts:
+        text += str(recipe.recovers)
     for part in parts or ("draw", "table"):
         spec = getattr(recipe, part)
         text += "" if spec is None else spec.model_dump_json()
@@ -183,14 +185,14 @@ def _digest(recipe: FamilyRecipe, *parts: str) -> int:
 
 
 def _measured(
-    model: CellModel, slot: int, parameters: Mapping[str, float], tolerance: float | None
+    model: CellModel, slot: int, parameters: Mapping[str, float], tolerance: float | None, recovers: bool
 ) -> tuple[Row, str]:
     """A slot's row; without features, and the reason, where the cell is no valid member."""
     cell = exact_cell(model, tolerance=tolerance)
     cell.set_parameters(parameters)
     row: Row = {"slot": slot, "parameters": dict(parameters), "features": {}, "rates": []}
     try:
-        found = measure(lambda current: cell.run(current, settle=SETTLE))
+        found = measure(lambda current: cell.run(current, settle=SETTLE), recovers=recovers)
     except SolverError:
         return row, "nan"
     except Rejected as reason:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from noble_net.cells.features import FEATURES
+from noble_net.cells.features import FEATURES, REASONS
 from noble_net.cells.select import Candidate, with_hall_of_fame
 from noble_net.cells.targets import Targets
 from noble_net.errors import FamilyError
@@ -90,7 +90,7 @@ def write_family(
         "cell": cell,
         "parameters": coding,
         **about,
-        "rejected": {reason: rejected[reason] for reason in ("nan", "silent", "block")},
+        "rejected": {reason: rejected[reason] for reason in REASONS},
         "source": recipe.attribution,
     }
     pd.DataFrame(records).to_csv(csv, index=False)

@@ -83,6 +83,13 @@ FEATURES = (
 PLATEAU = 20.0
 """How far above rest the voltage may be after a step, mV: a persistent current can hold a cell up for good."""
 
+FALLING = np.linspace(2.0, 0.1, 20)
+"""A current that falls from the strongest a core takes to nothing, nA, in `FALLING_STEP`s: down along the branch of the
+depolarised states of a cell, as far as there is one. A single strong step finds some of them only, since it can end in
+a deeper inactivation, from which a cell comes back."""
+FALLING_STEP = 20.0
+"""ms."""
+
 Response = Callable[[Float64], Float32]
 """Injected current, nA, float [samples] → voltage, float [samples + 1]."""
 
@@ -105,8 +112,18 @@ def step_rate(voltage: Float32) -> tuple[int, float, float]:
     return len(spikes), rate, last
 
 
+def falling_current() -> Float64:
+    """`FALLING` after `DELAY`, then `TAIL` without any, nA, float [samples]."""
+    falling = np.repeat(FALLING, round(FALLING_STEP / DT))
+    return np.concatenate([np.zeros(round(DELAY / DT)), falling, np.zeros(round(TAIL / DT))])
+
+
+REASONS = ("nan", "silent", "block", "plateau")
+"""Why a candidate is no member: the solver's NaN, and those of `Rejected`."""
+
+
 class Rejected(Exception):
-    """A candidate is not a valid member; the argument is the reason: 'silent' or 'block'."""
+    """A candidate is not a valid member; the argument is the reason: 'silent', 'block' or 'plateau'."""
 
 
 class Measured(NamedTuple):
@@ -116,12 +133,12 @@ class Measured(NamedTuple):
     rates: dict[float, float]
 
 
-def measure(respond: Response) -> Measured:
+def measure(respond: Response, *, recovers: bool = True) -> Measured:
     """Features and F–I curve of a cell given its exact response to a current.
 
     Raises Rejected('silent') when no step up to 0.5 nA makes it fire, Rejected('block') when it stops firing
     before 70 % of a step of I_thr + 80 pA, fires less at a coarse step ≤ 0.3 nA than at a smaller one, or stays
-    depolarised when the step is over.
+    depolarised when the step is over; with ``recovers`` Rejected('plateau') when it does so after `falling_current`.
     """
     rates: dict[float, float] = {}
 
@@ -145,6 +162,8 @@ def measure(respond: Response) -> Measured:
     values |= {"I_thr": threshold, "s_thr": slope}
     if values["steady_state_voltage"] > values["voltage_base"] + PLATEAU:
         raise Rejected("block")
+    if recovers and respond(falling_current())[-1] > values["voltage_base"] + PLATEAU:
+        raise Rejected("plateau")
     return Measured({name: values[name] for name in FEATURES}, dict(sorted(rates.items())))
 
 

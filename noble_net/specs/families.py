@@ -242,6 +242,8 @@ class FamilyRecipe(Spec):
     evolve: EvolveSpec | None = None
     table: TableSpec | None = None
     targets: TargetSpec | None = None
+    recovers: bool = True
+    """Members come back to rest after a strong current that falls to nothing (`noble_net.cells.features.FALLING`)."""
     source: str = ""
     """Licence and attribution. Default: that of the Allen fit or reconstruction, where the cell is made of one."""
     notes: str = ""
