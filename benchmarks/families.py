@@ -17,7 +17,7 @@ from noble_net.registry import load_family, shipped
 
 FOLDER = Path(__file__).parent.parent / "surrogate/families"
 COMMAND = "python benchmarks/families.py"
-MEMBERS = {"allen-pv": 500, "allen-rorb": 60, "vip-like": 60}
+MEMBERS = {"allen-pv": 500, "allen-nr5a1": 60, "allen-rorb": 60, "vip-like": 60}
 GENERATIONS = 250
 
 

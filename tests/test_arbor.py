@@ -62,7 +62,7 @@ def voltages(loop: ExactLoop, samples: int = 400) -> dict[str, Float32]:
 
 @pytest.mark.parametrize(
     ("name", "tolerance"),
-    [("allen-pv", 0.1), ("allen-pv-peri", 0.4), ("allen-rorb", 0.3), ("vip-like", 0.3)],
+    [("allen-pv", 0.1), ("allen-pv-peri", 0.4), ("allen-nr5a1", 0.3), ("allen-rorb", 0.3), ("vip-like", 0.3)],
 )
 def test_members_rest_and_fire_as_in_neuron(name: str, tolerance: float) -> None:
     """Spikes of a step within ``tolerance`` (ms) after 100 ms; the soma's end, where Arbor hangs dendrites, is felt."""

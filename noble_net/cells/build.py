@@ -166,7 +166,7 @@ def archive_path(recipe: FamilyRecipe) -> Path:
 
 
 def _digest(recipe: FamilyRecipe, *parts: str) -> int:
-    """Check sum of a recipe's cell, of the files it names, and of further ``parts`` (default: draw, table, `recovers`)."""
+    """Check sum of a recipe's cell, of the files it names, and of ``parts`` (default: draw, table and `recovers`)."""
     cell = recipe.cell
     content = b""
     if names_a_file(cell.morphology):
