@@ -223,6 +223,34 @@ def test_a_core_with_dendrites_is_trained_written_and_evaluated(zoned, family, t
     assert "conductance on\nthe proximal and distal dendrite with NMDA" in card
 
 
+def test_training_begins_from_another_core(recipe, family, dataset, tmp_path):
+    from noble_net.surrogate.checkpoint import load_checkpoint, save_checkpoint
+    from noble_net.training.streams import TrainingData
+    from noble_net.training.train import Trainer, train_core
+
+    data = TrainingData.read(dataset, family)
+    folder = train_core(recipe, family, tmp_path)
+    trained = load_checkpoint(folder)
+
+    def beginning(name: str, **changed: object) -> dict[str, np.ndarray]:
+        content = {**RECIPE, **changed, "training": {**RECIPE["training"], "start": name}}
+        return Trainer(validate_document(CoreRecipe, Document(content)), data).weights()
+
+    fresh, alike = Trainer(recipe, data).weights(), beginning(str(folder))
+    assert all(np.array_equal(alike[key], values) for key, values in trained.weights.items())
+    assert not np.array_equal(fresh["decode_out.weight"], alike["decode_out.weight"])
+    other = tmp_path / "other"
+    save_checkpoint(other, {**trained.about, "family": "another"}, trained.weights)
+    adopted = beginning(str(other))
+    for key, values in trained.weights.items():
+        own = key.startswith("code_in")
+        assert np.array_equal(adopted[key], fresh[key] if own else values), key
+    with pytest.raises(CheckpointError, match=r"another shape .* there, .* here"):
+        beginning(str(folder), model={"hidden": 24})
+    with pytest.raises(CheckpointError, match="no-such-core"):
+        beginning("no-such-core")
+
+
 def test_training_stops_at_a_deadline_and_goes_on(recipe, family, dataset, tmp_path):
     from noble_net.training.train import train_core
 

@@ -100,6 +100,8 @@ class TrainingSpec(_Recipe):
     """Largest standard deviation of the noise on the voltage fed back under teacher forcing, mV."""
     noise_time: Instant = 0.0
     """Correlation time of that noise, ms: a free run's own errors last. 0: every step's is drawn anew."""
+    start: str | None = None
+    """A core of the same shape, by name or path, whose weights training begins from; null: from random ones."""
 
     @model_validator(mode="after")
     def _something_counts(self) -> TrainingSpec:

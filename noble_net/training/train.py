@@ -31,6 +31,7 @@ from noble_net.surrogate.streaming_torch import StreamingNet
 from noble_net.training.dataset import dataset_path
 from noble_net.training.optimising import descend, restore_training, save_training, set_learning_rate
 from noble_net.training.ranges import envelope_of
+from noble_net.training.starting import begin_from
 from noble_net.training.streams import Chunk, TrainingData
 from noble_net.types import DT
 
@@ -146,10 +147,12 @@ class Trainer:
                 decoder_units=model.decoder_units,
             )
         )
+        if self.spec.start is not None:
+            begin_from(self.net, self.spec.start, recipe.family)
         self.state = torch.zeros(1, self.spec.batch, model.hidden, device=self.device)
         self.iteration = 0
         self.seconds = 0.0
-        content = json.dumps([recipe.training.model_dump(), recipe.model.model_dump()])
+        content = json.dumps([recipe.training.model_dump(exclude_none=True), recipe.model.model_dump()])
         digest = zlib.crc32((content + data.family_hash).encode())
         self.path = cache_folder("training") / f"{recipe.name}-{digest:08x}.safetensors"
 
