@@ -13,10 +13,7 @@ import hashlib
 import importlib.resources
 import os
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -78,27 +75,8 @@ def compiled() -> Path:
     texts = {path.name: _solvable(path.read_text(encoding="utf-8")) for path in sources}
     digest = hashlib.sha256(repr((version("neuron"), texts)).encode()).hexdigest()[:16]
     folder = cache_folder("mechanisms") / f"coreneuron-{digest}"
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as name:
-            build = Path(name) / "build"
-            (build / "mod").mkdir(parents=True)
-            for file, text in texts.items():
-                (build / "mod" / file).write_text(text, encoding="utf-8")
-            tool = shutil.which("nrnivmodl", path=str(Path(sys.executable).parent))
-            done = subprocess.run(
-                [tool or "nrnivmodl", "-coreneuron", "mod"],
-                cwd=build,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise SystemExit(
-                    f"nrnivmodl -coreneuron failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-                )
-            build.rename(folder)
-    return next(folder.glob("*/libnrnmech.*"))
+    contents = {file: text.encode() for file, text in texts.items()}
+    return mechanisms.built_library(contents, folder, "-coreneuron")
 
 
 def _solvable(text: str) -> str:

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -109,9 +110,17 @@ def compiled_library(extra: Path | None = None) -> Path:
     neuron()  # or say that it is missing: its version is part of the folder's name
     sources = (extra is not None and _extra_sources(extra)) or _sources()  # a folder of copies adds nothing
     folder = cache_folder("mechanisms") / _hash(sources)
+    return built_library({path.name: path.read_bytes() for path in sources}, folder)
+
+
+def built_library(sources: Mapping[str, bytes], folder: Path, *flags: str) -> Path:
+    """The library of NMODL files (name → content) in ``folder``, compiled with nrnivmodl's ``flags`` if need be.
+
+    Raises SolverError when there is no C++ compiler or a mechanism does not compile.
+    """
     library = _find_library(folder)
     if library is None:
-        _compile(sources, folder)
+        _compile(sources, folder, flags)
         library = _find_library(folder)
     if library is None:
         raise SolverError(f"nrnivmodl left no library in {folder}; delete that folder and try again")
@@ -155,7 +164,7 @@ def _find_library(folder: Path) -> Path | None:
     return next(iter(folder.glob("*/libnrnmech.*")), None)
 
 
-def _compile(sources: list[Path], folder: Path) -> None:
+def _compile(sources: Mapping[str, bytes], folder: Path, flags: Sequence[str]) -> None:
     tool = shutil.which(
         "nrnivmodl", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     )
@@ -170,9 +179,10 @@ def _compile(sources: list[Path], folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as name:
         build = Path(name)
         (build / "mod").mkdir()
-        for path in sources:
-            shutil.copy(path, build / "mod" / path.name)
-        done = subprocess.run([tool, "mod"], cwd=build, capture_output=True, text=True, check=False)
+        for file, content in sources.items():
+            (build / "mod" / file).write_bytes(content)
+        command = [tool, *flags, "mod"]
+        done = subprocess.run(command, cwd=build, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise SolverError(f"nrnivmodl failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         try:
