@@ -266,7 +266,7 @@ def test_state_can_be_kept(core):
     assert np.array_equal(first.voltage, again.voltage)
 
 
-@pytest.mark.parametrize(("name", "within"), [("pv-stream", 1.0), ("pv-zones", 1.0), ("rorb-zones", 6.0)])
+@pytest.mark.parametrize(("name", "within"), [("pv-stream", 1.0), ("pv-zones", 1.0), ("nr5a1-zones", 3.0)])
 def test_every_member_rests_where_its_family_says(name: str, within: float) -> None:
     core = load_core(name)
     family = load_family(core.family)

@@ -133,7 +133,7 @@ def test_names_of_datasets_without_zones_are_what_they_were():
     assert noble_dataset_path(*core_recipe(RECIPES / "noble-small.yaml")).name.endswith("-5f3c3311.h5")
 
 
-@pytest.mark.parametrize(("name", "trained"), [("pv-zones", 482), ("rorb-zones", 322)])
+@pytest.mark.parametrize(("name", "trained"), [("pv-zones", 482), ("nr5a1-zones", 242)])
 def test_shipped_recipes_plan_every_member_once(name, trained):
     recipe, family = core_recipe(RECIPES / f"{name}.yaml")
     runs = plan_runs(recipe, family)
