@@ -10,7 +10,7 @@ run: $(VENV)/.installed
 	$(BIN)/noble-net run $(NETWORK)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow

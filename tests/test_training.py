@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from noble_net.cells.family import Family, read_family
+from noble_net.cells.mechanisms import compiled_library
 from noble_net.errors import CheckpointError, ConfigError
 from noble_net.registry import load_family
 from noble_net.specs.cores import CoreRecipe
@@ -67,6 +68,7 @@ def dataset(recipe, family, tmp_path_factory):
     pytest.importorskip("neuron")
     pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("cache")
+    (folder / "mechanisms").symlink_to(compiled_library().parents[2])  # compiling takes a minute
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NOBLE_NET_CACHE", str(folder))
         tests = build_dataset(recipe, family, jobs=2, tests_only=True)
