@@ -266,12 +266,19 @@ def test_state_can_be_kept(core):
     assert np.array_equal(first.voltage, again.voltage)
 
 
-@pytest.mark.parametrize(("name", "within"), [("pv-stream", 1.0), ("pv-zones", 1.0), ("nr5a1-zones", 3.0)])
-def test_every_member_rests_where_its_family_says(name: str, within: float) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pv-stream",
+        "pv-zones",
+        pytest.param("nr5a1-zones", marks=pytest.mark.xfail(strict=True, reason="drifts: see its card")),
+    ],
+)
+def test_every_member_rests_where_its_family_says(name: str) -> None:
     core = load_core(name)
     family = load_family(core.family)
     cells = family.cells(family.ids())
     state, rest = core.begin(cells), cells.features["voltage_base"][:, None]
     for _ in range(5):
         response, state = core.advance(state, Drive.zeros(core.zones, cells.size, 2000))
-        assert np.abs(response.voltage - rest).max() < within and not len(response.event_cell)
+        assert np.abs(response.voltage - rest).max() < 1.0 and not len(response.event_cell)

@@ -59,7 +59,9 @@ def build_family(
     about: dict[str, Any] = {"bound": None}
     if recipe.draw is not None:
         tasks: list[Task] = [(slot, {}) for slot in range(recipe.draw.members)]
-        rows = slots.fill(partial(draw_member, model, recipe.draw, recipe.recovers), tasks, len(tasks))
+        rows = slots.fill(
+            partial(draw_member, model, recipe.draw, recovers=recipe.recovers), tasks, len(tasks)
+        )
         about = {"bound": recipe.draw.bound, "seed": recipe.draw.seed}
         coding = {
             name: {"centre": value, "sd": recipe.draw.sigma, "logarithmic": True}
@@ -77,14 +79,14 @@ def build_family(
             tasks = list(enumerate(read_parameter_sets(recipe.table, model)))
             wanted = len(tasks)
             about["table"] = Path(recipe.table.file).name
-        rows = slots.fill(partial(measure_member, model, recipe.recovers), tasks, wanted)
+        rows = slots.fill(partial(measure_member, model, recovers=recipe.recovers), tasks, wanted)
         coding = coding_of([row["parameters"] for row in rows if row["features"]])
     table = write_family(recipe, folder, rows, coding, about, chosen)
     slots.path.unlink()
     return table
 
 
-def draw_member(model: CellModel, draw: DrawSpec, recovers: bool, task: Task) -> Row:
+def draw_member(model: CellModel, draw: DrawSpec, task: Task, *, recovers: bool = True) -> Row:
     """Draw candidates for one slot until one is valid: its parameters, features and what was rejected.
 
     Raises FamilyError when `MOST_DRAWS` of them are not.
@@ -109,7 +111,7 @@ def draw_member(model: CellModel, draw: DrawSpec, recovers: bool, task: Task) ->
     )
 
 
-def measure_member(model: CellModel, recovers: bool, task: Task) -> Row:
+def measure_member(model: CellModel, task: Task, *, recovers: bool = True) -> Row:
     """Features of a given parameter set; empty, with the reason, where it is no valid member."""
     slot, parameters = task
     row, reason = _measured(model, slot, parameters, STEP_TOLERANCE, recovers)
