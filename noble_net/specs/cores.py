@@ -81,6 +81,15 @@ class ModelSpec(_Recipe):
     """Width of the decoder; null: ``hidden``."""
 
 
+class OwnVoltageSpec(_Recipe):
+    """Streams that are fed the core's own voltage; see `noble_net.training.own_voltage`."""
+
+    share: float = Field(default=0.75, gt=0, le=1)
+    """Of the streams."""
+    within: Millivolts = 3.0
+    """Further from the truth the truth takes the place of the own voltage, mV."""
+
+
 class TrainingSpec(_Recipe):
     """Optimisation of a core; see `noble_net.training.train`."""
 
@@ -100,6 +109,10 @@ class TrainingSpec(_Recipe):
     """Largest standard deviation of the noise on the voltage fed back under teacher forcing, mV."""
     noise_time: Instant = 0.0
     """Correlation time of that noise, ms: a free run's own errors last. 0: every step's is drawn anew."""
+    own_voltage: OwnVoltageSpec | None = None
+    """Streams fed the core's own voltage, beside those that are fed the true one with noise; null: none."""
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    """muon: torch's Muon for the matrices between units, AdamW for all else."""
     start: str | None = None
     """A core of the same shape, by name or path, whose weights training begins from; null: from random ones."""
 
@@ -108,6 +121,9 @@ class TrainingSpec(_Recipe):
         if self.burn_in >= self.chunk:
             problem = f"{self.burn_in:g} ms are the whole of a chunk of {self.chunk:g} ms"
             raise fault(problem, "give less, or longer chunks", ("burn_in",))
+        if self.own_voltage and round(self.own_voltage.share * self.batch) == 0:
+            problem = f"{self.own_voltage.share:g} of {self.batch} streams are none"
+            raise fault(problem, "give a larger share, or leave own_voltage out", ("own_voltage", "share"))
         return self
 
 

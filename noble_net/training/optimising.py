@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import safe_open
@@ -13,6 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 GRADIENT_NORM = 1.0
+WEIGHT_DECAY = 1e-4
+NO_MATRICES = ("code_", "decode_out")
+"""Parameters by the beginnings of their names that are first or last layers, which Muon is not for."""
 
 
 class Saved(NamedTuple):
@@ -23,8 +26,54 @@ class Saved(NamedTuple):
     carried: dict[str, Tensor]
 
 
+class Together:
+    """Optimisers of different parameters of a net, as one."""
+
+    def __init__(self, *parts: torch.optim.Optimizer) -> None:
+        self.parts = parts
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Of all parts."""
+        return [group for part in self.parts for group in part.param_groups]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for part in self.parts:
+            part.zero_grad()
+
+    def step(self) -> None:
+        """One step of each."""
+        for part in self.parts:
+            part.step()
+
+    def state_of(self, parameter: nn.Parameter) -> dict[str, Any]:
+        """What the optimiser of this parameter keeps of it; may be filled."""
+        for part in self.parts:
+            if any(each is parameter for group in part.param_groups for each in group["params"]):
+                kept: dict[str, Any] = part.state[parameter]
+                return kept
+        raise KeyError("no optimiser has this parameter")
+
+
+def made_optimiser(net: nn.Module, kind: Literal["adamw", "muon"], rate: float) -> Together:
+    """``muon``: torch's Muon (Jordan et al. 2024) for ``net``'s matrices, with AdamW's size of a step, and AdamW for
+    biases and what reads a cell's code or writes voltages; ``adamw``: that for all."""
+    matrices = [
+        parameter
+        for name, parameter in net.named_parameters()
+        if kind == "muon" and parameter.ndim == 2 and not name.startswith(NO_MATRICES)
+    ]
+    others = [each for each in net.parameters() if not any(each is matrix for matrix in matrices)]
+    adamw = torch.optim.AdamW(others, lr=rate, weight_decay=WEIGHT_DECAY, foreach=True)
+    if not matrices:
+        return Together(adamw)
+    muon = torch.optim.Muon(matrices, lr=rate, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw")
+    return Together(muon, adamw)
+
+
 def set_learning_rate(
-    optimiser: torch.optim.Optimizer, highest: float, iteration: int, iterations: int, warmup: int
+    optimiser: Together, highest: float, iteration: int, iterations: int, warmup: int
 ) -> None:
     """Linear warm-up, then half a cosine down to 1 %."""
     done = min(1.0, iteration / iterations)
@@ -33,7 +82,7 @@ def set_learning_rate(
         group["lr"] = rate * min(1.0, (iteration + 1) / warmup)
 
 
-def descend(net: nn.Module, optimiser: torch.optim.Optimizer, error: Tensor) -> float:
+def descend(net: nn.Module, optimiser: Together, error: Tensor) -> float:
     """One step down the mean of |error| and error², the gradient's norm bounded; returns that loss."""
     loss = error.abs().mean() + error.square().mean()
     optimiser.zero_grad()
@@ -46,7 +95,7 @@ def descend(net: nn.Module, optimiser: torch.optim.Optimizer, error: Tensor) -> 
 def save_training(
     path: Path,
     net: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Together,
     iteration: int,
     seconds: float,
     carried: Mapping[str, Tensor],
@@ -54,7 +103,7 @@ def save_training(
     """Write a state, replacing the last one at once. ``carried``: tensors besides net and optimiser."""
     tensors = {f"net.{k}": v for k, v in net.named_parameters()} | dict(carried)
     for name, parameter in net.named_parameters():
-        for key, value in optimiser.state[parameter].items():
+        for key, value in optimiser.state_of(parameter).items():
             tensors[f"optimiser.{name}.{key}"] = value
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".tmp")
@@ -63,9 +112,7 @@ def save_training(
     partial.rename(path)
 
 
-def restore_training(
-    path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, device: torch.device
-) -> Saved | None:
+def restore_training(path: Path, net: nn.Module, optimiser: Together, device: torch.device) -> Saved | None:
     """Fill net and optimiser from the last state, if there is one."""
     if not path.exists():
         return None
@@ -78,5 +125,7 @@ def restore_training(
             prefix = f"optimiser.{name}."
             mine = [key for key in tensors if key.startswith(prefix)]
             values = {key.removeprefix(prefix): tensors.pop(key) for key in mine}
-            optimiser.state[parameter] = {k: v.cpu() if k == "step" else v for k, v in values.items()}
+            optimiser.state_of(parameter).update(
+                {k: v.cpu() if k == "step" else v for k, v in values.items()}
+            )
     return Saved(int(about["iteration"]), float(about["seconds"]), tensors)

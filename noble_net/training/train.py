@@ -2,8 +2,8 @@
 
 Streams of members run through their data chunk by chunk, the recurrent state carried over (truncated
 back-propagation through time), so that slow currents are learned without long windows. What is fed back is the
-true voltage of the last step, with noise, never the core's own: a pointwise loss on a free run teaches the core
-not to fire where it cannot know the time of a spike. Everything random depends on (seed, iteration) alone.
+true voltage of the last step, with noise, or, for a share of the streams, the core's own, kept close to the truth
+(`noble_net.training.own_voltage`). Everything random depends on (seed, iteration) alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,14 @@ from noble_net.surrogate import scaling
 from noble_net.surrogate.checkpoint import save_checkpoint
 from noble_net.surrogate.streaming_torch import StreamingNet
 from noble_net.training.dataset import dataset_path
-from noble_net.training.optimising import descend, restore_training, save_training, set_learning_rate
+from noble_net.training.optimising import (
+    descend,
+    made_optimiser,
+    restore_training,
+    save_training,
+    set_learning_rate,
+)
+from noble_net.training.own_voltage import OwnVoltage
 from noble_net.training.ranges import envelope_of
 from noble_net.training.starting import begin_from
 from noble_net.training.streams import Chunk, TrainingData
@@ -150,6 +157,8 @@ class Trainer:
         if self.spec.start is not None:
             begin_from(self.net, self.spec.start, recipe.family)
         self.state = torch.zeros(1, self.spec.batch, model.hidden, device=self.device)
+        own = self.spec.own_voltage
+        self.own = OwnVoltage(recipe, own, data) if own else None
         self.iteration = 0
         self.seconds = 0.0
         content = json.dumps([recipe.training.model_dump(exclude_none=True), recipe.model.model_dump()])
@@ -159,9 +168,7 @@ class Trainer:
     def learn(self, net: StreamingNet) -> None:
         """Train this net, from its beginning."""
         self.net = net.to(self.device)
-        self.optimiser = torch.optim.AdamW(
-            self.net.parameters(), lr=self.spec.learning_rate, weight_decay=1e-4, foreach=True
-        )
+        self.optimiser = made_optimiser(self.net, self.spec.optimiser, self.spec.learning_rate)
 
     def step(self) -> float:
         """One iteration; returns the loss."""
@@ -173,6 +180,8 @@ class Trainer:
         first = self.iteration % spec.chunks == 0
         if first:
             self.state = torch.zeros_like(self.state)
+            if self.own:
+                self.own.begin(chunk)
         set_learning_rate(self.optimiser, spec.learning_rate, self.iteration, spec.iterations, spec.warmup)
         answer, state = self._answer(chunk, code)
         skip = round(spec.burn_in / (n * DT)) if first else 0
@@ -184,8 +193,10 @@ class Trainer:
 
     def _answer(self, chunk: Chunk, code: Tensor) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(self.spec.seed * 1_000_003 + self.iteration)
-        noisy = chunk.before + self._noise(chunk.before.shape, generator).to(self.device)
-        answer: tuple[Tensor, Tensor] = self.net(chunk.drive, noisy, code, self.state, chunk.dendrites)
+        fed = chunk.before + self._noise(chunk.before.shape, generator).to(self.device)
+        if self.own:
+            fed[: self.own.streams] = self.own.run(self.net, chunk, code, self.state)
+        answer: tuple[Tensor, Tensor] = self.net(chunk.drive, fed, code, self.state, chunk.dendrites)
         return answer
 
     def _noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -215,7 +226,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write net, optimiser and carried state, replacing the last save at once."""
-        carried = {"state": self.state}
+        carried = {"state": self.state} | ({"voltage": self.own.voltage} if self.own else {})
         save_training(self.path, self.net, self.optimiser, self.iteration, self.seconds, carried)
 
     def restore(self) -> None:
@@ -223,6 +234,8 @@ class Trainer:
         found = restore_training(self.path, self.net, self.optimiser, self.device)
         if found is not None:
             self.iteration, self.seconds, self.state = found.iteration, found.seconds, found.carried["state"]
+            if self.own:
+                self.own.voltage = found.carried["voltage"].cpu()
 
     def described(self, family: Family) -> dict[str, Any]:
         """What core.json says of the core, besides what every core's says."""

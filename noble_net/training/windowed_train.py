@@ -24,7 +24,13 @@ from noble_net.surrogate.fno import parameter_count, weights_of
 from noble_net.surrogate.windowed import Ranges, raw_values, told_names, told_of
 from noble_net.surrogate.windowed_torch import WindowedNet, effective_current
 from noble_net.training.dataset import VOLTAGE_UNIT
-from noble_net.training.optimising import descend, restore_training, save_training, set_learning_rate
+from noble_net.training.optimising import (
+    descend,
+    made_optimiser,
+    restore_training,
+    save_training,
+    set_learning_rate,
+)
 from noble_net.training.streams import TrainingData
 
 
@@ -78,9 +84,7 @@ class WindowedTrainer:
         self.told = told_of(cells, self.ranges, family.parameter_names)
         torch.manual_seed(self.spec.seed)
         self.net = WindowedNet(len(self.ranges), recipe.model).to(self.device)
-        self.optimiser = torch.optim.AdamW(
-            self.net.parameters(), lr=self.spec.learning_rate, weight_decay=1e-4
-        )
+        self.optimiser = made_optimiser(self.net, "adamw", self.spec.learning_rate)
         self.iteration, self.seconds = 0, 0.0
         content = json.dumps([recipe.training.model_dump(), recipe.model.model_dump()])
         digest = zlib.crc32((content + data.family_hash).encode())

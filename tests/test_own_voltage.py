@@ -1,0 +1,155 @@
+"""Training on the core's own voltage: what is fed back is that of a free run, kept close to the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from noble_net.errors import ConfigError
+from noble_net.specs.cores import CoreRecipe
+from noble_net.specs.specification import validate_document
+from noble_net.specs.yaml_source import Document
+
+torch = pytest.importorskip("torch")
+
+STEPS, N, MEMBERS, SAMPLES = 12, 5, 4, 6000
+
+
+def recipe_of(zoned: bool, **training: object) -> CoreRecipe:
+    zones = {"zones": ["soma", "proximal", "distal"], "nmda": True} if zoned else {}
+    content = {
+        "name": "toy",
+        "family": "toy",
+        "dataset": {"seed": 1, "duration": "600 ms", **zones},
+        "model": {"hidden": 16, "code_units": 4},
+        "training": {
+            "iterations": 6,
+            "batch": 8,
+            "chunk": "6 ms",
+            "chunks": 3,
+            "burn_in": "1 ms",
+            "own_voltage": {"share": 0.5, "within": "8 mV"},
+            **training,
+        },
+    }
+    return validate_document(CoreRecipe, Document(content))
+
+
+@pytest.fixture
+def data():
+    """Noise in the place of a dataset with dendrites."""
+    from noble_net.training.streams import TrainingData
+
+    g = np.random.default_rng(0)
+
+    def normal(mean: float, spread: float, *shape: int) -> np.ndarray:
+        return g.normal(mean, spread, shape).astype(np.float32)
+
+    return TrainingData(
+        current=normal(0.0, 0.1, MEMBERS, SAMPLES),
+        conductance=np.abs(normal(0.0, 2.0, MEMBERS, 3, SAMPLES)),
+        reversal_current=normal(0.0, 50.0, MEMBERS, 3, SAMPLES),
+        nmda=np.abs(normal(0.0, 1.0, MEMBERS, 2, SAMPLES)),
+        half=np.full(MEMBERS, -20.5, np.float32),
+        voltage=g.normal(-8000, 300, (MEMBERS, SAMPLES + 1)).astype(np.int16),
+        code=normal(0.0, 1.0, MEMBERS, 6),
+        family_hash="",
+    )
+
+
+@pytest.fixture(params=[False, True], ids=["soma", "zones"])
+def running(request, data):
+    """A trainer with its own streams begun on a chunk: trainer, chunk, code, state."""
+    from noble_net.training.train import Trainer
+
+    if not request.param:
+        data = data._replace(
+            conductance=data.conductance[:, :1],
+            reversal_current=data.reversal_current[:, :1],
+            nmda=None,
+            half=None,
+        )
+    trainer = Trainer(recipe_of(request.param), data)
+    rows = np.arange(8) % MEMBERS
+    chunk = data.chunk(rows, 100 + 50 * np.arange(8), STEPS, N)
+    trainer.own.begin(chunk)
+    return trainer, chunk, torch.from_numpy(data.code[rows]), 0.1 * torch.randn(1, 8, 16)
+
+
+def own(trainer, within: float):
+    trainer.own._within = within
+    return trainer.own
+
+
+def test_far_from_nothing_it_is_the_free_run_of_the_net(running):
+    trainer, chunk, code, state = running
+    fed = own(trainer, np.inf).run(trainer.net, chunk, code, state)
+    with torch.no_grad():
+        free, _ = trainer.net.roll_out(chunk.drive, chunk.before[:, 0], code, state, chunk.dendrites)
+    torch.testing.assert_close(fed[:, 0], chunk.before[:4, 0])
+    torch.testing.assert_close(fed[:, 1:], free[:4, :-1], atol=2e-3, rtol=0)
+    torch.testing.assert_close(trainer.own.voltage, free[:4, -1], atol=2e-3, rtol=0)
+    assert trainer.own.brought_back == 0.0
+
+
+def test_where_nothing_is_near_enough_the_truth_is_fed(running):
+    trainer, chunk, code, state = running
+    fed = own(trainer, -1.0).run(trainer.net, chunk, code, state)
+    assert torch.equal(fed, chunk.before[:4]) and trainer.own.brought_back == 1.0
+
+
+def test_what_strays_is_brought_back_alone(running):
+    trainer, chunk, code, state = running
+    limit = 3.0
+    fed = own(trainer, limit).run(trainer.net, chunk, code, state)
+    with torch.no_grad():
+        answer, _ = trainer.net(chunk.drive[:4], fed, code[:4], state[:, :4], _first(chunk.dendrites, 4))
+    strayed = (answer[..., -1] - chunk.after[:4, :, -1]).abs() > limit
+    assert 0.1 < float(strayed.float().mean()) < 0.9, "the case shows nothing"
+    expected = torch.where(strayed[..., None], chunk.after[:4], answer)
+    torch.testing.assert_close(fed[:, 1:], expected[:, :-1], atol=2e-3, rtol=0)
+    assert trainer.own.brought_back == pytest.approx(float(strayed.float().mean()))
+
+
+def _first(dendrites, streams: int):
+    return dendrites and type(dendrites)(*(None if each is None else each[:streams] for each in dendrites))
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_training_goes_on_from_where_it_was_saved(data, optimiser, monkeypatch, tmp_path):
+    from noble_net.training.train import Trainer
+
+    monkeypatch.setenv("NOBLE_NET_CACHE", str(tmp_path))
+    recipe = recipe_of(True, optimiser=optimiser)
+    whole, first = Trainer(recipe, data), Trainer(recipe, data)
+    losses = [whole.step() for _ in range(5)]
+    assert [first.step() for _ in range(2)] == losses[:2]
+    first.save()
+    second = Trainer(recipe, data)
+    second.restore()
+    assert second.iteration == 2 and torch.equal(second.own.voltage, first.own.voltage)
+    np.testing.assert_allclose([second.step() for _ in range(3)], losses[2:], rtol=1e-6)
+    plain = Trainer(recipe_of(True, optimiser=optimiser, own_voltage=None), data)
+    assert plain.own is None and plain.path != whole.path
+    assert plain.step() != losses[0], "the own voltage is not fed"
+
+
+def test_muon_is_for_matrices_between_units_alone(data):
+    from noble_net.training.train import Trainer
+
+    net = Trainer(recipe_of(True), data).net
+    from noble_net.training.optimising import made_optimiser
+
+    muon, adamw = made_optimiser(net, "muon", 1e-3).parts
+    by_muon = {id(each) for group in muon.param_groups for each in group["params"]}
+    names = {name for name, parameter in net.named_parameters() if id(parameter) in by_muon}
+    assert names == {"encode_in.weight", "gru.weight_ih_l0", "gru.weight_hh_l0", "decode_in.weight"}
+    assert isinstance(muon, torch.optim.Muon) and isinstance(adamw, torch.optim.AdamW)
+    assert sum(len(group["params"]) for group in adamw.param_groups) == len(list(net.parameters())) - 4
+
+
+def test_a_share_without_a_stream_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"own_voltage.share.*0.01 of 8 streams are none. give a larger share"
+    ):
+        recipe_of(True, own_voltage={"share": 0.01})
