@@ -1,14 +1,15 @@
-"""pv-small on the surrogate held against the same network in NEURON (see docs/validation.md), and speed.
+"""Networks on the surrogate held against the same in NEURON (see docs/validation.md), and the speed of pv-small.
 
-    python benchmarks/network.py
+    python benchmarks/network.py [NETWORK ...]        of pv-small, pv-gamma, pv-gamma-identical; else all
 
-NEURON's runs are kept in results/references/pv-small, those on the surrogate in runs/benchmark: what is finished is not
-run again. The speed needs [reference], and the rest where NEURON's runs are missing.
+NEURON's runs are kept in results/references/NETWORK, those on the surrogate in runs/benchmark: what is finished is not
+run again. Speed needs [reference], and the rest where NEURON's runs are missing: an hour of one core a network.
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
 from pathlib import Path
 
 from scoreboard import RESULTS, Target, record
@@ -19,7 +20,9 @@ from noble_net.reference.neuron_network import simulate_neuron
 from noble_net.validation.validate import Validation, validate
 
 COMMAND = "python benchmarks/network.py"
-NETWORK = "pv-small"
+SMALL = "pv-small"
+NETWORKS = (SMALL, "pv-gamma", "pv-gamma-identical")
+"""Driven by fluctuations; by their mean, in a gamma rhythm, of different and of identical cells."""
 REFERENCES = RESULTS / "references"
 FOLDER = Path("runs/benchmark")
 TIMED = "500 ms"
@@ -27,27 +30,35 @@ REPEATS = 5
 BACKENDS = {"neuron": simulate_neuron, "surrogate": simulate}
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
     """Run what is missing, judge, time, record."""
-    found = validate(
-        load_network(find_network(NETWORK)),
-        "neuron",
-        out=FOLDER / "validation",
-        reference_data=REFERENCES / NETWORK,
-    )
-    print("\n".join(closing_lines(found)))
-    (RESULTS / "pv-small.json").write_text(found.to_json(), encoding="utf-8")
-    rows = [*accuracy(found), *judged(found), *closed_loop(found)]
+    rows: list[Target] = []
+    for name in names:
+        found = validate(
+            load_network(find_network(name)),
+            "neuron",
+            out=FOLDER / name,
+            reference_data=REFERENCES / name,
+        )
+        print("\n".join(closing_lines(found)))
+        (RESULTS / f"{name}.json").write_text(found.to_json(), encoding="utf-8")
+        rows += judged(name, found)
+        if name == SMALL:
+            rows += [*accuracy(found), *closed_loop(found), timed()]
+    record(rows)
+    for target in rows:
+        print(target.line())
+
+
+def timed() -> Target:
+    """The row of the speed."""
     ratio, times = speed()
     about = (
         f"run phase of pv-small, {TIMED} after 200 ms, alternating, medians of {REPEATS}: serial NEURON "
         f"{times['neuron']:.2f} s, surrogate {times['surrogate']:.3f} s on 2 threads; 2 CPU cores, NEURON 9 at "
         "dt 0.025 ms, 121 segments a cell; the issue sets no number"
     )
-    rows.append(Target(2, "pv-small: times faster than serial NEURON", "≥ 1", ratio, "×", about, COMMAND))
-    record(rows)
-    for target in rows:
-        print(target.line())
+    return Target(2, "pv-small: times faster than serial NEURON", "≥ 1", ratio, "×", about, COMMAND)
 
 
 def accuracy(found: Validation) -> list[Target]:
@@ -76,7 +87,7 @@ def accuracy(found: Validation) -> list[Target]:
     return rows
 
 
-def judged(found: Validation) -> list[Target]:
+def judged(network: str, found: Validation) -> list[Target]:
     """A row for every verdict of the validation."""
     rows = []
     for each in found.verdicts:
@@ -86,12 +97,12 @@ def judged(found: Validation) -> list[Target]:
         rows.append(
             Target(
                 6,
-                f"{NETWORK} against NEURON, {each.part}: {each.measure}",
+                f"{network} against NEURON, {each.part}: {each.measure}",
                 f"{each.relation} {0.0 if each.yardstick == 'wrong sign' else each.limit:.4g}",
                 each.value,
                 each.unit,
                 f"{each.population}; limit: {each.yardstick}; {terms}",
-                COMMAND,
+                f"{COMMAND} {network}",
             )
         )
     return rows
@@ -100,7 +111,7 @@ def judged(found: Validation) -> list[Target]:
 def closed_loop(found: Validation) -> list[Target]:
     """Spike times under what cells had as input in the network: a row of the core's own issue."""
     about = (
-        f"decoupled replay of {NETWORK}, held-out members, median over cells; floor: NEURON at dt/5, likewise"
+        f"decoupled replay of {SMALL}, held-out members, median over cells; floor: NEURON at dt/5, likewise"
     )
     return [
         Target(
@@ -136,4 +147,4 @@ def speed() -> tuple[float, dict[str, float]]:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or list(NETWORKS))
