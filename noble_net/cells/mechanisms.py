@@ -86,6 +86,24 @@ def load_mechanisms(extra: Path | None = None) -> Path:
     return _loaded[extra]
 
 
+def load_instead(library: Path) -> None:
+    """Load ``library`` in the place of what `load_mechanisms` compiles without ``extra``.
+
+    Raises SolverError where that is loaded already, since a process holds mechanisms of a name once.
+    """
+    if None in _loaded and _loaded[None] != library:
+        raise SolverError(
+            f"NEURON has loaded {_loaded[None]} in this process already and cannot load {library}, too: use a process "
+            "of its own"
+        )
+    if None not in _loaded:
+        _loaded[None] = library
+        if not neuron().load_mechanisms(str(library.parent.parent), warn_if_already_loaded=False):
+            raise SolverError(
+                f"NEURON could not load the compiled mechanisms in {library}; delete that folder"
+            )
+
+
 def _claim(extra: Path, library: Path) -> None:
     """Refuse a second mechanism of a name in one process: NEURON would end it without a word of Python's."""
     for path in _extra_sources(extra):

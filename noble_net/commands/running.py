@@ -20,10 +20,12 @@ INTERRUPTED = 130
 
 
 class Backend(StrEnum):
-    """What simulates: the trained core, the exact cells in NEURON or Arbor, or those reduced to a point in Brian2."""
+    """What simulates: the trained core, the exact cells in NEURON, CoreNEURON or Arbor, or those reduced to a point in
+    Brian2."""
 
     surrogate = "surrogate"
     neuron = "neuron"
+    coreneuron = "coreneuron"
     arbor = "arbor"
     brian2 = "brian2"
 
@@ -176,6 +178,12 @@ def run(
                 from noble_net.reference.neuron_network import simulate_neuron
 
                 results = simulate_neuron(spec, out=folder, overwrite=overwrite, progress=update, **exact)
+            elif backend is Backend.coreneuron:
+                from noble_net.reference.coreneuron_network import simulate_coreneuron
+
+                results = simulate_coreneuron(
+                    spec, out=folder, threads=threads, overwrite=overwrite, progress=update
+                )
             elif backend is Backend.arbor:
                 from noble_net.reference.arbor_network import simulate_arbor
 
@@ -281,6 +289,10 @@ def _check(spec: NetworkSpec, backend: Backend, processes: int) -> None:
         from noble_net.reference import neuron_network
 
         neuron_network.check(spec, processes)
+    elif backend is Backend.coreneuron:
+        from noble_net.reference import coreneuron_network
+
+        coreneuron_network.check(spec)
     elif backend is Backend.arbor:
         from noble_net.reference import arbor_network
 

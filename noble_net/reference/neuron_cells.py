@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,35 +42,58 @@ def load_models(network: Network, families: Mapping[str, Family]) -> dict[str, C
     return models
 
 
-class PointProcesses:
-    """Synapses of one type at given segments of NEURON: ExpSyn, Exp2Syn, their counterparts that inject a current, or
-    NobleNmda.
+class Kind(NamedTuple):
+    """A synapse type as one of NEURON's point processes."""
 
-    NEURON's AlphaSynapse takes no events, so ``alpha`` is a double exponential of nearly equal times: within 1e-4 of
-    the peak.
-    """
+    process: str
+    values: dict[str, float]
+    states: str
+    """Its states, to which an event is added."""
+    unit: float
+    """What a peak of 1 nS or pA is to the process."""
+    peak: float
+    """What an event of peak 1 adds to its states."""
 
-    def __init__(self, h: Any, spec: SynapseSpec, places: Sequence[Any]) -> None:
+    @staticmethod
+    def of(spec: SynapseSpec) -> Kind:
+        """ExpSyn, Exp2Syn, their counterparts that inject a current, or NobleNmda.
+
+        NEURON's AlphaSynapse takes no events, so ``alpha`` is a double exponential of nearly equal times: within 1e-4
+        of the peak.
+        """
         conducts = spec.kind == "conductance"
         unit = _MICROSIEMENS_PER_NANOSIEMENS if conducts else 1.0
         if spec.model == "exp":
-            kind, values = ("ExpSyn" if conducts else "NobleExpCurrent"), {"tau": spec.decay}
-            states, self._gain = ("g" if conducts else "s"), unit
+            process, values = ("ExpSyn" if conducts else "NobleExpCurrent"), {"tau": spec.decay}
+            states, peak = ("g" if conducts else "s"), 1.0
         else:
-            rise, decay, factor = time_course(spec.rise or spec.decay, spec.decay)
-            kind, values = ("Exp2Syn" if conducts else "NobleExp2Current"), {"tau1": rise, "tau2": decay}
-            states, self._gain = ("AB" if conducts else "ab"), unit * factor
+            rise, decay, peak = time_course(spec.rise or spec.decay, spec.decay)
+            process, values = ("Exp2Syn" if conducts else "NobleExp2Current"), {"tau1": rise, "tau2": decay}
+            states = "AB" if conducts else "ab"
         if spec.model == "nmda":
-            kind, states = "NobleNmda", "ab"
+            process, states = "NobleNmda", "ab"
             values["half"] = half_block(spec)
         if spec.reversal is not None:
             values["e"] = spec.reversal
-        self._processes = [getattr(h, kind)(place) for place in places]
-        for process in self._processes:
-            for name, value in values.items():
-                setattr(process, name, value)
+        return Kind(process, values, states, unit, peak)
+
+    def at(self, h: Any, place: Any) -> Any:
+        """One in a segment of NEURON."""
+        process = getattr(h, self.process)(place)
+        for name, value in self.values.items():
+            setattr(process, name, value)
+        return process
+
+
+class PointProcesses:
+    """Synapses of one type at given segments of NEURON."""
+
+    def __init__(self, h: Any, spec: SynapseSpec, places: Sequence[Any]) -> None:
+        kind = Kind.of(spec)
+        self._gain = kind.unit * kind.peak
+        self._processes = [kind.at(h, place) for place in places]
         self._states = [
-            Probe([getattr(each, f"_ref_{state}") for each in self._processes]) for state in states
+            Probe([getattr(each, f"_ref_{state}") for each in self._processes]) for state in kind.states
         ]
 
     def arrive(self, weight: Float64) -> None:

@@ -24,7 +24,7 @@ class CellPool:
     def __init__(self, members: list[Members], dt: float, settle: float = SETTLE) -> None:
         self._h, self._dt, self._steps = neuron().h, dt, steps_per_sample(dt)
         self._settle = settle
-        built = {each.population: _exact_cells(each, dt) for each in members if each.size}
+        built = {each.population: exact_cells(each, dt) for each in members if each.size}
         self._cells = [cell for cells in built.values() for cell in cells]
         self.segments = {population: cells[0].segments for population, cells in built.items()}
         self._zones = [cell_zones(cell.sections) for cell in self._cells]
@@ -111,7 +111,8 @@ class CellPool:
                 self._gaps.append(gap)
 
 
-def _exact_cells(members: Members, dt: float) -> list[ExactCell]:
+def exact_cells(members: Members, dt: float) -> list[ExactCell]:
+    """The cells in this process's NEURON, with their parameters."""
     cells = []
     for index in range(members.size):
         cell = ExactCell(members.model, dt)
