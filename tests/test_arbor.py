@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_neuron_network import FAMILIES, FAMILY, SYNAPSES, build, pair, population, recurrent
+from test_neuron_network import FAMILIES, FAMILY, GAP, SYNAPSES, build, pair, population, recurrent
 from test_neuron_zones import AMPA, network, onto_dendrites
 
 from noble_net.config import network_from
@@ -30,13 +30,6 @@ from noble_net.types import Float32
 pytest.importorskip("arbor")
 
 STEP = 0.025
-GAP = {
-    "name": "gap",
-    "from": "pv",
-    "to": "pv",
-    "rule": {"pairwise_bernoulli": {"p": 1.0}},
-    "conductance": "1 nS",
-}
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_neuron_network import SYNAPSES, recurrent
+from test_neuron_network import GAP, SYNAPSES, recurrent
 
 from noble_net.config import network_from
 from noble_net.errors import BackendError, ConfigError
@@ -20,14 +20,6 @@ from noble_net.reference import coreneuron_network
 from noble_net.registry import load_family
 
 pytest.importorskip("neuron")
-
-GAP = {
-    "name": "gap",
-    "from": "pv",
-    "to": "pv",
-    "rule": {"pairwise_bernoulli": {"p": 1.0}},
-    "conductance": "1 nS",
-}
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,13 @@ SYNAPSES: dict[str, dict[str, str]] = {
     "NobleExp2Current": {"model": "exp2", "rise": "0.4 ms", "decay": "3 ms"},
 }
 """Every kind of synapse by NEURON's name for it."""
+GAP = {
+    "name": "gap",
+    "from": "pv",
+    "to": "pv",
+    "rule": {"pairwise_bernoulli": {"p": 1.0}},
+    "conductance": "1 nS",
+}
 
 
 def population(size: int, **more: Any) -> dict[str, Any]:

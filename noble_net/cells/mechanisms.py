@@ -78,11 +78,7 @@ def load_mechanisms(extra: Path | None = None) -> Path:
         library = compiled_library(extra)
         if extra is not None:
             _claim(extra, library)
-        if not neuron().load_mechanisms(str(library.parent.parent), warn_if_already_loaded=False):
-            raise SolverError(
-                f"NEURON could not load the compiled mechanisms in {library}; delete that folder"
-            )
-        _loaded[extra] = library
+        _load(extra, library)
     return _loaded[extra]
 
 
@@ -97,11 +93,13 @@ def load_instead(library: Path) -> None:
             "of its own"
         )
     if None not in _loaded:
-        _loaded[None] = library
-        if not neuron().load_mechanisms(str(library.parent.parent), warn_if_already_loaded=False):
-            raise SolverError(
-                f"NEURON could not load the compiled mechanisms in {library}; delete that folder"
-            )
+        _load(None, library)
+
+
+def _load(extra: Path | None, library: Path) -> None:
+    if not neuron().load_mechanisms(str(library.parent.parent), warn_if_already_loaded=False):
+        raise SolverError(f"NEURON could not load the compiled mechanisms in {library}; delete that folder")
+    _loaded[extra] = library
 
 
 def _claim(extra: Path, library: Path) -> None:

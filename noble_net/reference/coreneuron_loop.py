@@ -25,12 +25,13 @@ from noble_net.errors import BackendError
 from noble_net.network.afferents import Afferents
 from noble_net.network.build import Network
 from noble_net.network.connect import ProjectionArrays
-from noble_net.network.stimuli import inject, network_inputs
+from noble_net.network.stimuli import network_inputs
 from noble_net.reference.answers import Answers
 from noble_net.reference.coreneuron_library import load_coreneuron
+from noble_net.reference.exact_inputs import injected
 from noble_net.reference.exact_pool import members_of
 from noble_net.reference.neuron_cells import Kind, load_models, steps_per_sample
-from noble_net.reference.neuron_pool import exact_cells
+from noble_net.reference.neuron_pool import exact_cells, set_initial_voltage
 from noble_net.spikes import CONFIRM
 from noble_net.types import DT, Float32, Response
 
@@ -121,8 +122,8 @@ class CoreNeuronLoop:
         """The injected current of the last block, nA [cells, samples]; other reports of inputs are refused."""
         if report != "current":
             raise BackendError(f"CoreNEURON records no {report}")
-        injected: Float32 = self._injected[0][self._answers.ranges[population]]
-        return injected
+        current: Float32 = self._injected[0][self._answers.ranges[population]]
+        return current
 
     def weights(self) -> dict[str, Float32]:
         """No weight changes here."""
@@ -220,10 +221,7 @@ class CoreNeuronLoop:
         h.CVode().cache_efficient(True)
         h.celsius, h.dt, h.secondorder = self._cells[0].model.celsius, dt, SECOND_ORDER
         self._context.nthread(threads)
-        for cell in self._cells:
-            for section in (each for group in cell.sections.values() for each in group):
-                for segment in section.allseg():
-                    segment.v = cell.model.v_init
+        set_initial_voltage(self._cells)
         self._coreneuron.enable, self._coreneuron.verbose = True, 0
         self._context.set_maxstep(10)
         h.finitialize()
@@ -243,18 +241,9 @@ class CoreNeuronLoop:
         self._context.psolve(until)
         return np.array([record.as_numpy() for record in self._records], np.float32)
 
-    def _drawn(self, start: int, samples: int) -> Float32:
-        """Injected current (nA), conductance (nS) and reversal current (pA), [3, cells, samples]."""
-        drive = np.zeros((3, len(self._cells), samples), np.float32)
-        for stimulus in self._injections:
-            first = self._offsets[stimulus.target]
-            cells = slice(first, first + self.network.population(stimulus.target).size)
-            inject(stimulus, start, drive[0, cells], drive[1, cells], drive[2, cells])
-        return drive
-
     def _play(self, start: int, samples: int) -> None:
         """Let the stimuli's currents and conductances of a block act, each sample held."""
-        self._injected = self._drawn(start, samples)
+        self._injected = injected(self.network, self._injections, start, samples)
         if not self._plays:
             return
         # Each value at the start and at the end of its sample: CoreNEURON takes no steps, but jumps between two points.

@@ -13,7 +13,7 @@ it arrives is NEURON's, by the zone of its synapse:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -24,7 +24,7 @@ from noble_net.network import random_kernels, underway_kernels, wiring_kernels
 from noble_net.network.build import Network
 from noble_net.network.connect import ProjectionArrays
 from noble_net.network.random import stream_key
-from noble_net.network.stimuli import inject, network_inputs
+from noble_net.network.stimuli import Injection, inject, network_inputs
 from noble_net.network.synapses import SynapseBank, half_block
 from noble_net.network.transmission import Events, Transmission, transmission
 from noble_net.network.underway_kernels import FIXED_POINT
@@ -102,12 +102,7 @@ class NetworkDrive:
 
     def injected(self, start: int, samples: int) -> Float32:
         """Current (nA), conductance (nS) and reversal current (pA) at the somata, [3, cells, samples]."""
-        drive = np.zeros((3, self._network.n_cells, samples), np.float32)
-        for stimulus in self._injections:
-            first = self._offsets[stimulus.target]
-            cells = slice(first, first + self._network.population(stimulus.target).size)
-            inject(stimulus, start, drive[0, cells], drive[1, cells], drive[2, cells])
-        return drive
+        return injected(self._network, self._injections, start, samples)
 
     def send(self, start: int, cell: Int32, sample: Int32) -> None:
         """Put the spikes of the block that began at ``start`` under way: cells of the network and confirming samples,
@@ -186,6 +181,16 @@ class NetworkDrive:
     def _route(self, projection: ProjectionArrays, sent: Transmission, sites: Int64 | None = None) -> _Route:
         ends = self._offsets[projection.source], self._offsets[projection.target_population]
         return _Route(projection.name, *ends, sent, sites)
+
+
+def injected(network: Network, injections: Sequence[Injection], start: int, samples: int) -> Float32:
+    """Current (nA), conductance (nS) and reversal current (pA) that stimuli inject at somata, [3, cells, samples]."""
+    drive = np.zeros((3, network.n_cells, samples), np.float32)
+    for stimulus in injections:
+        target = network.population(stimulus.target)
+        cells = slice(target.offset, target.offset + target.size)
+        inject(stimulus, start, drive[0, cells], drive[1, cells], drive[2, cells])
+    return drive
 
 
 def drawn_segments(projection: ProjectionArrays, targets: int, area: Float64, seed: int) -> Int64:

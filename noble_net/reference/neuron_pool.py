@@ -46,10 +46,7 @@ class CellPool:
         self._hang(layout)
         h.CVode().active(False)
         h.celsius, h.dt, h.secondorder = self._cells[0].model.celsius, self._dt, SECOND_ORDER
-        for cell in self._cells:
-            for section in (each for group in cell.sections.values() for each in group):
-                for segment in section.allseg():
-                    segment.v = cell.model.v_init
+        set_initial_voltage(self._cells)
         h.finitialize()
         for _ in range(round(self._settle / self._dt)):
             h.fadvance()
@@ -109,6 +106,14 @@ class CellPool:
                 gap = self._h.NobleGap(self._cells[cell].soma(0.5))
                 self._h.setpointer(self._cells[other].soma(0.5)._ref_v, "other", gap)
                 self._gaps.append(gap)
+
+
+def set_initial_voltage(cells: list[ExactCell]) -> None:
+    """Set every segment to the voltage that its model starts from."""
+    for cell in cells:
+        for section in (each for group in cell.sections.values() for each in group):
+            for segment in section.allseg():
+                segment.v = cell.model.v_init
 
 
 def exact_cells(members: Members, dt: float) -> list[ExactCell]:
