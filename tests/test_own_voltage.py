@@ -134,6 +134,31 @@ def test_training_goes_on_from_where_it_was_saved(data, optimiser, monkeypatch, 
     assert plain.step() != losses[0], "the own voltage is not fed"
 
 
+def test_what_has_ended_goes_on_again_by_a_rate_that_falls_anew(data, monkeypatch, tmp_path):
+    from noble_net.training.train import Trainer
+
+    monkeypatch.setenv("NOBLE_NET_CACHE", str(tmp_path))
+    ended = Trainer(recipe_of(True, warmup=1, learning_rate=0.004), data)
+    for _ in range(ended.iterations):
+        ended.step()
+    ended.save()
+    recipe = recipe_of(True, warmup=1, learning_rate=0.004, again={"iterations": 4, "learning_rate": 0.002})
+    trainer, whole = Trainer(recipe, data), Trainer(recipe, data)
+    trainer.restore()
+    assert (trainer.iteration, trainer.iterations) == (6, 10)
+    rates = []
+    for _ in range(2):
+        trainer.step()
+        rates.append(trainer.optimiser.param_groups[0]["lr"])
+    assert rates[0] == pytest.approx(0.002) and 0.001 < rates[1] < 0.002
+    trainer.save()
+    last = Trainer(recipe, data)
+    last.restore()
+    assert last.iteration == 8, "its own state is not what it goes on from"
+    losses = [whole.step() for _ in range(whole.iterations)]
+    assert [last.step() for _ in range(2)] == pytest.approx(losses[-2:], rel=1e-6)
+
+
 def test_muon_is_for_matrices_between_units_alone(data):
     from noble_net.training.train import Trainer
 

@@ -90,6 +90,13 @@ class OwnVoltageSpec(_Recipe):
     """Further from the truth the truth takes the place of the own voltage, mV."""
 
 
+class AgainSpec(_Recipe):
+    """More iterations on the weights that training reached, the learning rate falling anew (a warm restart)."""
+
+    iterations: int = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+
+
 class TrainingSpec(_Recipe):
     """Optimisation of a core; see `noble_net.training.train`."""
 
@@ -115,6 +122,8 @@ class TrainingSpec(_Recipe):
     """muon: torch's Muon for the matrices between units, AdamW for all else."""
     start: str | None = None
     """A core of the same shape, by name or path, whose weights training begins from; null: from random ones."""
+    again: AgainSpec | None = None
+    """Goes on from the end of the training above, also from one that ended before this was asked for."""
 
     @model_validator(mode="after")
     def _something_counts(self) -> TrainingSpec:

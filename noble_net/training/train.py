@@ -23,7 +23,7 @@ from torch import Tensor
 
 from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
-from noble_net.specs.cores import CoreRecipe
+from noble_net.specs.cores import CoreRecipe, TrainingSpec
 from noble_net.specs.windowed import NetworkCoreRecipe
 from noble_net.surrogate import scaling
 from noble_net.surrogate.checkpoint import save_checkpoint
@@ -60,6 +60,8 @@ class Training(Protocol):
         """What on."""
 
     iteration: int
+    iterations: int
+    """Of the whole run."""
     seconds: float
 
     def step(self) -> float: ...
@@ -86,15 +88,15 @@ def train_core(
     trainer = _trainer(recipe, family, data)
     trainer.restore()
     started = time.monotonic()
-    while trainer.iteration < recipe.training.iterations and time.monotonic() < stop:
+    while trainer.iteration < trainer.iterations and time.monotonic() < stop:
         loss = trainer.step()
-        ended = trainer.iteration == recipe.training.iterations or time.monotonic() >= stop
+        ended = trainer.iteration == trainer.iterations or time.monotonic() >= stop
         if trainer.iteration % SAVE_EVERY == 0 or ended:
             trainer.seconds += time.monotonic() - started
             started = time.monotonic()
             trainer.save()
         if progress:
-            progress(trainer.iteration, recipe.training.iterations, loss)
+            progress(trainer.iteration, trainer.iterations, loss)
     return write_core(trainer, family, folder)
 
 
@@ -114,7 +116,7 @@ def write_core(trainer: Training, family: Family, folder: Path) -> Path:
         "envelope": envelope_of(trainer.data, recipe.dataset.zones, step).to_json(),
         **described,
         "training": {
-            "finished": trainer.iteration == recipe.training.iterations,
+            "finished": trainer.iteration == trainer.iterations,
             "iterations": trainer.iteration,
             "hours": round(trainer.seconds / 3600, 3),
             "threads": torch.get_num_threads(),
@@ -160,10 +162,15 @@ class Trainer:
         own = self.spec.own_voltage
         self.own = OwnVoltage(recipe, own, data) if own else None
         self.iteration = 0
+        self.iterations = self.spec.iterations + (self.spec.again.iterations if self.spec.again else 0)
         self.seconds = 0.0
-        content = json.dumps([recipe.training.model_dump(exclude_none=True), recipe.model.model_dump()])
-        digest = zlib.crc32((content + data.family_hash).encode())
-        self.path = cache_folder("training") / f"{recipe.name}-{digest:08x}.safetensors"
+        self.path = self._state_file(self.spec)
+
+    def _state_file(self, spec: TrainingSpec) -> Path:
+        """Where a run of ``spec`` keeps its state."""
+        content = json.dumps([spec.model_dump(exclude_none=True), self.recipe.model.model_dump()])
+        digest = zlib.crc32((content + self.data.family_hash).encode())
+        return cache_folder("training") / f"{self.recipe.name}-{digest:08x}.safetensors"
 
     def learn(self, net: StreamingNet) -> None:
         """Train this net, from its beginning."""
@@ -182,7 +189,7 @@ class Trainer:
             self.state = torch.zeros_like(self.state)
             if self.own:
                 self.own.begin(chunk)
-        set_learning_rate(self.optimiser, spec.learning_rate, self.iteration, spec.iterations, spec.warmup)
+        self._set_learning_rate()
         answer, state = self._answer(chunk, code)
         skip = round(spec.burn_in / (n * DT)) if first else 0
         error = scaling.VOLTAGE_SCALE * (answer - chunk.after)[:, skip:]
@@ -190,6 +197,14 @@ class Trainer:
         self.state = state.detach()
         self.iteration += 1
         return loss
+
+    def _set_learning_rate(self) -> None:
+        spec, again, done = self.spec, self.spec.again, self.iteration
+        if again and done >= spec.iterations:
+            done -= spec.iterations
+            set_learning_rate(self.optimiser, again.learning_rate, done, again.iterations, spec.warmup)
+        else:
+            set_learning_rate(self.optimiser, spec.learning_rate, done, spec.iterations, spec.warmup)
 
     def _answer(self, chunk: Chunk, code: Tensor) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(self.spec.seed * 1_000_003 + self.iteration)
@@ -230,8 +245,11 @@ class Trainer:
         save_training(self.path, self.net, self.optimiser, self.iteration, self.seconds, carried)
 
     def restore(self) -> None:
-        """Go on from the last save, if there is one."""
+        """Go on from the last save, if there is one, or from the end of a run that was not to go on."""
         found = restore_training(self.path, self.net, self.optimiser, self.device)
+        if found is None and self.spec.again:
+            ended = self._state_file(self.spec.model_copy(update={"again": None}))
+            found = restore_training(ended, self.net, self.optimiser, self.device)
         if found is not None:
             self.iteration, self.seconds, self.state = found.iteration, found.seconds, found.carried["state"]
             if self.own:

@@ -85,7 +85,7 @@ class WindowedTrainer:
         torch.manual_seed(self.spec.seed)
         self.net = WindowedNet(len(self.ranges), recipe.model).to(self.device)
         self.optimiser = made_optimiser(self.net, "adamw", self.spec.learning_rate)
-        self.iteration, self.seconds = 0, 0.0
+        self.iteration, self.iterations, self.seconds = 0, self.spec.iterations, 0.0
         content = json.dumps([recipe.training.model_dump(), recipe.model.model_dump()])
         digest = zlib.crc32((content + data.family_hash).encode())
         self.path = cache_folder("training") / f"{recipe.name}-{digest:08x}.safetensors"
