@@ -10,31 +10,35 @@ How a cell of NEURON becomes one of Arbor is told in `noble_net.reference.arbor_
 from __future__ import annotations
 
 import os
-from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from noble_net.cells.mechanisms import load_mechanisms
 from noble_net.cells.solver import REFERENCE_DT
 from noble_net.config import NetworkSpec
-from noble_net.network.build import build_checked
 from noble_net.network.check import check_network
-from noble_net.provenance import run_provenance
-from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
+from noble_net.recorded_run import Progress, load_families
 from noble_net.reference.arbor_cells import arbor, refuse_unknown
 from noble_net.reference.arbor_pool import ArborPool
 from noble_net.reference.exact_loop import ExactLoop
 from noble_net.reference.exact_pool import members_of
-from noble_net.reference.neuron_cells import load_models, steps_per_sample
+from noble_net.reference.neuron_cells import load_models
+from noble_net.reference.reference_run import Asked, Backend, Made, run_reference
 from noble_net.reference.refusals import (
     refuse_closed_form,
     refuse_junctions,
     refuse_reports,
     refuse_spread_stimuli,
 )
-from noble_net.results import Results, load_results
-from noble_net.run_directory import RunDirectory, free_folder
+from noble_net.results import Results
 from noble_net.specs.basics import ZONES
 from noble_net.types import CoreInfo
+
+if TYPE_CHECKING:
+    from noble_net.cells.family import Family
+    from noble_net.network.build import Network
+
+BACKEND = Backend("arbor", "arbor", ("arbor", "neuron"))
 
 ARBOR = CoreInfo("arbor", ZONES, 1, nmda=False)
 """What a network may ask of this backend: input in all zones, delays of one sample and more."""
@@ -78,36 +82,13 @@ def simulate_arbor(
     hold, MissingExtraError without Arbor, NEURON (which builds the cells) or bmtk, SolverError for a cell whose voltage
     is not finite, and OutputError when ``out`` is in use or the disk is full.
     """
-    clock = Clock()
     threads = threads or os.cpu_count() or 1
-    with clock("load"):
-        spec = resolve_network(network, seed, duration)
-        steps_per_sample(dt)
-        cores = check(spec)
-        families = load_families(spec)
-        load_mechanisms()
-    with RunDirectory(out or free_folder(Path("runs"), spec.name), overwrite=overwrite) as directory:
-        with clock("build"):
-            built = build_checked(spec, families, cores)
-            directory.check_space(built)
-            pool = ArborPool(members_of(built, load_models(built, families)), dt, threads)
-            engine = ExactLoop(built, pool, "points", "Arbor")
+
+    def made(built: Network, families: dict[str, Family]) -> Made:
+        pool = ArborPool(members_of(built, load_models(built, families)), dt, threads)
+        engine = ExactLoop(built, pool, "points", "Arbor")
         solver = {"dt_ms": dt, "placement": "points", "segments_per_cell": engine.segments}
-        provenance = run_provenance(
-            spec,
-            backend="arbor",
-            cores={},
-            families={name: family.hash for name, family in families.items()},
-            settings={"threads": threads, **solver, "arbor": version("arbor"), "neuron": version("neuron")},
-        )
-        with engine:
-            record_run(
-                engine,
-                directory,
-                clock,
-                provenance,
-                details={"arbor": solver},
-                progress=progress,
-                report=report,
-            )
-    return load_results(directory.path)
+        return Made(engine, solver, {"threads": threads})
+
+    asked = Asked(network, out, seed, duration, dt, overwrite, report, progress)
+    return run_reference(asked, BACKEND, check, made, load_mechanisms)

@@ -10,31 +10,32 @@ How a member becomes a point cell is told in `noble_net.reference.point_cells`, 
 from __future__ import annotations
 
 import importlib.util
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noble_net.cells.solver import REFERENCE_DT
 from noble_net.config import NetworkSpec
 from noble_net.errors import MissingExtraError
-from noble_net.network.build import build_checked
 from noble_net.network.check import check_network
-from noble_net.provenance import run_provenance
-from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
-from noble_net.reference.neuron_cells import steps_per_sample
+from noble_net.recorded_run import Progress, load_families
 from noble_net.reference.point_cells import refuse_unknown
+from noble_net.reference.reference_run import Asked, Backend, Made, run_reference
 from noble_net.reference.refusals import (
     refuse_closed_form,
     refuse_junctions,
     refuse_plasticity,
     refuse_reports,
 )
-from noble_net.results import Results, load_results
-from noble_net.run_directory import RunDirectory, free_folder
+from noble_net.results import Results
 from noble_net.types import CoreInfo
 
 if TYPE_CHECKING:
+    from noble_net.cells.family import Family
+    from noble_net.network.build import Network
     from noble_net.reference.brian_loop import Codegen
+
+BACKEND = Backend("brian2", "brian2", ("brian2", "neuron"))
 
 BRIAN2 = CoreInfo("brian2", ("soma",), 1, nmda=True)
 """What a network may ask of this backend: input at the soma, delays of one sample and more, NMDA synapses."""
@@ -78,32 +79,16 @@ def simulate_brian(
     hold, MissingExtraError without Brian2, NEURON (which measures the members) or bmtk, SolverError for a cell whose
     voltage is not finite, and OutputError when ``out`` is in use or the disk is full.
     """
-    clock = Clock()
-    with clock("load"):
-        spec = resolve_network(network, seed, duration)
-        steps_per_sample(dt)
-        cores = check(spec)
-        families = load_families(spec)
+
+    def made(built: Network, families: dict[str, Family]) -> Made:
         from noble_net.reference.brian_loop import BrianLoop
-    with RunDirectory(out or free_folder(Path("runs"), spec.name), overwrite=overwrite) as directory:
-        with clock("build"):
-            built = build_checked(spec, families, cores)
-            directory.check_space(built)
-            engine = BrianLoop(built, families, dt, codegen)
-        solver = {"dt_ms": dt, "codegen": codegen, "segments_per_cell": dict.fromkeys(spec.populations, 1)}
-        record_run(
-            engine,
-            directory,
-            clock,
-            run_provenance(
-                spec,
-                backend="brian2",
-                cores={},
-                families={name: family.hash for name, family in families.items()},
-                settings={"threads": 1, **solver, "brian2": version("brian2"), "neuron": version("neuron")},
-            ),
-            details={"brian2": solver},
-            progress=progress,
-            report=report,
-        )
-    return load_results(directory.path)
+
+        solver = {
+            "dt_ms": dt,
+            "codegen": codegen,
+            "segments_per_cell": dict.fromkeys(built.spec.populations, 1),
+        }
+        return Made(BrianLoop(built, families, dt, codegen), solver, {"threads": 1})
+
+    asked = Asked(network, out, seed, duration, dt, overwrite, report, progress)
+    return run_reference(asked, BACKEND, check, made, lambda: import_module("noble_net.reference.brian_loop"))

@@ -8,28 +8,31 @@ How synapses and stimuli act there is told in `noble_net.reference.coreneuron_lo
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER
 from noble_net.config import NetworkSpec
 from noble_net.errors import BackendError
-from noble_net.network.build import build_checked
 from noble_net.network.check import check_network
-from noble_net.provenance import run_provenance
-from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
+from noble_net.recorded_run import Progress, load_families
 from noble_net.reference.coreneuron_loop import CoreNeuronLoop
-from noble_net.reference.neuron_cells import steps_per_sample
+from noble_net.reference.reference_run import Asked, Backend, Made, run_reference
 from noble_net.reference.refusals import (
     refuse_closed_form,
     refuse_junctions,
     refuse_plasticity,
     refuse_reports,
 )
-from noble_net.results import Results, load_results
-from noble_net.run_directory import RunDirectory, free_folder
+from noble_net.results import Results
 from noble_net.specs.basics import ZONES
 from noble_net.types import CoreInfo
+
+if TYPE_CHECKING:
+    from noble_net.cells.family import Family
+    from noble_net.network.build import Network
+
+BACKEND = Backend("coreneuron", "neuron", ("neuron",))
 
 CORENEURON = CoreInfo("coreneuron", ZONES, 1, nmda=True)
 """What a network may ask of this backend: input in all zones, NMDA synapses, delays of one sample and more."""
@@ -77,33 +80,11 @@ def simulate_coreneuron(
     without NEURON or bmtk, SolverError without a compiler, after NEURON or for a cell whose voltage is not finite, and
     OutputError when ``out`` is in use or the disk is full. Ctrl-C leaves files that can be read.
     """
-    clock = Clock()
-    with clock("load"):
-        spec = resolve_network(network, seed, duration)
-        steps_per_sample(dt)
-        cores = check(spec)
-        families = load_families(spec)
-    with RunDirectory(out or free_folder(Path("runs"), spec.name), overwrite=overwrite) as directory:
-        with clock("build"):
-            built = build_checked(spec, families, cores)
-            directory.check_space(built)
-            engine = CoreNeuronLoop(built, families, dt, threads or 1)
+
+    def made(built: Network, families: dict[str, Family]) -> Made:
+        engine = CoreNeuronLoop(built, families, dt, threads or 1)
         solver = {"dt_ms": dt, "secondorder": SECOND_ORDER, "segments_per_cell": engine.segments}
-        provenance = run_provenance(
-            spec,
-            backend="coreneuron",
-            cores={},
-            families={name: family.hash for name, family in families.items()},
-            settings={"threads": threads or 1, **solver, "neuron": version("neuron")},
-        )
-        with engine:
-            record_run(
-                engine,
-                directory,
-                clock,
-                provenance,
-                details={"neuron": solver},
-                progress=progress,
-                report=report,
-            )
-    return load_results(directory.path)
+        return Made(engine, solver, {"threads": threads or 1})
+
+    asked = Asked(network, out, seed, duration, dt, overwrite, report, progress)
+    return run_reference(asked, BACKEND, check, made, lambda: None)

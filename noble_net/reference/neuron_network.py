@@ -9,24 +9,28 @@ What is NEURON's own in it, and what is that of the loop on surrogate cores, is 
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from noble_net.cells.mechanisms import load_mechanisms
 from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER
 from noble_net.config import NetworkSpec
-from noble_net.network.build import build_checked
 from noble_net.network.check import check_network
-from noble_net.provenance import run_provenance
-from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
+from noble_net.recorded_run import Progress
 from noble_net.reference.exact_inputs import Placement
-from noble_net.reference.neuron_cells import steps_per_sample
 from noble_net.reference.neuron_loop import NeuronLoop, refuse_shared_junctions
+from noble_net.reference.reference_run import Asked, Backend, Made, run_reference
 from noble_net.reference.refusals import refuse_closed_form, refuse_reports
-from noble_net.results import Results, load_results
-from noble_net.run_directory import RunDirectory, free_folder
+from noble_net.results import Results
 from noble_net.specs.basics import ZONES
 from noble_net.types import CoreInfo
+
+if TYPE_CHECKING:
+    from noble_net.cells.family import Family
+    from noble_net.network.build import Network
+
+BACKEND = Backend("neuron", "neuron", ("neuron",))
 
 NEURON = CoreInfo("neuron", ZONES, 1, nmda=True)
 """What a network may ask of this backend: input in all zones, NMDA synapses, delays of one sample and more."""
@@ -74,39 +78,16 @@ def simulate_neuron(
     SolverError without a compiler or for a cell whose voltage is not finite, and OutputError when ``out`` is in use or
     the disk is full. Ctrl-C leaves files that can be read.
     """
-    clock = Clock()
-    with clock("load"):
-        spec = resolve_network(network, seed, duration)
-        steps_per_sample(dt)
-        cores = check(spec, processes)
-        families = load_families(spec)
-        load_mechanisms()
-    with RunDirectory(out or free_folder(Path("runs"), spec.name), overwrite=overwrite) as directory:
-        with clock("build"):
-            built = build_checked(spec, families, cores)
-            directory.check_space(built)
-            engine = NeuronLoop(built, families, dt, placement, processes)
+
+    def made(built: Network, families: dict[str, Family]) -> Made:
+        engine = NeuronLoop(built, families, dt, placement, processes)
         solver = {
             "dt_ms": dt,
             "secondorder": SECOND_ORDER,
             "placement": placement,
             "segments_per_cell": engine.segments,
         }
-        provenance = run_provenance(
-            spec,
-            backend="neuron",
-            cores={},
-            families={name: family.hash for name, family in families.items()},
-            settings={"threads": 1, "processes": processes, **solver, "neuron": version("neuron")},
-        )
-        with engine:
-            record_run(
-                engine,
-                directory,
-                clock,
-                provenance,
-                details={"neuron": solver},
-                progress=progress,
-                report=report,
-            )
-    return load_results(directory.path)
+        return Made(engine, solver, {"threads": 1, "processes": processes})
+
+    asked = Asked(network, out, seed, duration, dt, overwrite, report, progress)
+    return run_reference(asked, BACKEND, partial(check, processes=processes), made, load_mechanisms)
