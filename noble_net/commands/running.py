@@ -128,7 +128,8 @@ def run(
     if checkpoint_every is not None and backend is not Backend.surrogate:
         raise typer.BadParameter(f"the {backend} backend saves no state", param_hint="--checkpoint-every")
     if threads is not None and backend in (Backend.neuron, Backend.brian2):
-        raise typer.BadParameter(f"the {backend} backend runs on one", param_hint="--threads")
+        more = "; give --processes" if backend is Backend.neuron else ""
+        raise typer.BadParameter(f"the {backend} backend runs on one{more}", param_hint="--threads")
     every = _time(checkpoint_every, "--checkpoint-every")
     changes = {
         "seed": seed,

@@ -15,6 +15,7 @@ from noble_net.cells.solver import REFERENCE_DT, SECOND_ORDER
 from noble_net.config import NetworkSpec
 from noble_net.errors import BackendError
 from noble_net.network.check import check_network
+from noble_net.processes import cores
 from noble_net.recorded_run import Progress, load_families
 from noble_net.reference.coreneuron_loop import CoreNeuronLoop
 from noble_net.reference.reference_run import Asked, Backend, Made, run_reference
@@ -71,7 +72,7 @@ def simulate_coreneuron(
 
     The network, ``seed``, ``duration`` (ms, or text with a unit), ``overwrite`` and ``report`` are those of
     `noble_net.simulate`, and so are the files. ``dt``: the step in ms, which must divide the 0.1 ms sample. ``threads``
-    (one, unless given) share the cells. The mechanisms are compiled for CoreNEURON once, which takes minutes. A
+    (default: all cores) share the cells. The mechanisms are compiled for CoreNEURON once, which takes minutes. A
     process that has run NEURON cannot run CoreNEURON, and the other way round. Memory does not grow with simulated
     time.
 
@@ -80,11 +81,12 @@ def simulate_coreneuron(
     without NEURON or bmtk, SolverError without a compiler, after NEURON or for a cell whose voltage is not finite, and
     OutputError when ``out`` is in use or the disk is full. Ctrl-C leaves files that can be read.
     """
+    threads = threads or cores()
 
     def made(built: Network, families: dict[str, Family]) -> Made:
-        engine = CoreNeuronLoop(built, families, dt, threads or 1)
+        engine = CoreNeuronLoop(built, families, dt, threads)
         solver = {"dt_ms": dt, "secondorder": SECOND_ORDER, "segments_per_cell": engine.segments}
-        return Made(engine, solver, {"threads": threads or 1})
+        return Made(engine, solver, {"threads": threads})
 
     asked = Asked(network, out, seed, duration, dt, overwrite, report, progress)
     return run_reference(asked, BACKEND, check, made, lambda: None)
