@@ -30,7 +30,7 @@ from noble_net.registry import load_core, load_family
 from noble_net.spikes import spike_times
 from noble_net.surrogate.core import Core
 from noble_net.training.evaluate import free_run
-from noble_net.training.inputs import test_input
+from noble_net.training.inputs import UNTRAINED, test_input
 from noble_net.training.metrics import coincidence
 from noble_net.types import DT, Drive, Float64
 
@@ -38,7 +38,6 @@ ROOT = Path(__file__).parent.parent
 COMMAND = "python benchmarks/streaming_core.py"
 ISSUE = 4
 ROWS = ("seen", "unseen")
-UNTRAINED = ("chirp", "ramp", "sinusoid")
 FEATURES = {
     "Spikecount": (2.0, 4.0),
     "AP1_width": (10.0, 20.0),

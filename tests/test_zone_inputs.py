@@ -158,6 +158,16 @@ def test_dataset(family, tmp_path, monkeypatch):
         assert distal["conductance"][:, 2].any() and not distal["conductance"][:, 0].any()
         voltage = distal["voltage"][:] * VOLTAGE_UNIT
         assert (voltage[:, -1] > voltage[:, 0] + 2.0).all()  # what is driven out there arrives
+        before = train["voltage"][:]
+    monkeypatch.setattr(
+        "noble_net.training.dataset.regimes", lambda spec: ("zero", "poisson_distal", "chirp")
+    )
+    solved = []
+    assert build_dataset(recipe(), family, jobs=2, progress=lambda *counts: solved.append(counts)) == path
+    with h5py.File(path) as file:
+        assert set(file["test"]) == {"zero", "poisson_distal", "chirp"}, "a new regime is not added"
+        np.testing.assert_array_equal(file["train/voltage"][:], before)
+        assert solved[-1][1] == len(file["test/chirp/ids"]) + recipe().dataset.test.floor_members
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from typing import Any
 from noble_net.cells.family import Family
 from noble_net.markdown import write_markdown
 from noble_net.training.inputs import FLUCTUATING, MEAN_DRIVEN, UNTRAINED
-from noble_net.training.zone_regimes import ZONE_FLUCTUATING, ZONE_UNTRAINED
+from noble_net.training.zone_regimes import ZONE_FLUCTUATING
 
-_JUDGED_BY_SPIKES = ("fluctuating, all", *FLUCTUATING, *ZONE_FLUCTUATING, *UNTRAINED, *ZONE_UNTRAINED)
+_JUDGED_BY_SPIKES = ("fluctuating, all", *FLUCTUATING, *ZONE_FLUCTUATING, *UNTRAINED)
 
 
 def write_card(folder: Path, family: Family, notes: str = "") -> Path:
@@ -32,7 +32,7 @@ def write_card(folder: Path, family: Family, notes: str = "") -> Path:
         "r2": accuracy["feature_r2"],
         "rows": tuple(accuracy["table"]["steps"]),
         "fluctuating": [name for name in _JUDGED_BY_SPIKES if name in accuracy["table"]],
-        "untrained": (*UNTRAINED, *ZONE_UNTRAINED),
+        "untrained": UNTRAINED,
         "mean_driven": MEAN_DRIVEN,
         "notes": notes.strip(),
     }

@@ -64,6 +64,11 @@ class Run(NamedTuple):
     dt: float
 
     @property
+    def regime(self) -> str:
+        """`train`, or the regime it is a test of."""
+        return self.part.split(":")[0]
+
+    @property
     def file_name(self) -> str:
         """Name of this run's file among the parts."""
         return f"{self.part.replace(':', '-')}--{self.member}.npz"
@@ -100,16 +105,22 @@ def build_dataset(
     """Run what is not on disk yet, on ``jobs`` processes (default: all cores), and put the file together.
 
     Returns the HDF5 file; with ``tests_only`` that of the tests, whose runs a later call for all of it does not make
-    again. Raises SolverError when a member keeps going to NaN, OutputError when the disk is full.
+    again. A file from before there was some regime gets its tests. Raises SolverError when a member keeps going to NaN,
+    OutputError when the disk is full.
     """
     whole = dataset_path(recipe, family)
     tests = path_of_tests(recipe, family)
     path = tests if tests_only else whole
-    if path.exists():
+    there = _parts_of(path)
+    runs = [
+        run
+        for run in plan_runs(recipe, family)
+        if run.regime not in there and not (tests_only and run.part == "train")
+    ]
+    if not runs:
         return path
     parts = whole.with_suffix(".parts")
     parts.mkdir(parents=True, exist_ok=True)
-    runs = [run for run in plan_runs(recipe, family) if not tests_only or run.part != "train"]
     todo = [run for run in runs if not (parts / run.file_name).exists()]
     done = len(runs) - len(todo)
     for _ in in_processes(partial(_run_to_file, family.model, recipe.dataset, parts), todo, jobs):
@@ -117,9 +128,10 @@ def build_dataset(
         if progress:
             progress(done, len(runs))
     _assemble(path, parts, runs, _provenance(recipe, family))
-    if not tests_only:
+    if path == whole:
         shutil.rmtree(parts)
-        tests.unlink(missing_ok=True)
+        if tests != whole:
+            tests.unlink(missing_ok=True)
     return path
 
 
@@ -132,6 +144,14 @@ def open_dataset(path: Path, family: Family) -> h5py.File:
         file.close()
         raise CheckpointError(f"{path} was made from another version of family {family.name}")
     return file
+
+
+def _parts_of(path: Path) -> set[str]:
+    """What a dataset holds: `train`, and regimes of tests."""
+    if not path.exists():
+        return set()
+    with h5py.File(path, "r") as file:
+        return {*(name for name in file if name != "test"), *file["test"]}
 
 
 def regimes(spec: DatasetSpec) -> tuple[str, ...]:
@@ -176,14 +196,13 @@ def solve(model: CellModel, spec: DatasetSpec, run: Run) -> tuple[Input | ZonedI
 
 
 def _drawn(spec: DatasetSpec, run: Run, generator: np.random.Generator) -> Input | ZonedInput:
-    regime = run.part.split(":")[0]
     if spec.zoned:
-        if regime == "train":
+        if run.regime == "train":
             return zoned_training_input(generator, run.duration, spec.nmda, spec.lowest_current)
-        return zoned_test_input(regime, generator, run.duration, spec.nmda)
-    if regime == "train":
+        return zoned_test_input(run.regime, generator, run.duration, spec.nmda)
+    if run.regime == "train":
         return training_input(generator, run.duration)
-    return test_input(regime, generator, run.duration)
+    return test_input(run.regime, generator, run.duration)
 
 
 def _answer(cell: ExactCell, drive: Input | ZonedInput) -> Float32:
@@ -209,15 +228,19 @@ def _run_to_file(model: CellModel, spec: DatasetSpec, folder: Path, run: Run) ->
 
 
 def _assemble(path: Path, parts: Path, runs: list[Run], provenance: dict[str, Any]) -> None:
+    """Write the runs from ``parts`` into the file, beside what it holds."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.part, []).append(run)
     unfinished = path.with_suffix(".tmp")
-    with h5py.File(unfinished, "w") as file:
+    unfinished.unlink(missing_ok=True)
+    if path.exists():
+        shutil.copyfile(path, unfinished)
+    with h5py.File(unfinished, "a") as file:
         file.attrs["provenance"] = json.dumps(provenance)
         for part, members in groups.items():
             if part.endswith(":floor"):
-                group, arrays = file[f"test/{part.split(':')[0]}"], {"voltage": "floor"}
+                group, arrays = file[f"test/{members[0].regime}"], {"voltage": "floor"}
             else:
                 group = file.create_group(part if part == "train" else f"test/{part}")
                 group["ids"] = [run.member for run in members]

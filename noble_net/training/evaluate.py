@@ -12,6 +12,7 @@ import numpy as np
 
 from noble_net.cells.family import Family
 from noble_net.cells.latent import FeatureModel
+from noble_net.errors import CheckpointError
 from noble_net.specs.windowed import NetworkCoreRecipe
 from noble_net.spikes import spike_times
 from noble_net.surrogate.core import Core
@@ -45,6 +46,10 @@ def evaluate_core(
     with open_dataset(path_of_tests(recipe, family), family) as file:
         provenance = json.loads(file.attrs["provenance"])
         names = regimes(recipe.dataset)
+        if missing := [name for name in names if name not in file["test"]]:
+            raise CheckpointError(
+                f"{file.filename} has no tests {', '.join(missing)}: `noble-net dataset RECIPE` adds them"
+            )
         for done, regime in enumerate(names):
             group = file["test"][regime]
             ids = [str(i) for i in group["ids"].asstr()[:]]

@@ -183,7 +183,7 @@ CURRENT_KINDS = {
 
 FLUCTUATING = ("ou_current", "ou_current_fast", "poisson_current", "ou_conductance", "poisson_conductance")
 """Fluctuation-driven regimes, judged by Γ."""
-UNTRAINED = ("chirp", "ramp")
+UNTRAINED = ("chirp", "ramp", "sinusoid")
 """Kinds never trained on (each + OU of σ = 0.1 nA), judged by Γ."""
 MEAN_DRIVEN = ("steps", "mean_driven")
 """Regimes in which one late spike moves all that follow: judged by rates and interval statistics."""
@@ -232,6 +232,11 @@ def _test_ramp(g: Generator, n: int) -> Input:
     return _only_current(ramp + ornstein_uhlenbeck(g, n, 0.0, 0.1, 5.0))
 
 
+def _test_sinusoid(g: Generator, n: int) -> Input:
+    current = 0.15 + 0.1 * np.sin(2.0 * np.pi * 8.0 * DT * np.arange(n) / 1000.0)
+    return _only_current(current + ornstein_uhlenbeck(g, n, 0.0, 0.1, 5.0))
+
+
 REGIMES: dict[str, Callable[[Generator, int], Input]] = {
     "ou_current": lambda g, n: _only_current(ornstein_uhlenbeck(g, n, 0.15, 0.1, 5.0)),
     "ou_current_fast": lambda g, n: _only_current(ornstein_uhlenbeck(g, n, 0.15, 0.2, 2.0)),
@@ -243,7 +248,9 @@ REGIMES: dict[str, Callable[[Generator, int], Input]] = {
     "zero": _zero,
     "chirp": _test_chirp,
     "ramp": _test_ramp,
+    "sinusoid": _test_sinusoid,
 }
+"""Their inputs are drawn by their places in here: new ones go to the end."""
 
 
 def _only_current(current: Float64) -> Input:

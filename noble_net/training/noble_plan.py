@@ -10,7 +10,7 @@ from scipy.stats import skewnorm
 
 from noble_net.cells.family import Family
 from noble_net.errors import FamilyError
-from noble_net.specs.noble import AmplitudeSpec, Members, NobleDatasetSpec
+from noble_net.specs.noble import AmplitudeSpec, Members, NobleDatasetSpec, NobleRecipe
 from noble_net.types import Float64, Int32
 
 _AT_ONCE = 24_000
@@ -83,6 +83,21 @@ def select_members(spec: NobleDatasetSpec, family: Family, members: Members) -> 
 def dataset_ids(spec: NobleDatasetSpec, family: Family) -> list[str]:
     """Members in the dataset: those trained on, then all held-out ones."""
     return [*select_members(spec, family, spec.members), *members_of(spec, family, "held_out")]
+
+
+def trained_members(recipe: NobleRecipe, family: Family) -> list[str]:
+    """Ids of the members a recipe's core is trained on: dataset and training both say so."""
+    spec = recipe.dataset
+    wanted = set(select_members(spec, family, recipe.training.members))
+    return [member for member in select_members(spec, family, spec.members) if member in wanted]
+
+
+def trained_amplitudes(recipe: NobleRecipe, family: Family) -> tuple[float, float]:
+    """Lowest and highest step a recipe's core was trained on last, nA: fine-tuning sees hyperpolarising steps alone,
+    and nothing holds what a core knew of the others."""
+    spec = recipe.dataset
+    low, high, *_ = amplitude_range(spec.amplitude, family, select_members(spec, family, spec.members))
+    return low, 0.0 if recipe.fine_tune else high
 
 
 def plan_traces(spec: NobleDatasetSpec, family: Family) -> dict[str, Steps]:

@@ -29,13 +29,14 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 _UNFINISHED = ".tmp"
 
 
-def state_prefix(recipe: NobleRecipe, family: Family) -> Path:
+def state_prefix(recipe: NobleRecipe, family: Family, base: str = "") -> Path:
     """Where the states of a recipe's training lie, less the iteration; another recipe has another place.
 
-    What may change between pieces of one training (epochs, precision, notes) is left out of the digest.
+    What may change between pieces of one training (epochs, precision, notes) is left out of the digest. ``base``: hash
+    of the weights that fine-tuning begins from, so that it begins anew where these have been trained anew.
     """
     content = recipe.model_dump(mode="json", exclude={"notes": True, "training": {"precision", "epochs"}})
-    digest = zlib.crc32((json.dumps(content, sort_keys=True) + family.hash).encode())
+    digest = zlib.crc32((json.dumps(content, sort_keys=True) + family.hash + base).encode())
     return cache_folder("training") / f"{recipe.name}-{digest:08x}"
 
 

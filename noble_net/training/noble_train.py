@@ -22,17 +22,19 @@ from torch import Tensor
 from noble_net.cells.family import Family
 from noble_net.errors import CheckpointError
 from noble_net.specs.noble import NobleRecipe
-from noble_net.surrogate.checkpoint import load_checkpoint, save_checkpoint
+from noble_net.surrogate.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from noble_net.surrogate.embedding import Ranges, Window
 from noble_net.surrogate.fno import load_weights, parameter_count, weights_of
 from noble_net.surrogate.noble_torch import NobleNet
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 from noble_net.training.noble_batches import VOLTS, NobleData, feature_ranges
 from noble_net.training.noble_losses import relative_error, sag_error
+from noble_net.training.noble_plan import trained_amplitudes, trained_members
 from noble_net.training.noble_state import restore_state, save_state, state_prefix
 
 SAVE_EVERY = 60.0
 """Seconds between saves within an epoch."""
+LOG = "log.jsonl"
 PROGRESS_EVERY = 20
 """Iterations between calls of ``progress``: on a GPU each one waits for the loss."""
 
@@ -52,14 +54,17 @@ def train_noble(
     ``deadline``: seconds after which the state is saved and the checkpoint written as far as it is; calling again goes
     on from there, on any machine that has the state's files. The checkpoint holds the weights of the epoch that did
     best on the validation traces; its core.json says whether training is finished. Beside it, ``log.jsonl``
-    has a line per epoch.
+    has a line per epoch. Raises CheckpointError when the core to fine-tune is missing or another network.
     """
     stop = math.inf if deadline is None else time.monotonic() + deadline
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = Trainer(recipe, family, NobleData.read(recipe, family, device))
+    base = load_checkpoint(folder / recipe.fine_tune.base) if recipe.fine_tune else None
+    trainer = Trainer(recipe, family, NobleData.read(recipe, family, device), base)
     target = folder / recipe.name
-    if not trainer.restore() and recipe.fine_tune:
-        trainer.start_from(folder / recipe.fine_tune.base)
+    if not trainer.restore():
+        (target / LOG).unlink(missing_ok=True)  # of a training that is not gone on with
+        if base:
+            trainer.start_from(base)
     saved = time.monotonic()
     while trainer.iteration < trainer.iterations and time.monotonic() < stop:
         ended = trainer.step()
@@ -75,9 +80,14 @@ def train_noble(
 
 
 class Trainer:
-    """A training run: network, optimiser, learning-rate schedule; `step` does one iteration."""
+    """A training run: network, optimiser, learning-rate schedule; `step` does one iteration.
 
-    def __init__(self, recipe: NobleRecipe, family: Family, data: NobleData) -> None:
+    ``base``: the core that is fine-tuned, if one is.
+    """
+
+    def __init__(
+        self, recipe: NobleRecipe, family: Family, data: NobleData, base: Checkpoint | None = None
+    ) -> None:
         self.recipe, self.spec, self.data = recipe, recipe.training, data
         self.device = data.voltage.device
         self.ranges = feature_ranges(recipe, family)
@@ -94,7 +104,7 @@ class Trainer:
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.per_epoch = math.ceil(len(data.train) / self.spec.batch)
         self.iterations = self.spec.epochs * self.per_epoch
-        self.prefix = state_prefix(recipe, family)
+        self.prefix = state_prefix(recipe, family, base.hash if base else "")
         self._counted_from = time.monotonic()
         self._rows = self._offsets = np.empty(0, np.int64)
         self._drawn_for = -1
@@ -186,14 +196,13 @@ class Trainer:
         self._counted_from = now
         return self.seconds
 
-    def start_from(self, folder: Path) -> None:
+    def start_from(self, base: Checkpoint) -> None:
         """Take the weights of a trained core. Raises CheckpointError when it is another network."""
-        checkpoint = load_checkpoint(folder)
         description = describe(self.recipe, self.ranges)
         for key in ("features", "sampling", "model"):
-            if checkpoint.about.get(key) != json.loads(json.dumps(description[key])):
-                raise CheckpointError(f"{folder} has other {key} than recipe {self.recipe.name}")
-        load_weights(self.net, checkpoint.weights)
+            if base.about.get(key) != json.loads(json.dumps(description[key])):
+                raise CheckpointError(f"{base.folder} has other {key} than recipe {self.recipe.name}")
+        load_weights(self.net, base.weights)
         self.best = weights_of(self.net)
 
     def save(self) -> None:
@@ -246,6 +255,10 @@ def write_noble(trainer: Trainer, family: Family, target: Path) -> Path:
         "family": family.name,
         "family_hash": family.hash,
         **describe(recipe, trainer.ranges),
+        "trained_on": {
+            "amplitude": trained_amplitudes(recipe, family),
+            "members": trained_members(recipe, family),
+        },
         "parameters": parameter_count(trainer.net),
         "training": {
             "finished": trainer.iteration == trainer.iterations,
@@ -265,7 +278,7 @@ def write_noble(trainer: Trainer, family: Family, target: Path) -> Path:
 
 def _log(folder: Path, entry: dict[str, float]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
+    with (folder / LOG).open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from noble_net.cells.zones import ZONES
-from noble_net.training.inputs import REGIMES, Input, event_train, filtered, ornstein_uhlenbeck
+from noble_net.training.inputs import REGIMES, Input, event_train, filtered
 from noble_net.training.zone_synapses import (
     HALVES,
     Generator,
@@ -25,8 +25,6 @@ from noble_net.types import DT
 
 ZONE_FLUCTUATING = ("poisson_proximal", "poisson_distal", "poisson_zones")
 """Fluctuation-driven regimes of the dendrites, judged by Γ."""
-ZONE_UNTRAINED = ("sinusoid",)
-"""Kinds never trained on besides those of the soma alone (+ OU of σ = 0.1 nA), judged by Γ."""
 
 _AMPA, _GABA = (2.0, 0.2), (5.0, 0.3)
 """Decay and rise of the tests' synapses, ms."""
@@ -55,22 +53,17 @@ def _alone(test: Callable[[Generator, int], Input]) -> Kind:
     return lambda g, n, receptors: somatic(test(g, n), receptors)
 
 
-def _test_sinusoid(g: Generator, n: int) -> Input:
-    current = 0.15 + 0.1 * np.sin(2.0 * np.pi * 8.0 * DT * np.arange(n) / 1000.0)
-    current = (current + ornstein_uhlenbeck(g, n, 0.0, 0.1, 5.0)).astype(np.float32)
-    return Input(current, np.zeros(n, np.float32), np.zeros(n, np.float32))
-
-
 ZONE_REGIMES: dict[str, Kind] = {
-    **{name: _alone(test) for name, test in REGIMES.items()},
+    **{name: _alone(test) for name, test in REGIMES.items() if name != "sinusoid"},
     "poisson_proximal": _synapses({"proximal": 900.0}, {"soma": 300.0}),
     # Distal synapses alone do not make the PV cell fire, whatever their rate.
     "poisson_distal": _synapses({"distal": 600.0}, {"proximal": 100.0}, held=0.12),
     "poisson_zones": _synapses(
         {"proximal": 600.0, "distal": 400.0}, {"soma": 150.0, "proximal": 150.0, "distal": 150.0}
     ),
-    "sinusoid": _alone(_test_sinusoid),
+    "sinusoid": _alone(REGIMES["sinusoid"]),
 }
+"""Their inputs are drawn by their places in here: new ones go to the end."""
 
 
 def zoned_test_input(regime: str, generator: Generator, duration: float, nmda: bool) -> ZonedInput:
