@@ -20,7 +20,12 @@ def chosen_core() -> str:
     """The core the command line names; else noble-paper where it ships, else noble-small."""
     if len(sys.argv) > 1:
         return sys.argv[1]
-    return next(name for name in ("noble-paper", "noble-small") if name in shipped()["step cores"])
+    here = [name for name in ("noble-paper", "noble-small") if name in shipped()["step cores"]]
+    if not here:
+        raise SystemExit(
+            "neither noble-paper nor noble-small ships: train one (surrogate/recipes), or name a core"
+        )
+    return here[0]
 
 
 def read_recipe(name: str) -> NobleRecipe:

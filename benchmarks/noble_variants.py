@@ -3,14 +3,16 @@
     python benchmarks/noble_variants.py            every variant that is not in the results yet
     python benchmarks/noble_variants.py --print    the tables
 
-Variants of the recipe noble-small on its dataset, equal but for what the table says, and smaller: a share of the traces
-and of the epochs. Goes on where it was interrupted: within a variant from the state of its training, and results
+Variants of the recipe noble-small on its dataset, equal but for what the table says: all variants of a table train on
+as many traces, for as many iterations; where the number of members varies, on as many as the fewest members have. Goes
+on where it was interrupted: within a variant from the state of its training, and results
 that are there stay. Tables: benchmarks/results/noble_variants.json, in the order of the paper (arXiv 2506.04536).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import Any
 
@@ -25,13 +27,13 @@ from noble_net.registry import load_family, load_step_core
 from noble_net.specs.noble import NobleRecipe
 from noble_net.training.noble_data import build_noble_dataset
 from noble_net.training.noble_evaluate import evaluate_noble
-from noble_net.training.noble_plan import members_of
+from noble_net.training.noble_plan import members_of, plan_traces
 from noble_net.training.noble_train import train_noble
 
 COMMAND = "python benchmarks/noble_variants.py"
 RESULT = RESULTS / "noble_variants.json"
-TRACES, EPOCHS = 8000, 12
-"""Of every variant: an epoch of 8,000 traces takes about two minutes on 2 cores."""
+ITERATIONS = 12_000
+"""Of every variant, to the nearest whole epoch: batches of 8 take half an hour on 2 cores."""
 MEMBERS = (20, 30, 40, 50)
 PAPER_V: dict[str, float] = {
     "none": 12.1,
@@ -60,7 +62,7 @@ def main() -> None:
 
 def plan(base: NobleRecipe, family: Family) -> dict[str, dict[str, NobleRecipe]]:
     """Table → label → recipe."""
-    small: dict[str, Any] = {"traces": TRACES, "epochs": EPOCHS}
+    small = training_on(base, base.dataset.traces)
     embedded: dict[str, tuple[str, ...]] = {
         "none": (),
         "s_thr": ("s_thr",),
@@ -76,8 +78,22 @@ def plan(base: NobleRecipe, family: Family) -> dict[str, dict[str, NobleRecipe]]
         for n, (label, names) in enumerate(embedded.items())
     }
     embedding["both + their rate"] = base.variant("noble-embedding-rate", training=small)
-    members = {str(n): base.variant(f"noble-members-{n}", training={**small, "members": n}) for n in MEMBERS}
+    equal = training_on(base, fewest_traces(base, family))
+    members = {str(n): base.variant(f"noble-members-{n}", training={**equal, "members": n}) for n in MEMBERS}
     return {"embedding": embedding, "members": members}
+
+
+def training_on(base: NobleRecipe, traces: int) -> dict[str, Any]:
+    """Keys of a training on so many traces, for ITERATIONS."""
+    trained = traces - max(1, round(base.training.validation * traces))
+    return {"traces": traces, "epochs": round(ITERATIONS / math.ceil(trained / base.training.batch))}
+
+
+def fewest_traces(base: NobleRecipe, family: Family) -> int:
+    """Traces of the dataset that are of the first members, as many as the smallest variant has: those of more members
+    are then cut to as many. Else 20 members would have less than half of the traces, and of the steps, that 50 have."""
+    member = plan_traces(base.dataset, family)["train"].member
+    return int(np.count_nonzero(member < min(MEMBERS)))
 
 
 def usable(base: NobleRecipe, family: Family) -> tuple[str, ...]:
@@ -103,6 +119,7 @@ def measure(recipe: NobleRecipe, family: Family) -> dict[str, Any]:
         "device": about["training"]["device"],
         "traces": about["training"]["traces"],
         "epochs": recipe.training.epochs,
+        "iterations": about["training"]["iterations"],
         "rows": {row: {**errors(t), "missed": t["missed"]} for row, t in found["table"].items()},
         "fi": {
             row: {k: fi[k] for k in ("median", "largest", "deviating")} for row, fi in found["fi"].items()

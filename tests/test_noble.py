@@ -224,7 +224,7 @@ def test_recipes_are_checked(recipe):
     assert again == recipe
 
 
-@pytest.mark.parametrize("name", ["noble-paper", "noble-small"])
+@pytest.mark.parametrize("name", ["noble-paper", "noble-small", "noble-vip"])
 def test_shipped_recipes(name, request):
     path = request.config.rootpath / "surrogate/recipes" / f"{name}.yaml"
     shipped = validate_document(NobleRecipe, load_document(path))
@@ -233,6 +233,19 @@ def test_shipped_recipes(name, request):
         assert shipped.samples == 8583 and stored_samples(shipped.dataset) == 9083
         net = NobleNet(RANGES, Window(8583, 8640, 0.06), shipped.model)
         assert parameter_count(net) == 1_803_001
+
+
+def test_noble_vip_is_noble_small_but_for_what_the_paper_changes(request):
+    small, vip = (
+        validate_document(
+            NobleRecipe, load_document(request.config.rootpath / f"surrogate/recipes/{name}.yaml")
+        )
+        for name in ("noble-small", "noble-vip")
+    )
+    assert (vip.model.amplitude_octaves, vip.training.factor) == (11, 0.8)
+    assert vip.variant("x", model={"amplitude_octaves": 9, "centre": small.model.centre}).model == small.model
+    assert vip.variant("x", training={"factor": 0.4, "patience": 5}).training == small.training
+    assert vip.dataset.traces == small.dataset.traces
 
 
 def test_amplitudes_are_skewed_and_stay_in_range(family):
@@ -300,6 +313,9 @@ def test_training_lowers_the_error_and_is_logged(recipe, checkpoint):
     assert about["training"]["finished"]
     assert about["training"]["validation_rel_l2"] == min(entry["validation_rel_l2"] for entry in log)
     assert NobleRecipe.model_validate(about["training"]["recipe"]) == recipe
+    low, high = about["trained_on"]["amplitude"]
+    assert low == -0.11 and high == pytest.approx(20.0 / 120.0 + 0.2)
+    assert about["trained_on"]["members"] == ["toy-0", "toy-1", "toy-2", "toy-3"]
 
 
 def test_training_cut_into_pieces_ends_in_the_same_weights(recipe, family, dataset, checkpoint, tmp_path):
@@ -394,6 +410,24 @@ def test_fine_tuning_goes_on_from_a_trained_core(recipe, family, dataset, checkp
     other = tuned.variant("toy-other", model={"modes": 16})
     with pytest.raises(CheckpointError, match="model"):
         train_noble(other, family, checkpoint.parent)
+    assert load_checkpoint(folder).about["trained_on"]["amplitude"] == [-0.11, 0.0]
+
+
+def test_fine_tuning_begins_anew_where_its_core_was_trained_anew(
+    recipe, family, dataset, checkpoint, tmp_path
+):
+    tuned = recipe.variant(
+        "toy-anew", training={"epochs": 1, "learning_rate": 5e-4}, fine_tune={"base": checkpoint.name}
+    )
+    base = load_checkpoint(checkpoint)
+    save_checkpoint(tmp_path / checkpoint.name, base.about, base.weights)
+    first = load_checkpoint(train_noble(tuned, family, tmp_path)).about["training"]
+    other = {name: 0.5 * values for name, values in base.weights.items()}
+    save_checkpoint(tmp_path / checkpoint.name, base.about, other)
+    again = load_checkpoint(train_noble(tuned, family, tmp_path, deadline=0.0))
+    assert first["finished"] and not again.about["training"]["iterations"]
+    assert all(np.array_equal(again.weights[name], values) for name, values in other.items())
+    assert not (again.folder / "log.jsonl").exists()
 
 
 class Perfect(StepCore):

@@ -18,6 +18,7 @@ from noble_net.units import QuantityError, parse_quantity
 
 if TYPE_CHECKING:
     from noble_net.cells.family import Family
+    from noble_net.cells.latent_space import Outside
 
 MOST_AMPLITUDES = 100_000
 ROLES = {"members": "all", "train": "train", "held_out": "held_out"}
@@ -31,33 +32,48 @@ HOW_TO_STEP = "write `-0.1:0.4:0.05 nA` (first:last:step) or `0.1, 0.2, 0.3 nA`"
 """For help and errors."""
 
 
-def choose_cells(family: Family, text: str, seed: int = 1, conditioned_on: Sequence[str] = ()) -> CellTable:
+def choose_cells(
+    family: Family,
+    text: str,
+    seed: int = 1,
+    conditioned_on: Sequence[str] = (),
+    *,
+    trained_on: Sequence[str] = (),
+    outside: Outside = "allow",
+) -> CellTable:
     """The cells of ``family`` that ``text`` names.
 
     ``members``, ``train``, ``held_out``: all of that role in table order, or with a number so many of them drawn
     without repeating; ``gaussian:N``, ``kde:N``, ``hull:N``: sampled; ``circle:MEMBER:N``: in a small ball around a
-    member. Sampled over the family's parameters (`noble_net.cells.latent.sample_cells`), or over the features
-    ``conditioned_on`` for a core that knows a cell by these (`noble_net.cells.plane.cells_over_features`).
+    member. Sampled over the family's parameters (`noble_net.cells.latent.sample_cells`, which ``outside`` is for), or
+    over the features ``conditioned_on`` for a core that knows a cell by these
+    (`noble_net.cells.plane.cells_over_features`). ``trained_on``: the members of such a core, which then are ``train``.
 
-    Raises NobleNetError naming what can be written, FamilyError for an unknown member.
+    Raises NobleNetError naming what can be written, FamilyError for an unknown member and as ``outside`` asks.
     """
     kind, *rest = text.strip().split(":")
     valid = (*ROLES, *SAMPLED, "circle")
     if kind not in valid:
         raise NobleNetError(f"cells {text!r}: {nearest(kind, valid)}; {HOW_TO_CHOOSE}")
     if kind in ROLES and not rest:
-        return family.cells(family.ids(ROLES[kind]))
+        trained = kind == "train" and trained_on
+        return family.cells(trained_on if trained else family.ids(ROLES[kind]))
     if len(rest) != 1 + (kind == "circle"):
         wanted = "a member and a number are" if kind == "circle" else "a number is"
         raise NobleNetError(f"cells {text!r}: {wanted} wanted; {HOW_TO_CHOOSE}")
     number, around = _number(text, rest[-1]), _member(family, rest[0]) if kind == "circle" else None
     draws = partial(generator, seed, "latent", "respond")
+    if kind == "train" and trained_on:
+        order = draws(-1).permutation(len(trained_on))
+        return family.cells([trained_on[order[i % len(order)]] for i in range(number)])
     if kind in ROLES:
         return sample_cells(family, number, source="members", role=ROLES[kind], generator_of=draws)
     if conditioned_on:
-        return cells_over_features(family, conditioned_on, kind, number, draws(0), around or "")
+        return cells_over_features(family, conditioned_on, kind, number, draws(0), around or "", trained_on)
     radius = RADIUS if kind == "circle" else None
-    return sample_cells(family, number, source=kind, around=around, radius=radius, generator_of=draws)
+    return sample_cells(
+        family, number, source=kind, outside=outside, around=around, radius=radius, generator_of=draws
+    )
 
 
 def default_cells(text: str) -> CellTable:

@@ -22,7 +22,7 @@ class AmplitudeSpec(Spec):
     """Step amplitudes: a skew-normal distribution cut off at ``low`` and ``high``.
 
     The paper draws from [−0.11, 0.28] nA with the mode in the peri-threshold band of its cell. What is left out here
-    follows from the family's training members (`noble_net.training.noble_data.amplitude_range`).
+    follows from the family's training members (`noble_net.training.noble_plan.amplitude_range`).
     """
 
     low: Current = -0.11
@@ -148,7 +148,7 @@ class FineTuneSpec(Spec):
     """Fine-tuning of a trained core on hyperpolarising steps: L(λ) = L_data + λ·L_F, F a differentiable feature."""
 
     base: str
-    """Name of the trained core, in the same folder of checkpoints."""
+    """Name of the trained core, in the same folder of checkpoints; with other weights, fine-tuning begins anew."""
     feature: Literal["sag_amplitude"] = "sag_amplitude"
     weight: float = Field(default=25.0, ge=0)
     """λ; L_F is the relative L2 error of the feature over a batch."""
