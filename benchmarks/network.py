@@ -1,23 +1,37 @@
 """Networks on the surrogate held against the same in NEURON (see docs/validation.md), and the speed of pv-small.
 
     python benchmarks/network.py [NETWORK ...]        of pv-small, pv-gamma, pv-gamma-identical; else all
+    python benchmarks/network.py pv-gamma --base      by the kept base runs alone: NEURON is not run, a minute a network
 
 NEURON's runs are kept in results/references/NETWORK, those on the surrogate in runs/benchmark: what is finished is not
-run again. Speed needs [reference], and the rest where NEURON's runs are missing: an hour of one core a network.
+run again. Speed needs [reference], and the rest where NEURON's runs are missing: an hour of one core a network. With
+`--base` there is no finer step, no replay and no change of parameters, and rows say so. The tables and figures of
+docs/validation.md are made anew at the end.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import math
 import statistics
-import sys
 from pathlib import Path
+from typing import Any
 
+import network_page
 from scoreboard import RESULTS, Target, record
 
 from noble_net import find_network, load_network, simulate
 from noble_net.commands.validate import closing_lines
+from noble_net.config import NetworkSpec
 from noble_net.reference.neuron_network import simulate_neuron
+from noble_net.specs.validation import ValidationSpec, settings_from
+from noble_net.validation.backends import REFERENCES as BY_NAME
+from noble_net.validation.backends import Surrogate
+from noble_net.validation.plan import BASE, FINE, REFERENCE, make_plan
+from noble_net.validation.records import INDEX
 from noble_net.validation.validate import Validation, validate
+from noble_net.validation.verdicts import Verdict
 
 COMMAND = "python benchmarks/network.py"
 SMALL = "pv-small"
@@ -30,24 +44,54 @@ REPEATS = 5
 BACKENDS = {"neuron": simulate_neuron, "surrogate": simulate}
 
 
-def main(names: list[str]) -> None:
-    """Run what is missing, judge, time, record."""
-    rows: list[Target] = []
-    for name in names:
-        found = validate(
-            load_network(find_network(name)),
-            "neuron",
-            out=FOLDER / name,
-            reference_data=REFERENCES / name,
-        )
+def main() -> None:
+    """Of each network: run what is missing, judge, record; then time, and write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("networks", nargs="*", default=list(NETWORKS), metavar="NETWORK")
+    parser.add_argument("--base", action="store_true", help="judge by the kept base runs alone")
+    asked = parser.parse_args()
+    for name in asked.networks:
+        spec, kept = load_network(find_network(name)), REFERENCES / name
+        settings = base_settings(spec, kept) if asked.base else None
+        found = validate(spec, "neuron", out=FOLDER / name, settings=settings, reference_data=kept)
         print("\n".join(closing_lines(found)))
         (RESULTS / f"{name}.json").write_text(found.to_json(), encoding="utf-8")
-        rows += judged(name, found)
-        if name == SMALL:
-            rows += [*accuracy(found), *closed_loop(found), timed()]
-    record(rows)
+        command = f"{COMMAND} {name} --base" if asked.base else f"{COMMAND} {name}"
+        put(judged(name, found, command), whole=True)
+        if name == SMALL and not asked.base:
+            put([*accuracy(found), *closed_loop(found)])
+            put([timed()])
+    network_page.write()
+
+
+def put(rows: list[Target], whole: bool = False) -> None:
+    """Record rows, and print them."""
+    record(rows, whole)
     for target in rows:
         print(target.line())
+
+
+def base_settings(network: NetworkSpec, folder: Path) -> ValidationSpec:
+    """Settings that ask for the base runs kept in a folder and for nothing else of NEURON: of those of one length, the
+    most seeds.
+
+    SystemExit, naming the runs, where they are of another network than this.
+    """
+    by_length: dict[tuple[float, float], list[int]] = {}
+    for each in json.loads((folder / INDEX).read_text(encoding="utf-8")).values():
+        if each["condition"] == BASE:
+            by_length.setdefault((each["duration_ms"], each["warmup_ms"]), []).append(each["noise_seed"])
+    (duration, warmup), seeds = max(by_length.items(), key=lambda item: (len(set(item[1])), item[0]))
+    content: dict[str, Any] = {"seeds": sorted(set(seeds)), "fine_seeds": 0, "replay": None, "changes": None}
+    settings = settings_from({**content, "duration": f"{duration} ms", "warmup": f"{warmup} ms"})
+    plan = make_plan(network, BY_NAME["neuron"], Surrogate(), settings)
+    wanted = {f"{run.key}.npz": run.name for run in plan.of(REFERENCE, BASE)}
+    missing = [f"{run} ({file})" for file, run in wanted.items() if not (folder / file).is_file()]
+    if missing:
+        raise SystemExit(f"{folder}: no such run, was the network changed? {'; '.join(missing)}")
+    return settings
 
 
 def timed() -> Target:
@@ -87,25 +131,43 @@ def accuracy(found: Validation) -> list[Target]:
     return rows
 
 
-def judged(network: str, found: Validation) -> list[Target]:
-    """A row for every verdict of the validation."""
+def judged(network: str, found: Validation, command: str) -> list[Target]:
+    """A row for every verdict of the validation; it names the population where the network has several."""
+    several = len(found.sides.populations) > 1
     rows = []
     for each in found.verdicts:
         if each.holds is None:
             continue
-        terms = ", ".join(f"{name} {value:.3g}" for name, value in each.terms.items())
-        rows.append(
-            Target(
-                6,
-                f"{network} against NEURON, {each.part}: {each.measure}",
-                f"{each.relation} {0.0 if each.yardstick == 'wrong sign' else each.limit:.4g}",
-                each.value,
-                each.unit,
-                f"{each.population}; limit: {each.yardstick}; {terms}",
-                f"{COMMAND} {network}",
-            )
-        )
+        part = f"{each.part}, {each.population}" if several else each.part
+        name = f"{network} against NEURON, {part}: {each.measure}"
+        rows.append(Target(6, name, *held_against(each), conditions(each, found), command))
     return rows
+
+
+def held_against(verdict: Verdict) -> tuple[str, float, str]:
+    """Target, value and unit of a verdict's row, which say what the verdict says.
+
+    Where one side alone has any spikes, or intervals, or pairs, there is no distance: the row counts that side. Where a
+    limit is kept that does not decide, as with a slope of the wrong sign, nothing is allowed.
+    """
+    if not math.isfinite(verdict.value):
+        return "= 0", 1.0, "side without any"
+    lost = verdict.yardstick == "wrong sign" or (not verdict.holds and verdict.value <= verdict.limit)
+    limit = 0.0 if lost and verdict.relation == "≤" else verdict.limit
+    return f"{verdict.relation} {limit:.4g}", verdict.value, verdict.unit
+
+
+def conditions(verdict: Verdict, found: Validation) -> str:
+    """What a row was measured from, and what its limit was."""
+    terms = [f"{name} {value:.3g}" for name, value in verdict.terms.items() if math.isfinite(value)]
+    told = [f"{verdict.population}; limit: {verdict.yardstick}", ", ".join(terms)]
+    if not found.plan.of(REFERENCE, FINE):
+        settings = found.plan.settings
+        told.append(
+            f"noise seeds {', '.join(map(str, settings.seeds))}, {settings.duration / 1000:g} s after "
+            f"{settings.warmup / 1000:g} s; no finer step was run, so the limit has no part of it"
+        )
+    return "; ".join(part for part in told if part)
 
 
 def closed_loop(found: Validation) -> list[Target]:
@@ -147,4 +209,4 @@ def speed() -> tuple[float, dict[str, float]]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(NETWORKS))
+    main()

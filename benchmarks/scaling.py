@@ -1,6 +1,6 @@
 """How a run's cost grows with its cells and with its synapses. Scoreboard rows.
 
-    python benchmarks/scaling.py       three minutes on idle cores
+    python benchmarks/scaling.py       five minutes on idle cores
 
 Cells: 1,000 to 100,000 of `pv-stream` with 100 synapses each. Synapses: 5,000 integrate-and-fire cells with 1,000 to
 8,000 synapses each, weak enough to change no rate; of their cost that without any is taken off.
@@ -23,28 +23,31 @@ CELLS = (1000, 3162, 10_000, 31_623, 100_000)
 INDEGREES = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Times a thousand."""
 REPEATS = 3
+CELL_MS = 2_000_000
+"""Timed at once, whatever the cells: some seconds."""
 
 
 def main() -> None:
     """Measure, print and record."""
     alike = {"precision": ["float32"], "threads": [os.cpu_count() or 1], "block": [None], "batch": [None]}
+    sized = [settings_of(cells=[n], indegree=[1.0], **alike, duration=[CELL_MS // n]) for n in CELLS]
     by_cells = run_network(
         pv_network(),
-        settings_of(cells=CELLS, indegree=[1.0], **alike, duration=[20.0]),
+        [setting for settings in sized for setting in settings],
         REPEATS,
         lambda done, of: print(f"cells: {done} of {of}", flush=True),
     )
     weak = random_network(5000, 1000, weight="0.001 pA")
     by_synapses = run_network(
         weak,
-        settings_of(cells=[None], indegree=INDEGREES, **alike, duration=[200.0]),
+        settings_of(cells=[None], indegree=INDEGREES, **alike, duration=[1000.0]),
         REPEATS,
         lambda done, of: print(f"synapses: {done} of {of}", flush=True),
     )
     rows = [grown_by_cells(by_cells)]
     record(rows)
     rows.append(grown_by_synapses(by_synapses))
-    record(rows[1:])
+    record(rows, whole=True)
     told = {"cells": [run.to_json() for run in by_cells], "synapses": [run.to_json() for run in by_synapses]}
     (RESULTS / "scaling.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     for row in rows:

@@ -47,9 +47,15 @@ class Target(NamedTuple):
         return f"{self.name}: {self.value:.4g} {self.unit} (target {self.target}): {verdict}"
 
 
-def record(rows: Iterable[Target]) -> None:
-    """Put rows on the scoreboard, each in place of the one of the same issue and name."""
-    board = {(row["issue"], row["name"]): row for row in load()}
+def record(rows: Iterable[Target], whole: bool = False) -> None:
+    """Put rows on the scoreboard, each in place of the one of the same issue and name.
+
+    ``whole``: these are all the rows that their commands write; others of the same commands are dropped, so that what
+    no benchmark measures any more does not stay. Raises ValueError, and writes nothing, for a value that is not finite.
+    """
+    rows = list(rows)
+    rewritten = {row.command for row in rows} if whole else set()
+    board = {(row["issue"], row["name"]): row for row in load() if row["command"] not in rewritten}
     for row in rows:
         if not math.isfinite(row.value):
             raise ValueError(f"{row.name}: {row.value} is no measurement")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import sys
@@ -67,3 +68,22 @@ def test_readme_shows_the_scoreboard_and_limits_what_is_missed(monkeypatch):
     assert f"\n{scoreboard.missed(scoreboard.load())}\n" in (ROOT / "docs/limits.md").read_text(
         encoding="utf-8"
     )
+
+
+def test_validation_shows_what_was_found_last(monkeypatch):
+    """And its figures are of the same numbers."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    page, image = pytest.importorskip("network_page"), pytest.importorskip("PIL.Image")
+    assert f"\n{page.section()}\n" in page.PAGE.read_text(encoding="utf-8")
+    assert page.validations()
+    for found in page.validations():
+        with image.open(page.figure_path(found)) as figure:
+            assert figure.text[page.SOURCE] == page.check_sum(found), "run benchmarks/network_page.py"
+        assert page.figure_path(found).stat().st_size < 150_000
+
+
+def test_scaling_shows_the_model_fitted_last(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    model = pytest.importorskip("performance_model")
+    told = json.loads((model.RESULTS / "performance_model.json").read_text(encoding="utf-8"))
+    assert f"\n{model.page(told)}\n" in (ROOT / "docs/scaling.md").read_text(encoding="utf-8")

@@ -37,7 +37,7 @@ from noble_net.validation.plan import BASE, FINE, REFERENCE, REPLAY, SURROGATE, 
 from noble_net.validation.records import Record, Store, kept_times, read_record, write_record
 from noble_net.validation.responses import _at_least
 from noble_net.validation.validate import Validation, judge, validate
-from noble_net.validation.verdicts import Verdict, distance, overall
+from noble_net.validation.verdicts import Distances, Verdict, distance, distribution_verdicts, overall
 
 SMALL = {
     "seeds": [1, 2, 3],
@@ -134,13 +134,13 @@ class Fake:
         family: Family | None,
         cells: CellTable,
         index: int,
-        drive: tuple[Float32, Float32, Float32],
+        drive: Drive,
         step: float,
     ) -> Float32:
         core = IntegrateAndFire()
         state = core.begin(cells.take(slice(index, index + 1)))
         rest = state.voltage.copy()
-        response, _ = core.advance(state, Drive(("soma",), *(each[None, None] for each in drive)))
+        response, _ = core.advance(state, drive)
         return np.concatenate([rest, response.voltage[0]])
 
 
@@ -262,6 +262,9 @@ def test_rhythms_are_held_against_each_other() -> None:
     assert moved.holds is False and moved.value == pytest.approx(6.0, abs=1.0)
     lost = verdict(judged(plan, depth=0.0), "pv", "spectral peak")
     assert lost.holds is False and lost.yardstick == "a clear rhythm on the reference alone"
+    assert (
+        lost.value == lost.terms["reference Hz"] == pytest.approx(40.0, abs=1.0) and lost.value > lost.limit
+    )
 
 
 def test_distances_are_told_after_every_duration(held: Validation) -> None:
@@ -624,3 +627,17 @@ def test_a_replay_is_held_against_the_floor(
 ) -> None:
     found = _at_least("pv", "Γ", np.array(values), None if floor is None else np.array(floor), 0.03, {})
     assert found.holds is holds and found.relation == "≥"
+
+
+def test_a_distance_that_the_reference_itself_has_not_is_not_judged() -> None:
+    plan = plan_of(replay=None, changes=None)
+
+    def judge_cv(across: float, within: float, fine: float) -> Verdict:
+        (one,) = distribution_verdicts(plan, [Distances("pv", "cv", 800.0, across, within, fine)])
+        return one
+
+    assert judge_cv(math.inf, 0.1, math.nan).yardstick == "undefined on one side alone"
+    assert judge_cv(math.inf, 0.1, math.nan).holds is False
+    assert judge_cv(math.inf, math.inf, 0.1).holds is None
+    assert judge_cv(0.1, math.nan, math.nan).yardstick == "undefined in the reference"
+    assert judge_cv(0.1, 0.1, math.nan).holds is True

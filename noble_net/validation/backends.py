@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from noble_net.cells.zones import ZoneInput
 from noble_net.config import NetworkSpec
+from noble_net.network.check import INJECTION_ZONE
 from noble_net.recorded_run import Progress, load_families
 from noble_net.results import Results
-from noble_net.types import CellTable, Float32
+from noble_net.types import CellTable, Drive, Float32, Real
 
 if TYPE_CHECKING:
     from noble_net.cells.family import Family
@@ -66,11 +68,11 @@ class Backend(Protocol):
         family: Family | None,
         cells: CellTable,
         index: int,
-        drive: tuple[Float32, Float32, Float32],
+        drive: Drive,
         step: float,
     ) -> Float32 | None:
-        """Voltage (mV, at 0, 0.1 … ms) of cell ``index`` alone under current (nA), conductance (nS) and reversal
-        current (pA), float32 [samples] each, from its rest. None where single cells cannot be asked."""
+        """Voltage (mV, at 0, 0.1 … ms) of cell ``index`` alone under its drive, [zones, 1, samples], from its rest.
+        None where single cells cannot be asked for that."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Surrogate:
         family: Family | None,
         cells: CellTable,
         index: int,
-        drive: tuple[Float32, Float32, Float32],
+        drive: Drive,
         step: float,
     ) -> None:
         """A core has no finer step."""
@@ -174,21 +176,45 @@ class Neuron:
         family: Family | None,
         cells: CellTable,
         index: int,
-        drive: tuple[Float32, Float32, Float32],
+        drive: Drive,
         step: float,
-    ) -> Float32:
-        """See `Backend`."""
+    ) -> Float32 | None:
+        """See `Backend`. Nothing where NMDA receptors lie at the soma: an exact cell alone has none there."""
         from noble_net.cells.solver import exact_cell
 
         if family is None:
             raise ValueError("a population without a family has passed the checks")
+        soma, dendrites = _at_soma(drive), _on_dendrites(drive)
+        if soma is None:
+            return None
         cell = exact_cell(family.model, dt=step)
         cell.set_parameters({name: float(values[index]) for name, values in cells.parameters.items()})
-        return np.asarray(cell.run(*drive), np.float32)
+        return np.asarray(cell.run(*soma, zones=dendrites), np.float32)
 
 
 REFERENCES: Mapping[str, Backend] = {"neuron": Neuron()}
 """What a network can be validated against, by the name on the command line."""
+
+
+def _at_soma(drive: Drive) -> tuple[Real, Real, Real] | None:
+    """Current, conductance and reversal current, [samples] each; None where there is NMDA input, too."""
+    soma = drive.zones.index(INJECTION_ZONE)
+    if drive.nmda is not None and drive.nmda.conductance[soma].any():
+        return None
+    return drive.current[soma, 0], drive.conductance[soma, 0], drive.reversal_current[soma, 0]
+
+
+def _on_dendrites(drive: Drive) -> dict[str, ZoneInput]:
+    """What drives each zone of the dendrite, of those that anything drives: a cell need not have the others."""
+    found = {}
+    for number, zone in enumerate(drive.zones):
+        own = ZoneInput(drive.conductance[number, 0], drive.reversal_current[number, 0])
+        if drive.nmda is not None:
+            nmda = drive.nmda.conductance[number, 0], drive.nmda.reversal_current[number, 0]
+            own = ZoneInput(*own[:2], *nmda, float(drive.nmda.half[0]))
+        if zone != INJECTION_ZONE and any(part is not None and part.any() for part in own[:4]):
+            found[zone] = own
+    return found
 
 
 @cache

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from noble_net.config import NetworkSpec, network_from, with_overrides
+from noble_net.network.check import INJECTION_ZONE
 from noble_net.provenance import hashes_of_files
 from noble_net.specs.validation import ReplaySpec, ValidationSpec
 from noble_net.study.overrides import as_data
@@ -62,10 +63,16 @@ class Run:
             "network": _letter(self.network, self.backend.depends_on_cores),
             "backend": self.backend.identity(self.network),
             "step_ms": self.step,
-            "replay": None if self.replay is None else [self.replay.model_dump(mode="json"), self.refinement],
+            "replay": None if self.replay is None else self._replayed(self.replay),
         }
         text = json.dumps(content, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:_KEY]
+
+    def _replayed(self, replay: ReplaySpec) -> list[Any]:
+        synapses = self.network.synapses.values()
+        elsewhere = any(each.zone != INJECTION_ZONE or each.model == "nmda" for each in synapses)
+        floor = ["zones"] if elsewhere else []  # such networks once had none, and their records are kept
+        return [replay.model_dump(mode="json"), self.refinement, *floor]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ confirms it; what input held over samples costs is measured (`Floor.check_gamma`
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,10 +23,10 @@ from noble_net.simulation import load_parts, used_threads
 from noble_net.specs.validation import ReplaySpec
 from noble_net.spikes import detect_block, new_detector, spike_times
 from noble_net.surrogate.core import Core
-from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
 from noble_net.training.metrics import clipped_error, coincidence
-from noble_net.types import DT, CellTable, Float32, Float64, Int32, Int64, Response, Spiked
+from noble_net.types import DT, CellTable, Drive, Float32, Float64, Int32, Int64, Response, Spiked
 from noble_net.validation.backends import Backend
+from noble_net.validation.listener import Listener, cell_drive, zones_used
 from noble_net.validation.records import (
     EVERY,
     Floor,
@@ -39,8 +39,6 @@ from noble_net.validation.records import (
 
 if TYPE_CHECKING:
     from noble_net.cells.family import Family
-
-_INPUTS = ("current", "conductance", "reversal_current")
 
 
 @dataclass(frozen=True)
@@ -172,28 +170,24 @@ def _floors(
 ) -> dict[str, Floor]:
     """The reference at its finer step, and at its own, under the input that its first cells had in the network.
 
-    None where single cells cannot be asked, or get input elsewhere than at the soma or through NMDA synapses.
+    None where single cells cannot be asked.
     """
-    elsewhere = any(each.zone != "soma" or each.model == "nmda" for each in network.synapses.values())
-    if backend.step is None or not settings.floor_cells or elsewhere:
+    if backend.step is None or not settings.floor_cells:
         return {}
     families = load_families(network)
-    drives = _drives(network, families, sent, settings.floor_cells)
     found = {}
-    for name, (cells, drive) in drives.items():
+    for name, (cells, drive) in _drives(network, families, sent, settings.floor_cells).items():
         family = families.get(network.populations[name].family or "")
-        known = voltage[name][: len(drive[0])]
+        known = voltage[name][: drive.current.shape[1]]
         measured = []
         for step in (backend.step / refinement, backend.step):
-            answers = [
-                backend.answer(
-                    family, cells, index, (drive[0][index], drive[1][index], drive[2][index]), step
-                )
-                for index in range(len(drive[0]))
-            ]
-            if any(answer is None for answer in answers):
-                return {}
-            traces = np.stack([each[: known.shape[1]] for each in answers if each is not None])
+            answers = []
+            for index in range(len(known)):
+                answer = backend.answer(family, cells, index, cell_drive(drive, index), step)
+                if answer is None:
+                    return {}
+                answers.append(answer[: known.shape[1]])
+            traces = np.stack(answers)
             errors = _errors(
                 [kept_times(train) for train in spike_times(known)],
                 [kept_times(train) for train in spike_times(traces)],
@@ -209,22 +203,14 @@ def _floors(
 
 def _drives(
     network: NetworkSpec, families: Mapping[str, Family], sent: Mapping[str, Replayable], cells: int
-) -> dict[str, tuple[CellTable, tuple[Float32, Float32, Float32]]]:
-    """The cells of every population, and of the first ones the current (nA), conductance (nS) and reversal current (pA)
-    that they had, float32 [cells, samples] each."""
-    cores = {
-        network.core_of(name): IntegrateAndFire() for name in network.populations
-    }  # nobody asks what it answers
-    built = build_checked(network, families, {name: core.info for name, core in cores.items()})
-    parts: dict[str, list[tuple[Float32, ...]]] = {each.name: [] for each in built.populations}
+) -> dict[str, tuple[CellTable, Drive]]:
+    """The cells of every population, and what drove the first ones, [zones, cells, samples]."""
+    zones = zones_used(network)
+    listeners = {name: Listener(zones, cells) for name in network.populations}
+    info = next(iter(listeners.values())).info
+    built = build_checked(network, families, {network.core_of(name): info for name in listeners})
+    heard = tuple(replace(each, core=each.name) for each in built.populations)
     with used_threads(1):
-        for _, loop, _ in _driven(built, cores, sent):
-            for name, blocks in parts.items():
-                blocks.append(tuple(loop.inputs(key, name)[:cells].copy() for key in _INPUTS))
-    found = {}
-    for each in built.populations:
-        current, conductance, reversal = (
-            np.concatenate(column, axis=1) for column in zip(*parts[each.name], strict=True)
-        )
-        found[each.name] = (each.cells, (current, conductance, reversal))
-    return found
+        for _ in _driven(replace(built, populations=heard), listeners, sent):
+            pass  # the listeners keep it
+    return {each.name: (each.cells, listeners[each.name].drive) for each in heard}

@@ -115,9 +115,11 @@ def distribution_verdicts(plan: Plan, found: Sequence[Distances]) -> Iterator[Ve
         terms = {f"{ratio:g} × seed to seed": ratio * each.within, "the reference's step": each.fine}
         known = {name: value for name, value in terms.items() if not math.isnan(value)}
         limit = max(known.values(), default=math.nan)
-        holds = None if math.isnan(each.across) or not known else each.across <= limit
+        holds = None if math.isnan(each.across) or not math.isfinite(limit) else each.across <= limit
         source = max(known, key=lambda name: known[name]) if known else "undefined in the reference"
-        if math.isinf(each.across) and holds is False:
+        if math.isinf(limit):
+            source = "undefined in some of the reference's runs"
+        elif math.isinf(each.across) and holds is False:
             source = "undefined on one side alone"
         yield Verdict(
             "network",
@@ -164,7 +166,10 @@ def rate_verdicts(plan: Plan, sides: Sides) -> Iterator[Verdict]:
 
 
 def rhythm_verdicts(plan: Plan, sides: Sides) -> Iterator[Verdict]:
-    """The spectral peak of the population rate, where most reference runs show a clear one."""
+    """The spectral peak of the population rate, where most runs of either side show a clear one.
+
+    A rhythm on one side alone is an error of its own frequency, as if the other side's were 0 Hz.
+    """
     duration, tolerance = plan.settings.times[-1], plan.settings.tolerances.peak
     for name in sides.populations:
         reference, surrogate = (
@@ -177,6 +182,7 @@ def rhythm_verdicts(plan: Plan, sides: Sides) -> Iterator[Verdict]:
         elif math.isnan(error):
             side = "surrogate" if math.isnan(reference) else "reference"
             holds, source = False, f"a clear rhythm on the {side} alone"
+            error = surrogate if math.isnan(reference) else reference
         else:
             holds, source = bool(error <= tolerance), "tolerance"
         yield Verdict("network", name, "spectral peak", error, tolerance, "Hz", holds, source, terms)
