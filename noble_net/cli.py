@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from noble_net.commands.bench import bench
 from noble_net.commands.fit import fit
-from noble_net.commands.making import dataset, evaluate, family, train
+from noble_net.commands.making import dataset, evaluate, family, make, train
 from noble_net.commands.respond import respond
 from noble_net.commands.running import INTERRUPTED, compare, report, run
 from noble_net.commands.shared import complain
@@ -85,7 +85,10 @@ def _common(
     """Simulate networks of real, heterogeneous neurons on a trained surrogate."""
 
 
-for command in (run, compare, validate, report, respond, fit, study, bench, family, dataset, train, evaluate):
+COMMANDS = (
+    run, compare, validate, report, respond, fit, study, bench, family, make, dataset, train, evaluate,
+)  # fmt: skip
+for command in COMMANDS:
     app.command()(command)
 
 

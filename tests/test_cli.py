@@ -30,8 +30,8 @@ projections:
 """
 
 COMMANDS = (
-    "run", "compare", "validate", "report", "respond", "study", "family", "dataset", "train", "evaluate", "list",
-    "schema",
+    "run", "compare", "validate", "report", "respond", "study", "family", "make", "dataset", "train", "evaluate",
+    "list", "schema",
 )  # fmt: skip
 
 
@@ -128,6 +128,7 @@ def test_overrides_are_checked(tmp_path: Path) -> None:
         (["rum"], "No such command"),
         (["compare", "only-one"], "two runs or more"),
         (["family", "absent.yaml"], "there is no such file"),
+        (["make", "absent.yaml"], "there is no such file"),
         (["dataset", "absent.yaml"], "there is no such file"),
         (["train", "absent.yaml"], "there is no such file"),
         (["evaluate", "absent.yaml"], "there is no such file"),

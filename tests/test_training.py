@@ -7,9 +7,11 @@ import json
 import h5py
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from noble_net.cells.family import Family, read_family
 from noble_net.cells.mechanisms import compiled_library
+from noble_net.cli import app
 from noble_net.errors import CheckpointError, ConfigError
 from noble_net.registry import load_family
 from noble_net.specs.cores import CoreRecipe
@@ -170,6 +172,24 @@ def test_training_resumes_where_it_was_cut_and_ends_in_a_card(recipe, family, da
     cells = family.cells(family.ids()[:2])
     drive = Drive.zeros(core.zones, 2, 2500)
     assert free_run(core, cells, drive).shape == (2, 2501)
+
+
+def test_one_command_goes_from_a_family_s_table_to_a_card(recipe, family, dataset, tmp_path):
+    """Its dataset is there already, as after an interruption; training is cut short once and goes on."""
+    file = tmp_path / "toy.yaml"
+    training = {**RECIPE["training"], "seed": 6}
+    content = {**RECIPE, "family": str(family.folder / "toy.csv"), "training": training}
+    file.write_text(json.dumps(content))  # JSON is YAML
+    about, card = tmp_path / "toy/core.json", tmp_path / "toy/CARD.md"
+    for options, iterations in ((["--minutes", "0"], 0), (["--jobs", "1"], 6)):
+        done = CliRunner().invoke(app, ["make", str(file), "--out", str(tmp_path), *options])
+        assert done.exit_code == 0, done.output
+        made, core, fitting, page = done.stdout.splitlines()
+        assert [made, core, page] == [str(dataset), str(tmp_path / "toy"), str(card)]
+        assert "fitting.json is left as it was: too few members" in fitting
+        assert json.loads(about.read_text())["training"]["iterations"] == iterations
+        assert "| ou_current | seen |" in card.read_text()
+        card.unlink()
 
 
 @pytest.fixture

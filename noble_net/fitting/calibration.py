@@ -1,6 +1,8 @@
 """How a core errs on cells whose code is known: measured on the training members of its dataset.
 
-``fitting.json`` in a checkpoint's folder holds it, for the core and family of that checkpoint alone.
+``fitting.json`` in a checkpoint's folder holds it, for the core and family of that checkpoint alone. Recordings that
+are fitted have a current at the soma and nothing on the dendrites: so, of a core with dendritic zones, it is measured
+where the dataset's dendrites are silent.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import numpy as np
 from noble_net.cells.family import Family
 from noble_net.errors import CheckpointError
 from noble_net.fitting import objective
-from noble_net.fitting.objective import Stretches
+from noble_net.fitting.gaussian import NOTHING
+from noble_net.fitting.objective import DELTA, STRETCH, SomaticNet, Stretches
 from noble_net.fitting.posterior import Misfit
 from noble_net.output import write_json
 from noble_net.surrogate.checkpoint import load_checkpoint
@@ -23,45 +26,51 @@ from noble_net.types import DT, Float32
 
 FILE = "fitting.json"
 SECONDS = 4.0
-"""Of every member's run."""
-_DELTA = 1.5
-"""Of the loss, in spreads of the errors: beyond, errors count by their size, not its square (Huber 1964)."""
+"""Of every member's run, at most."""
+_SPREADS = 12
+"""Members on which the spread of the errors is measured."""
 
 Sweep = tuple[Float32, Float32, Float32, Float32]
 
 
 def calibrate(
     folder: Path, family: Family, dataset: Path, progress: Callable[[int, int], None] | None = None
-) -> Path:
+) -> Path | None:
     """Measure a checkpoint on the training part of its dataset and write `FILE` into its folder, which is returned.
 
-    Takes some seconds of one core a member. Raises CheckpointError when the dataset is another family's.
+    Takes a second or some of one core a member. None, and nothing is written, unless more members have stretches to
+    measure on than a code has numbers. Raises CheckpointError when the dataset is another family's.
     """
     from noble_net.training.dataset import open_dataset
 
     checkpoint = load_checkpoint(folder)
-    net, samples = objective.trained_net(checkpoint), int(checkpoint.about["step_samples"])
+    net = SomaticNet.of(checkpoint)
     with open_dataset(dataset, family) as file:
         group = file["train"]
         ids = [str(i) for i in group["ids"].asstr()[:]]
         codes = family.codes(ids).astype(np.float64)
-        length = min(round(1000.0 * SECONDS / DT), group["current"].shape[1])
 
-        def stretches(row: int) -> Stretches:
-            return Stretches.of([_sweep(group, row, length)], samples, np.random.default_rng([row, 0]))
+        def stretches(row: int) -> Stretches | None:
+            return _stretches(group, row, net.samples)
 
-        few = np.unique(np.linspace(0, len(ids) - 1, 12).round().astype(int))
-        spreads = [objective.slopes(net, stretches(i), codes[i], 1.0).spread for i in few.tolist()]
-        delta = float(_DELTA * np.median(spreads))
+        few = np.unique(np.linspace(0, len(ids) - 1, _SPREADS).round().astype(int)).tolist()
+        some = [(each, codes[i]) for i in few if (each := stretches(i)) is not None]
+        spreads = [objective.slopes(net, each, code, 1.0).spread for each, code in some]
+        if not spreads:
+            return None
+        delta = float(DELTA * np.median(spreads))
         found = []
         for row in range(len(ids)):
-            found.append(objective.graded(net, stretches(row), codes[row], delta)[1].sum(axis=0))
+            if (each := stretches(row)) is not None:
+                found.append(objective.graded(net, each, codes[row], delta)[1].sum(axis=0))
             if progress:
                 progress(row + 1, len(ids))
+    if len(found) <= codes.shape[1]:  # their covariance would be singular
+        return None
     content = {
         "weights_sha256": checkpoint.hash,
         "family_hash": family.hash,
-        "members": len(ids),
+        "members": len(found),
         "seconds": SECONDS,
         "delta_mV": delta,
         "spread_mV": float(max(spreads)),
@@ -72,15 +81,14 @@ def calibrate(
     return folder / FILE
 
 
-def read_misfit(folder: Path, weights: str, length: int) -> Misfit:
-    """What `calibrate` measured of the core with these ``weights`` (their hash) and codes of ``length``.
-
-    Raises CheckpointError where it never did, for a damaged file, or that of other weights.
+def read_misfit(folder: Path, weights: str, length: int) -> Misfit | None:
+    """What `calibrate` measured of the core with these ``weights`` (their hash) and codes of ``length``; None where
+    it never did. Raises CheckpointError for a damaged file, or that of other weights.
     """
     path = folder / FILE
     remedy = "Make it with `noble-net evaluate` and the core's recipe"
     if not path.is_file():
-        raise CheckpointError(f"{path} is not there, and how this core errs is not known. {remedy}")
+        return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["weights_sha256"] != weights:
@@ -96,15 +104,46 @@ def read_misfit(folder: Path, weights: str, length: int) -> Misfit:
         )
         if misfit.mean.shape != (length,) or covariance.shape != (length, length) or not misfit.delta > 0:
             raise ValueError(f"it is not one of codes of {length} numbers")
-        np.linalg.cholesky(covariance)
+        variances = np.linalg.eigvalsh(covariance)
+        if not (np.isfinite(mean).all() and variances[0] > -NOTHING * variances[-1] and variances[-1] > 0):
+            raise ValueError("its covariance is none")
+        if int(content["members"]) <= length:
+            raise ValueError(f"{content['members']} members are too few")
     except (OSError, ValueError, KeyError, TypeError, RecursionError, np.linalg.LinAlgError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}. {remedy}") from error
     return misfit
 
 
-def _sweep(group: h5py.Group, row: int, length: int) -> Sweep:
+def _stretches(group: h5py.Group, row: int, samples: int) -> Stretches | None:
+    """Some `SECONDS` of a member's run, nothing arriving on its dendrites; None where there is no such stretch."""
+    length = group["current"].shape[1]
+    if group["conductance"].ndim == 2:
+        cuts = [slice(0, min(round(1000.0 * SECONDS / DT), length))]
+    else:
+        cuts = _silent(group, row)
+    most = round(1000.0 * SECONDS / STRETCH)
+    try:
+        sweeps = [_sweep(group, row, cut) for cut in cuts]
+        return Stretches.of(sweeps, samples, np.random.default_rng([row, 0]), most)
+    except ValueError:  # none is long enough
+        return None
+
+
+def _silent(group: h5py.Group, row: int) -> list[slice]:
+    """Where no conductance acts on any dendrite of a member."""
+    loud = (group["conductance"][row, 1:] != 0).any(axis=0)
+    if "nmda_conductance" in group:
+        loud |= (group["nmda_conductance"][row] != 0).any(axis=0)
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], loud, [True]]).astype(np.int8)))
+    return [slice(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+
+
+def _sweep(group: h5py.Group, row: int, cut: slice) -> Sweep:
+    """Voltage before, during and after some samples of a member's run, and what drives its soma in them."""
     from noble_net.training.dataset import ARRAYS, VOLTAGE_UNIT
 
-    voltage = group["voltage"][row, : length + 1].astype(np.float32) * np.float32(VOLTAGE_UNIT)
-    current, conductance, reversal = (group[name][row, :length] for name in ARRAYS)
-    return voltage, current, conductance, reversal
+    volts = group["voltage"][row, cut.start : cut.stop + 1]
+    current, conductance, reversal = (group[name] for name in ARRAYS)
+    soma = (row, 0, cut) if conductance.ndim == 3 else (row, cut)
+    voltage = volts.astype(np.float32) * np.float32(VOLTAGE_UNIT)
+    return voltage, current[row, cut], conductance[soma], reversal[soma]

@@ -25,26 +25,29 @@ class Check(NamedTuple):
     measures: dict[str, float]
 
 
-def check(core: Core, code: Float64, sweeps: Sequence[Sweep]) -> Check:
-    """Run a code on the current of ``sweeps`` from the cell's own rest, and measure.
+def check(core: Core, cell: CellTable, sweeps: Sequence[Sweep]) -> Check:
+    """Run one cell on the somatic current of ``sweeps`` from its own rest, and measure.
 
     Γ, clipped RMSE and explained variance, rate error as for cores (`noble_net.training.metrics`), without the first
     200 ms of each sweep that lasts twice as long.
     """
-    answered = [free_run(core, code, sweep.current) for sweep in sweeps]
+    answered = [free_run(core, cell, sweep.current) for sweep in sweeps]
     recorded = [sweep.voltage for sweep in sweeps]
     skip = [_skipped(len(voltage)) for voltage in recorded]
     pairs = [(a[s:], b[s : len(a)]) for a, b, s in zip(recorded, answered, skip, strict=True)]
     return Check(recorded, answered, _measures(pairs))
 
 
-def free_run(core: Core, code: Float64, current: Float32) -> Float32:
-    """Voltage float32 [samples + 1], mV, of one cell from its own rest, driven by a somatic current [samples], nA."""
+def free_run(core: Core, cell: CellTable, current: Float32) -> Float32:
+    """Voltage float32 [samples + 1], mV, of one cell from its own rest, driven by a somatic current [samples], nA.
+
+    ``cell`` has its ``voltage_base`` among its features, as in networks: from elsewhere some cells settle on a plateau.
+    """
     step = core.step_samples
     samples = -(-len(current) // step) * step
     drive = Drive.zeros(core.zones, 1, samples)
     drive.current[0, 0, : len(current)] = current
-    state = core.begin(CellTable(1, code[None].astype(np.float32)))
+    state = core.begin(cell)
     parts = [state.voltage[:, None].copy()]
     block = -(-BLOCK // step) * step
     for start in range(0, samples, block):

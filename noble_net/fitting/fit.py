@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from noble_net.cells.family import Family
-from noble_net.cells.latent import PREDICTED
+from noble_net.cells.latent import PREDICTED, from_codes
 from noble_net.cells.latent_space import LatentSpace
 from noble_net.errors import MissingExtraError, RecordingError
 from noble_net.fitting.check import Check, check, told
@@ -18,6 +18,9 @@ from noble_net.fitting.gaussian import Posterior, Prior
 from noble_net.fitting.recordings import Sweep
 from noble_net.registry import checkpoint_folder, load_core, load_family
 from noble_net.types import Float64
+
+if TYPE_CHECKING:
+    from noble_net.fitting.posterior import Estimate, Misfit
 
 MOST_SECONDS = 20.0
 """Of a recording that a fit uses; of more, stretches are taken evenly."""
@@ -108,31 +111,39 @@ def fit_recording(
     ``hold_out``: names of sweeps that are not fitted, and that the fit is checked on. Same sweeps, seed and number of
     ``threads`` (of PyTorch; its own choice unless given), same fit. Raises RecordingError for sweeps that are too
     short, CheckpointError for a core that cannot be fitted, MissingExtraError without PyTorch.
+
+    A core with dendritic zones is told that nothing arrives there. Of a core whose errors at known codes were never
+    measured (`noble_net.fitting.calibration`), the code's covariance is the family's, and a warning says so.
     """
     try:
         import torch
     except ImportError as error:
         raise MissingExtraError("fitting (PyTorch)", "train") from error
     from noble_net.fitting.calibration import read_misfit
-    from noble_net.fitting.objective import STRETCH, Stretches, trained_net
-    from noble_net.fitting.posterior import estimate
+    from noble_net.fitting.objective import STRETCH, SomaticNet, Stretches
+    from noble_net.fitting.posterior import FEWEST, estimate
 
     fitted, held = _parted(sweeps, hold_out)
     checkpoint, family = _core_and_family(core)
     if threads is not None:
         torch.set_num_threads(threads)
-    net, samples = trained_net(checkpoint), int(checkpoint.about["step_samples"])
+    net = SomaticNet.of(checkpoint)
     zeros = [np.zeros_like(sweep.current) for sweep in fitted]
     pieces = [(s.voltage, s.current, zero, zero) for s, zero in zip(fitted, zeros, strict=True)]
     most = round(1000.0 * MOST_SECONDS / STRETCH)
     try:
-        data = Stretches.of(pieces, samples, np.random.default_rng([seed, 0]), most)
+        data = Stretches.of(pieces, net.samples, np.random.default_rng([seed, 0]), most)
     except ValueError as error:
         raise RecordingError(
             f"{error}. Give a longer recording: a second or more of changing current"
         ) from error
     prior = Prior.of(family)
     misfit = read_misfit(checkpoint.folder, checkpoint.hash, len(prior.mean))
+    if misfit is None and data.size < FEWEST:
+        raise RecordingError(
+            f"{_unmeasured(core)}: so short a recording cannot be weighed against what is known of the family. Give a "
+            "second or more of changing current"
+        )
     found = estimate(
         net,
         data,
@@ -145,8 +156,11 @@ def fit_recording(
     )
     running, mean = load_core(core), found.posterior.mean
     name = "held out" if held else "fitted sweeps"
-    checks = {name: check(running, mean, held or fitted)}
-    checks["family mean"] = check(running, prior.mean, held or fitted)
+    cells = from_codes(family, np.stack([mean, prior.mean]).astype(np.float32), "fitted")
+    checks = {
+        each: check(running, cells.take(slice(row, row + 1)), held or fitted)
+        for row, each in enumerate((name, "family mean"))
+    }
     seconds = data.size * STRETCH / 1000.0
     about = {
         "core": str(checkpoint.about["name"]),
@@ -158,7 +172,8 @@ def fit_recording(
         "seconds_fitted": seconds,
         "loss_mV2": _short(found.loss),
         "error_mV": _short(found.spread),
-        "misfit_chi2": _short(found.chi2),
+        "misfit_chi2": None if found.chi2 is None else _short(found.chi2),
+        "uncertainty": "the family's" if misfit is None else "measured",
         "starts": [
             {
                 "from": s.name,
@@ -169,14 +184,7 @@ def fit_recording(
             for s in found.starts
         ],
     }
-    warnings = [*_far(family, prior, mean), *_short_recording(fitted)]
-    if found.spread > 1.5 * misfit.spread or found.chi2 > _POOR_CHI2 * len(mean):
-        warnings.append(
-            f"the core predicts this recording worse than cells of family {family.name}: errors of "
-            f"{found.spread:.2g} mV (of these cells at most {misfit.spread:.2g}), misfit "
-            f"{found.chi2 / len(mean):.2g} a parameter. Look for "
-            "another frame (junction potential), series resistance, noise, or a cell of another family"
-        )
+    warnings = [*_far(family, prior, mean), *_short_recording(fitted), *_poor(core, family, found, misfit)]
     return CellFit(
         family,
         found.posterior,
@@ -207,15 +215,14 @@ def fit_features(features: Mapping[str, float], family: str | Family, *, seed: i
 
 
 def _core_and_family(core: str) -> tuple[Any, Family]:
-    """The checkpoint of a streaming core whose only zone is the soma, and its family."""
+    """The checkpoint of a streaming core, and its family."""
     from noble_net.surrogate.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(checkpoint_folder(core))
     about = checkpoint.about
-    if about["kind"] != "streaming" or list(about["zones"]) != ["soma"]:
+    if about["kind"] != "streaming":
         raise RecordingError(
-            f"core {core} cannot be fitted to a recording: give a streaming core whose only zone is the soma, such as "
-            "pv-stream"
+            f"core {core} cannot be fitted to a recording: give a streaming core, such as pv-stream or pv-zones"
         )
     family = load_family(about["family"])
     if family.hash != about["family_hash"]:
@@ -262,6 +269,28 @@ def _short_recording(fitted: Sequence[Sweep]) -> list[str]:
     if duration >= _ENOUGH:
         return []
     return [f"{duration:.0f} ms of recording determine little: give seconds of changing current"]
+
+
+def _unmeasured(core: str) -> str:
+    return f"how core {core} errs on cells of known code was never measured (it has no fitting.json)"
+
+
+def _poor(core: str, family: Family, found: Estimate, misfit: Misfit | None) -> list[str]:
+    """What to say of the core's errors on the recording."""
+    if misfit is None or found.chi2 is None:
+        return [
+            f"{_unmeasured(core)}: the code is the most probable one, and its uncertainty is given as that of "
+            f"the whole family {family.name}, however much the recording tells. `noble-net evaluate` with the core's "
+            "recipe and its whole dataset measures it"
+        ]
+    if found.spread <= 1.5 * misfit.spread and found.chi2 <= _POOR_CHI2 * found.moments:
+        return []
+    return [
+        f"the core predicts this recording worse than cells of family {family.name}: errors of "
+        f"{found.spread:.2g} mV (of these cells at most {misfit.spread:.2g}), misfit "
+        f"{found.chi2 / found.moments:.2g} a moment. Look for another frame (junction potential), series resistance, "
+        "noise, or a cell of another family"
+    ]
 
 
 def _short(value: float) -> float:

@@ -10,6 +10,8 @@ from scipy.linalg import cholesky, solve_triangular
 from noble_net.cells.family import Family
 from noble_net.types import Float64
 
+NOTHING = 1e-12
+"""Share of the largest variance below which there is none, only rounding."""
 RIDGE = 1e-3
 """Of the members' variance, added to every direction: members can lie in a plane."""
 
@@ -64,3 +66,10 @@ def whitening(covariance: Float64) -> Float64:
     """The matrix R with RᵀR the inverse of a covariance."""
     lower = cholesky(covariance, lower=True)
     return np.asarray(solve_triangular(lower, np.eye(len(lower)), lower=True))
+
+
+def whitening_where_varied(covariance: Float64) -> Float64:
+    """The matrix R [r, C] with RᵀR the pseudo-inverse of a covariance of rank r: nothing on what never varies."""
+    variances, directions = np.linalg.eigh(covariance)
+    some = variances > NOTHING * variances[-1]
+    return np.asarray((directions[:, some] / np.sqrt(variances[some])).T)

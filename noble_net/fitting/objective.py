@@ -3,7 +3,8 @@
 A recording is cut into stretches of `STRETCH` ms. In each, the core is told the recorded voltage at every step, with
 the noise it was trained with, and predicts the next one; the first `BURN_IN` ms only fill its recurrent state. The loss
 of a prediction error r is the pseudo-Huber ρ(r) = δ²·(√(1 + (r/δ)²) − 1): quadratic below δ, so that the few samples of
-spikes do not outweigh all others.
+spikes do not outweigh all others. A recording is that of a somatic electrode: a core with dendritic zones is told that
+nothing arrives there.
 
 Shape legend: S stretches, T steps of n samples, C code length.
 """
@@ -21,13 +22,15 @@ from torch import Tensor
 from noble_net.surrogate import scaling
 from noble_net.surrogate.checkpoint import Checkpoint
 from noble_net.surrogate.streaming_shape import Shape
-from noble_net.surrogate.streaming_torch import StreamingNet
+from noble_net.surrogate.streaming_torch import Dendrites, StreamingNet
 from noble_net.types import DT, Float32, Float64
 
 STRETCH, BURN_IN = 100.0, 50.0
 """Of a stretch: what counts, and what comes before it, ms."""
 NOISE = 2.0
 """Voltage noise that the core is told, mV, as in training."""
+DELTA = 1.5
+"""δ of the loss, in spreads of the errors: beyond, errors count by their size, not its square (Huber 1964)."""
 DIFFERENCE = 0.05
 """Step of the differences by which predictions are derived, standard deviations of the code."""
 _AT_ONCE = 2048
@@ -104,6 +107,36 @@ def trained_net(checkpoint: Checkpoint) -> StreamingNet:
     return net.requires_grad_(False)
 
 
+class SomaticNet(NamedTuple):
+    """A core's network under input to the soma alone, its weights fixed: ``zones`` dendritic ones get none, and
+    ``nmda`` says whether the network asks for that as well."""
+
+    net: StreamingNet
+    samples: int
+    zones: int
+    nmda: bool
+
+    @staticmethod
+    def of(checkpoint: Checkpoint) -> SomaticNet:
+        """Of a streaming core's checkpoint. Raises CheckpointError."""
+        zones = len(checkpoint.about["zones"]) - 1
+        net = trained_net(checkpoint)
+        return SomaticNet(net, net.samples, zones, Shape.of(checkpoint, zones).dendritic_nmda)
+
+    def predict(self, drive: Tensor, before: Tensor, code: Tensor) -> Tensor:
+        """The voltage after each step [B, T, n], mV; arguments as in `StreamingNet.forward`."""
+        answer: Tensor = self.net(drive, before, code, None, self._silence(*drive.shape[:2]))[0]
+        return answer
+
+    def _silence(self, cells: int, steps: int) -> Dendrites | None:
+        if not self.zones:
+            return None
+        none = torch.zeros(cells, steps, self.zones)
+        # the half of a block of nothing: what a running core takes where no NMDA input says otherwise
+        half = torch.full((cells,), scaling.BLOCK_CENTRE) if self.nmda else None
+        return Dendrites(none, none, none if self.nmda else None, half)
+
+
 class Slopes(NamedTuple):
     """The mean loss of predictions and how it depends on the code.
 
@@ -117,7 +150,7 @@ class Slopes(NamedTuple):
     spread: float
 
 
-def graded(net: StreamingNet, data: Stretches, code: Float64, delta: float) -> tuple[float, Float64]:
+def graded(net: SomaticNet, data: Stretches, code: Float64, delta: float) -> tuple[float, Float64]:
     """`Slopes.loss` and `Slopes.scores`: one pass there and back."""
     rows = torch.as_tensor(np.broadcast_to(code, (data.size, len(code))).astype(np.float32))
     found, total = [], 0.0
@@ -131,7 +164,7 @@ def graded(net: StreamingNet, data: Stretches, code: Float64, delta: float) -> t
     return total, np.concatenate(found)
 
 
-def slopes(net: StreamingNet, data: Stretches, code: Float64, delta: float) -> Slopes:
+def slopes(net: SomaticNet, data: Stretches, code: Float64, delta: float) -> Slopes:
     """Loss, scores and curvature at one code [C]."""
     count = len(code)
     curvature, sizes = np.zeros((count, count)), []
@@ -151,7 +184,7 @@ def slopes(net: StreamingNet, data: Stretches, code: Float64, delta: float) -> S
     return Slopes(*graded(net, data, code, delta), curvature, spread)
 
 
-def losses(net: StreamingNet, data: Stretches, codes: Float64, delta: float) -> Float64:
+def losses(net: SomaticNet, data: Stretches, codes: Float64, delta: float) -> Float64:
     """The mean loss of each of some codes [codes, C] → [codes]."""
     found = []
     with torch.no_grad():
@@ -161,11 +194,9 @@ def losses(net: StreamingNet, data: Stretches, codes: Float64, delta: float) -> 
     return np.array(found)
 
 
-def _errors(net: StreamingNet, data: Stretches, code: Tensor) -> Tensor:
+def _errors(net: SomaticNet, data: Stretches, code: Tensor) -> Tensor:
     """Predicted minus recorded voltage [S, counted T, n], mV."""
-    answer, _ = net(data.drive, data.before, code)
-    errors: Tensor = (answer - data.after)[:, data.burn_in :]
-    return errors
+    return (net.predict(data.drive, data.before, code) - data.after)[:, data.burn_in :]
 
 
 def _parts(size: int, codes: int = 1) -> list[slice]:
