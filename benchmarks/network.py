@@ -40,6 +40,8 @@ NETWORKS = (SMALL, "pv-gamma", "pv-gamma-identical")
 REFERENCES = RESULTS / "references"
 FOLDER = Path("runs/benchmark")
 TIMED = "500 ms"
+REPLAYED = "2 s"
+"""Of the replay of cells that the core was trained on, besides the warm-up."""
 REPEATS = 5
 BACKENDS = {"neuron": simulate_neuron, "surrogate": simulate}
 
@@ -61,7 +63,13 @@ def main() -> None:
         command = f"{COMMAND} {name} --base" if asked.base else f"{COMMAND} {name}"
         put(judged(name, found, command), whole=True)
         if name == SMALL and not asked.base:
-            put([*accuracy(found), *closed_loop(found)])
+            put(
+                [
+                    *accuracy(found),
+                    *closed_loop(found, "unseen", "≥ -0.04"),
+                    *closed_loop(seen(), "seen", "≥ -0.02"),
+                ]
+            )
             put([timed()])
     network_page.write()
 
@@ -170,16 +178,25 @@ def conditions(verdict: Verdict, found: Validation) -> str:
     return "; ".join(part for part in told if part)
 
 
-def closed_loop(found: Validation) -> list[Target]:
-    """Spike times under what cells had as input in the network: a row of the core's own issue."""
-    about = (
-        f"decoupled replay of {SMALL}, held-out members, median over cells; floor: NEURON at dt/5, likewise"
-    )
+def seen() -> Validation:
+    """The replay of `SMALL` with cells that the core was trained on: two seeds, nothing else."""
+    spec = load_network(find_network(SMALL))
+    pv = spec.populations["pv"]
+    trained_on = pv.model_copy(update={"sample": pv.sample.model_copy(update={"role": "train"})})
+    name = f"{SMALL}-seen"
+    spec = spec.model_copy(update={"name": name, "populations": {"pv": trained_on}})
+    settings = settings_from({"seeds": [1, 2], "fine_seeds": 0, "duration": REPLAYED, "changes": None})
+    return validate(spec, "neuron", out=FOLDER / name, settings=settings, reference_data=REFERENCES / name)
+
+
+def closed_loop(found: Validation, kind: str, limit: str) -> list[Target]:
+    """Spike times of a ``kind`` of members under the input they had in the network: a row of the core's issue."""
+    about = f"decoupled replay of {SMALL}, {kind} members, median over cells; floor: NEURON at dt/5, likewise"
     return [
         Target(
             4,
-            "pv-stream, unseen: Γ less the floor's, input recorded from a network",
-            "≥ -0.04",
+            f"pv-stream, {kind}: Γ less the floor's, input recorded from a network",
+            limit,
             each.value - each.terms["floor"],
             "",
             about,
