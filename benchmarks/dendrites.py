@@ -4,7 +4,7 @@
 
 Synchronous synapses in one zone of a resting cell, 1 to 64 of 1 nS, on members seen and unseen. NEURON twice: the same
 conductance spread over the zone, which the core was trained on (the core's error), and synapses one by one in random
-segments (what spreading costs). Needs [reference]; two minutes of NEURON.
+segments (what spreading costs). Needs [reference]; ten minutes of one core for NEURON.
 """
 
 from __future__ import annotations
