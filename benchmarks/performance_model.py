@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from noble_net.config import NetworkSpec
 from noble_net.loop import Loop
 from noble_net.network.build import Network, build_checked
 from noble_net.network.share import Share
+from noble_net.processes import cores as cores_here
 from noble_net.processes import in_processes
 from noble_net.ranks.environment import started
 from noble_net.ranks.exchange import Exchange
@@ -129,9 +129,7 @@ def main() -> None:
     print(row.line(), "|", row.conditions)
 
 
-def fitted(
-    spec: NetworkSpec, cells: tuple[int, int] = (2000, 8000), at_once: int = os.cpu_count() or 1
-) -> Costs:
+def fitted(spec: NetworkSpec, cells: tuple[int, int] = (2000, 8000), at_once: int = cores_here()) -> Costs:
     """The constants of a network's cells, from runs of it with next to no synapses, and of everything else; so many
     processes run them ``at_once``."""
     few, many = (timed(spec, size, 0.01, at_once) for size in cells)

@@ -9,7 +9,6 @@ How a cell of NEURON becomes one of Arbor is told in `noble_net.reference.arbor_
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from noble_net.cells.mechanisms import load_mechanisms
 from noble_net.cells.solver import REFERENCE_DT
 from noble_net.config import NetworkSpec
 from noble_net.network.check import check_network
+from noble_net.processes import cores
 from noble_net.recorded_run import Progress, load_families
 from noble_net.reference.arbor_cells import arbor, refuse_unknown
 from noble_net.reference.arbor_pool import ArborPool
@@ -50,12 +50,12 @@ def check(spec: NetworkSpec) -> dict[str, CoreInfo]:
     refuse_junctions(spec, "into Arbor", "take the neuron or the surrogate backend")
     refuse_reports(spec, "Arbor")
     refuse_spread_stimuli(spec, "Arbor")
-    cores = {spec.core_of(name): ARBOR for name in spec.populations}
-    check_network(spec, cores)
+    infos = {spec.core_of(name): ARBOR for name in spec.populations}
+    check_network(spec, infos)
     arbor()
     for family in load_families(spec).values():
         refuse_unknown(family)
-    return cores
+    return infos
 
 
 def simulate_arbor(
@@ -82,7 +82,7 @@ def simulate_arbor(
     hold, MissingExtraError without Arbor, NEURON (which builds the cells) or bmtk, SolverError for a cell whose voltage
     is not finite, and OutputError when ``out`` is in use or the disk is full.
     """
-    threads = threads or os.cpu_count() or 1
+    threads = threads or cores()
 
     def made(built: Network, families: dict[str, Family]) -> Made:
         pool = ArborPool(members_of(built, load_models(built, families)), dt, threads)

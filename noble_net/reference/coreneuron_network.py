@@ -45,15 +45,15 @@ def check(spec: NetworkSpec) -> dict[str, CoreInfo]:
     refuse_junctions(spec, "into CoreNEURON", "take the neuron or the surrogate backend")
     refuse_plasticity(spec, "CoreNEURON")
     refuse_reports(spec, "CoreNEURON")
-    cores = {spec.core_of(name): CORENEURON for name in spec.populations}
-    check_network(spec, cores)
+    infos = {spec.core_of(name): CORENEURON for name in spec.populations}
+    check_network(spec, infos)
     for name, family in load_families(spec).items():
         if family.model.nmodl is not None:
             raise BackendError(
                 f"{spec.source or spec.name}: family {name} brings mechanisms of its own ({family.model.nmodl}), which "
                 "are not compiled for CoreNEURON. Take the neuron or the surrogate backend."
             )
-    return cores
+    return infos
 
 
 def simulate_coreneuron(

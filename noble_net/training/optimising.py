@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,6 +13,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from noble_net.cache import cache_folder
 
 GRADIENT_NORM = 1.0
 WEIGHT_DECAY = 1e-4
@@ -90,6 +94,12 @@ def descend(net: nn.Module, optimiser: Together, error: Tensor) -> float:
     torch.nn.utils.clip_grad_norm_(net.parameters(), GRADIENT_NORM)
     optimiser.step()
     return float(loss.detach())
+
+
+def state_file(name: str, asked: Sequence[Mapping[str, Any]], family_hash: str) -> Path:
+    """Where the training of core ``name`` keeps its state: another for another of what was ``asked``, or family."""
+    digest = zlib.crc32((json.dumps(asked) + family_hash).encode())
+    return cache_folder("training") / f"{name}-{digest:08x}.safetensors"
 
 
 def save_training(

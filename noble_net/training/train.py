@@ -8,10 +8,8 @@ true voltage of the last step, with noise, or, for a share of the streams, the c
 
 from __future__ import annotations
 
-import json
 import math
 import time
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.specs.cores import CoreRecipe, TrainingSpec
 from noble_net.specs.windowed import NetworkCoreRecipe
@@ -35,6 +32,7 @@ from noble_net.training.optimising import (
     restore_training,
     save_training,
     set_learning_rate,
+    state_file,
 )
 from noble_net.training.own_voltage import OwnVoltage
 from noble_net.training.ranges import envelope_of
@@ -168,9 +166,8 @@ class Trainer:
 
     def _state_file(self, spec: TrainingSpec) -> Path:
         """Where a run of ``spec`` keeps its state."""
-        content = json.dumps([spec.model_dump(exclude_none=True), self.recipe.model.model_dump()])
-        digest = zlib.crc32((content + self.data.family_hash).encode())
-        return cache_folder("training") / f"{self.recipe.name}-{digest:08x}.safetensors"
+        asked = [spec.model_dump(exclude_none=True), self.recipe.model.model_dump()]
+        return state_file(self.recipe.name, asked, self.data.family_hash)
 
     def learn(self, net: StreamingNet) -> None:
         """Train this net, from its beginning."""

@@ -6,8 +6,6 @@ see `noble_net.training.train`.
 
 from __future__ import annotations
 
-import json
-import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.errors import FamilyError
 from noble_net.specs.windowed import WindowedModelSpec, WindowedRecipe
@@ -30,6 +27,7 @@ from noble_net.training.optimising import (
     restore_training,
     save_training,
     set_learning_rate,
+    state_file,
 )
 from noble_net.training.streams import TrainingData
 
@@ -86,9 +84,8 @@ class WindowedTrainer:
         self.net = WindowedNet(len(self.ranges), recipe.model).to(self.device)
         self.optimiser = made_optimiser(self.net, "adamw", self.spec.learning_rate)
         self.iteration, self.iterations, self.seconds = 0, self.spec.iterations, 0.0
-        content = json.dumps([recipe.training.model_dump(), recipe.model.model_dump()])
-        digest = zlib.crc32((content + data.family_hash).encode())
-        self.path = cache_folder("training") / f"{recipe.name}-{digest:08x}.safetensors"
+        asked = [recipe.training.model_dump(), recipe.model.model_dump()]
+        self.path = state_file(recipe.name, asked, data.family_hash)
 
     def step(self) -> float:
         """One iteration; returns the loss."""
