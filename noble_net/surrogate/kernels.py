@@ -23,7 +23,7 @@ from noble_net.surrogate.kernels_inputs import (
     scale_soma,
     to_cells,
 )
-from noble_net.surrogate.tiles import LANES, dense, put
+from noble_net.surrogate.tiles import LANES, dense, floats, keep, put
 from noble_net.types import Float32, Int32, Real, UInt32
 
 _KILO, _ZERO = np.float32(1e3), np.float32(0.0)
@@ -148,21 +148,20 @@ def _micro_batch(
     told, own = terms[late : late + depth], terms[late + depth :]
     x = np.zeros((net.encode.weight.shape[1], LANES), np.float32)
     soma, share = np.zeros((5, n, LANES), np.float32), np.zeros(LANES, np.float32)
-    past, state = np.zeros((n, LANES), np.float32), np.zeros((width, LANES), np.float32)
+    past = np.zeros((n, LANES), np.float32)
+    layer, state = floats(told, width), floats(own, width)
     gates = np.empty((2 * width, LANES), np.float32)
-    layer, new = np.empty((width, LANES), np.float32), np.empty((width, LANES), np.float32)
-    kept, decoded = (
-        np.empty((width, LANES), np.float32),
-        np.empty((len(net.decode.bias), LANES), np.float32),
-    )
+    new, kept = np.empty((width, LANES), np.float32), np.empty((width, LANES), np.float32)
+    decoded = np.empty((len(net.decode.bias), LANES), np.float32)
     increment = np.empty((len(net.increments.bias), LANES), np.float32)
     strayed = np.zeros(LANES, np.uint32)
+    state[:] = _ZERO  # lanes without a cell
     by_samples(hidden[cells], state)
     by_samples(history[cells], past)
     by_samples(code[cells], x[len(x) - codes :])
     if late:
         put(x[len(x) - codes :], terms[:late])
-    put(state, own)
+    keep(state, own)
     if len(block):
         for i in range(here):
             x[len(x) - codes - 1, i] = block[first + i]
@@ -171,16 +170,16 @@ def _micro_batch(
         _load(drive, cells, step, half, len(block) > 0, past, coupling, limits, soma, share, x, strayed)
         _apply(net.encode, x, layer)
         silu(layer)
-        put(layer, told)
+        keep(layer, told)
         if len(net.encode_again.bias):
-            _apply(net.encode_again, told, layer)
-            silu(layer)
-            put(layer, told)
+            _apply(net.encode_again, told, new)
+            silu(new)
+            put(new, told)
         _apply(net.gates, terms[late:], gates)
         _apply(net.new, told, new)
         _apply(net.new_from_state, own, kept)
         gate(gates, new, kept, state)
-        put(state, own)
+        keep(state, own)
         _apply(net.decode, terms, decoded)
         silu(decoded)
         _apply(net.increments, decoded, increment)

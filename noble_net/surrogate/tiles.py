@@ -190,6 +190,31 @@ def _dense(weight: Any, bias: Any, x: Any, out: Any) -> Any:
     return product
 
 
+def floats(rows: Float32 | Int32, count: int) -> Float32:
+    """``count`` rows of float32 [count, LANES], in compiled code, for numbers on their way into ``rows``: these rows
+    themselves where they are float32. `keep` brings them there."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(floats, strict=False)
+def _floats(rows: Any, count: Any) -> Any:
+    if rows.dtype == types.float32:
+        return lambda rows, count: rows
+    return lambda rows, count: np.empty((count, LANES), np.float32)
+
+
+def keep(values: Float32, rows: Float32 | Int32) -> None:
+    """Bring what was written to ``values = floats(rows, …)`` into ``rows``, in compiled code."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(keep, strict=False)
+def _keep(values: Any, rows: Any) -> Any:
+    if rows.dtype == types.float32:
+        return lambda values, rows: None
+    return lambda values, rows: put(values, rows)
+
+
 def put(values: Float32, rows: Float32 | Int32) -> None:
     """rows = values [k, LANES], in compiled code; as pairs of bfloat16 where ``rows`` is int32 [k/2, LANES]."""
     raise NotImplementedError("for compiled code")
