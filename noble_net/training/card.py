@@ -10,7 +10,7 @@ from typing import Any
 from noble_net.cells.family import Family
 from noble_net.markdown import write_markdown
 from noble_net.training.inputs import FLUCTUATING, MEAN_DRIVEN, UNTRAINED
-from noble_net.training.zone_regimes import ZONE_FLUCTUATING
+from noble_net.training.zone_regimes import ZONE_FLUCTUATING, ZONE_MEAN_DRIVEN
 
 _JUDGED_BY_SPIKES = ("fluctuating, all", *FLUCTUATING, *ZONE_FLUCTUATING, *UNTRAINED)
 
@@ -33,7 +33,7 @@ def write_card(folder: Path, family: Family, notes: str = "") -> Path:
         "rows": tuple(accuracy["table"]["steps"]),
         "fluctuating": [name for name in _JUDGED_BY_SPIKES if name in accuracy["table"]],
         "untrained": UNTRAINED,
-        "mean_driven": MEAN_DRIVEN,
+        "mean_driven": [name for name in (*MEAN_DRIVEN, *ZONE_MEAN_DRIVEN) if name in accuracy["table"]],
         "notes": notes.strip(),
     }
     return write_markdown(folder / "CARD.md", __package__, "card.md.j2", values, {"number": _number})
