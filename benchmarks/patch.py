@@ -1,4 +1,5 @@
-"""The patch of 1,000 cells on surrogate cores beside what else simulates it: one run, taking turns. Scoreboard rows.
+"""The patch of 1,000 cells on surrogate cores beside what else simulates it: one run, every one a turn in each round.
+Scoreboard rows: the median of the rounds' ratios.
 
     python benchmarks/patch.py       half an hour on idle cores
 
@@ -41,7 +42,7 @@ NETWORK = "cortex"
 TENTH = 0.1
 SETTLED, TIMED = 2.0, 20.0
 """Simulated by NEURON before the clock runs and while it does, ms."""
-REPEATS = 3
+ROUNDS = 5
 POINTS = 500
 """Cells of a family in Brian2."""
 CORES = os.cpu_count() or 1
@@ -59,42 +60,45 @@ def main() -> None:
     """Build, time, record."""
     spec = resolve_network(find_network(NETWORK), None, None).model_copy(update={"warmup": 0.0})
     families = load_families(spec)
-    surrogate = on_cores(spec)
-    print(f"surrogate: {surrogate.seconds:.3f} s a biological second, {surrogate.rate:.1f} Hz", flush=True)
+    ours: list[Run] = []
     seconds: dict[str, list[float]] = {name: [] for name in TARGETS}
     load_mechanisms()
     with in_neuron(scaled(spec, TENTH), families, 1) as serial, in_neuron(spec, families, CORES) as shared:
-        for _ in range(REPEATS):
-            seconds["serial NEURON"].append(timed(serial) / TENTH)
-            seconds[f"NEURON on {CORES} cores"].append(timed(shared))
-            print({name: each[-1:] for name, each in seconds.items()}, flush=True)
-    for _ in range(REPEATS):
-        seconds["Arbor"].append(by_themselves(spec, families, lambda each: in_arbor(each, CORES)))
-        seconds["CoreNEURON"].append(
-            by_themselves(spec, families, lambda each: by_script("coreneuron", each, CORES))
-        )
-        print({name: each[-1:] for name, each in seconds.items()}, flush=True)
-    seconds[BRIAN].append(
-        by_themselves(spec, families, lambda each: by_script("brian_standalone", each, CORES, POINTS))
-    )
-    again = on_cores(spec)
-    ours = statistics.median([surrogate.seconds, again.seconds])
+        turns: dict[str, Callable[[], float]] = {
+            "serial NEURON": lambda: timed(serial) / TENTH,
+            f"NEURON on {CORES} cores": lambda: timed(shared),
+            "CoreNEURON": lambda: by_themselves(
+                spec, families, lambda each: by_script("coreneuron", each, CORES)
+            ),
+            "Arbor": lambda: by_themselves(spec, families, lambda each: in_arbor(each, CORES)),
+            BRIAN: lambda: by_themselves(
+                spec, families, lambda each: by_script("brian_standalone", each, CORES, POINTS)
+            ),
+        }
+        for _ in range(ROUNDS):
+            ours.append(on_cores(spec))
+            for name, turn in turns.items():
+                seconds[name].append(turn())
+            last = {name: round(each[-1] / ours[-1].seconds, 1) for name, each in seconds.items()}
+            print(f"{ours[-1].seconds:.3f} s a biological second; times faster: {last}", flush=True)
+    run = ours[0]
+    took = statistics.median(each.seconds for each in ours)
     about = (
-        f"run phase of {NETWORK}, {surrogate.cells:,} cells, {surrogate.synapses:,} synapses, {surrogate.rate:.1f} Hz; "
-        f"surrogate {ours:.2f} s a biological second on {CORES} threads; {machine()['processor']}, {CORES} cores"
+        f"run phase of {NETWORK}, {run.cells:,} cells, {run.synapses:,} synapses, {run.rate:.1f} Hz; surrogate "
+        f"{took:.2f} s a biological second on {CORES} threads; {machine()['processor']}, {CORES} cores; "
+        f"median of {ROUNDS} rounds"
     )
     rows = []
     for name, target in TARGETS.items():
-        took = statistics.median(seconds[name])
-        bound = "the same network" if "NEURON" in name.split() else "cells without synapses"
-        conditions = f"{about}; {name} {took:.0f} s, {bound}, all {CORES} cores unless serial"
-        rows.append(
-            Target(
-                ISSUE, f"{NETWORK}: times faster than {name}", target, took / ours, "×", conditions, COMMAND
-            )
+        ratio = statistics.median(
+            their / mine.seconds for their, mine in zip(seconds[name], ours, strict=True)
         )
+        bound = "the same network" if "NEURON" in name.split() else "cells without synapses"
+        theirs = f"{name} {statistics.median(seconds[name]):.0f} s, {bound}, all {CORES} cores unless serial"
+        title = f"{NETWORK}: times faster than {name}"
+        rows.append(Target(ISSUE, title, target, ratio, "×", f"{about}; {theirs}", COMMAND))
     record(rows)
-    told = {"machine": machine(), "surrogate": [surrogate.to_json(), again.to_json()], "seconds": seconds}
+    told = {"machine": machine(), "surrogate": [each.to_json() for each in ours], "seconds": seconds}
     write_json(RESULTS / "patch.json", told)
     for row in rows:
         print(f"{row.line()}\n    {row.conditions}")
@@ -105,7 +109,7 @@ def on_cores(spec: NetworkSpec) -> Run:
     """The network on surrogate cores, all threads."""
     alike = {"precision": ["float32"], "threads": [CORES], "block": [None], "batch": [None]}
     settings = settings_of(cells=[None], indegree=[1.0], **alike, duration=[1000.0])
-    return run_network(spec, settings, 5, lambda *_: None)[0]
+    return run_network(spec, settings, 3, lambda *_: None)[0]
 
 
 @contextmanager
