@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from noble_net.surrogate import scaling as s
+from noble_net.surrogate.recurrent_torch import recur
 from noble_net.surrogate.streaming_shape import input_count
 from noble_net.types import BLOCK_SLOPE
 
@@ -99,7 +100,7 @@ class StreamingNet(nn.Module):
         e_BTH = self._encode(
             self._scale(drive, voltage, dendrites), self._fold(self.encode_in, c_BK)[:, None]
         )
-        g_BTH, state = self.gru(e_BTH, state)
+        g_BTH, state = recur(self.gru, e_BTH, state)
         return self._decode(e_BTH, g_BTH, voltage, self._late_bias(c_BK)[:, None]), state
 
     def roll_out(
