@@ -19,6 +19,7 @@ import os
 import statistics
 import time
 from pathlib import Path
+from typing import get_args
 
 import torch
 from alone import by_script, in_arbor
@@ -36,7 +37,7 @@ from noble_net.surrogate.checkpoint import load_checkpoint
 from noble_net.surrogate.streaming import StreamingCore
 from noble_net.surrogate.streaming_torch import Dendrites
 from noble_net.training.dataset import plan_runs, solve
-from noble_net.types import DT
+from noble_net.types import DT, Precision
 
 ROOT = Path(__file__).parent.parent
 COMMAND = "python benchmarks/core_cost.py"
@@ -63,7 +64,7 @@ def main() -> None:
     threads = os.cpu_count() or 1
     settings = [
         Setting(asked.core, precision, 640 if asked.smoke else CELLS, BLOCK, used)
-        for precision in ("float32", "bfloat16")
+        for precision in get_args(Precision)
         for used in (1, threads)
     ]
     window = WINDOWED.get(asked.core)
@@ -127,7 +128,7 @@ def main() -> None:
             "than PyTorch": torch_us / best,
         },
         "operations_per_ms": operations(asked.core),
-        "gflops": {p: {t: products(p, t) / 1e9 for t in (1, threads)} for p in ("float32", "bfloat16")},
+        "gflops": {p: {t: products(p, t) / 1e9 for t in (1, threads)} for p in get_args(Precision)},
         "bandwidth_gb_per_s": {t: bandwidth(t) / 1e9 for t in (1, threads)},
     }
     print(json.dumps(table, indent=1))

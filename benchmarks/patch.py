@@ -46,6 +46,8 @@ ROUNDS = 5
 POINTS = 500
 """Cells of a family in Brian2."""
 CORES = os.cpu_count() or 1
+PRECISION = "int16"
+"""Of the surrogate's products; what it does to accuracy stands in the cores' cards."""
 BRIAN = "Brian2's point cells"
 TARGETS = {
     "serial NEURON": "≥ 1000",
@@ -85,8 +87,8 @@ def main() -> None:
     took = statistics.median(each.seconds for each in ours)
     about = (
         f"run phase of {NETWORK}, {run.cells:,} cells, {run.synapses:,} synapses, {run.rate:.1f} Hz; surrogate "
-        f"{took:.2f} s a biological second on {CORES} threads; {machine()['processor']}, {CORES} cores; "
-        f"median of {ROUNDS} rounds"
+        f"{took:.2f} s a biological second on {CORES} threads, products in {PRECISION}; "
+        f"{machine()['processor']}, {CORES} cores; median of {ROUNDS} rounds"
     )
     rows = []
     for name, target in TARGETS.items():
@@ -107,7 +109,7 @@ def main() -> None:
 
 def on_cores(spec: NetworkSpec) -> Run:
     """The network on surrogate cores, all threads."""
-    alike = {"precision": ["float32"], "threads": [CORES], "block": [None], "batch": [None]}
+    alike = {"precision": [PRECISION], "threads": [CORES], "block": [None], "batch": [None]}
     settings = settings_of(cells=[None], indegree=[1.0], **alike, duration=[1000.0])
     return run_network(spec, settings, 3, lambda *_: None)[0]
 

@@ -92,7 +92,8 @@ class NetworkSpec(Spec):
     core: Reference = "pv-stream"
     """Core of every population that names none: a shipped one, or a path."""
     precision: Precision = "float32"
-    """Of the products of cores with weights; bfloat16 is faster where the CPU has it (AVX512-BF16)."""
+    """Of the products of cores with weights. int16 (fixed point) is faster on CPUs with AVX2, bfloat16 on those with
+    AVX512-BF16; what either does to accuracy stands in a core's card."""
     populations: Annotated[dict[Name, PopulationSpec], Field(min_length=1)]
     """The cells, in groups."""
     node_sets: dict[Name, NodeSetSpec] = Field(default={})

@@ -64,16 +64,17 @@ def test_same_spikes_for_the_shortest_and_the_longest_exact_block():
         np.testing.assert_allclose(a[1], b[1], rtol=0, atol=1e-9)
 
 
-def test_precision_is_part_of_a_network_and_of_its_runs(tmp_path):
+@pytest.mark.parametrize("precision", ["bfloat16", "int16"])
+def test_precision_is_part_of_a_network_and_of_its_runs(tmp_path, precision):
     wanted = {**data(), "record": {"voltage": {"cells": 24}}}
     exact, rounded = (
-        simulate(network_from({**wanted, "precision": precision}), out=tmp_path / precision, report=False)
-        for precision in ("float32", "bfloat16")
+        simulate(network_from({**wanted, "precision": each}), out=tmp_path / each, report=False)
+        for each in ("float32", precision)
     )
-    assert load_network(rounded.path / "network.yaml").precision == "bfloat16"
+    assert load_network(rounded.path / "network.yaml").precision == precision
     counts = [len(results.spikes("pv")) for results in (exact, rounded)]
     assert counts[0] > 20 and abs(counts[0] - counts[1]) <= 0.1 * counts[0]
-    early = [results.voltage("pv", stop=5.0).to_numpy() for results in (exact, rounded)]
+    early = [results.voltage("pv", stop=4.0).to_numpy() for results in (exact, rounded)]
     assert 0 < np.abs(early[0] - early[1]).max() < 1.0  # before the first spikes
     with pytest.raises(OutputError, match="another network: precision differ"):
         simulate(network_from(wanted), out=rounded.path, resume=True)

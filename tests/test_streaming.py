@@ -47,7 +47,7 @@ def made(weights, precision) -> StreamingCore:
     return StreamingCore(Checkpoint(about, weights, ""), precision)
 
 
-@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+@pytest.fixture(scope="module", params=["float32", "bfloat16", "int16"])
 def core(weights, request) -> StreamingCore:
     return made(weights, request.param)
 
@@ -182,17 +182,18 @@ def test_agrees_with_the_pytorch_definition(weights):
     np.testing.assert_allclose(response.voltage, expected.reshape(37, -1).numpy(), atol=2e-2)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "int16"])
 @pytest.mark.parametrize("zoned", [False, True])
-def test_bfloat16_is_near_float32(weights, zoned):
+def test_rounded_products_are_near_float32s(weights, zoned, precision):
     if zoned:
         exact, net = zoned_core(True)
         about = {"name": "zoned", "family": "none", "family_hash": "", "code": ["c"] * CODE, "zones": list(ZONES),
                  "step_samples": STEP, "nmda": True, "encoder_layers": 1}  # fmt: skip
         own = {k: v.numpy() for k, v in net.state_dict().items()}
-        rounded = StreamingCore(Checkpoint(about, own, ""), "bfloat16")
+        rounded = StreamingCore(Checkpoint(about, own, ""), precision)
         d = zoned_drive(70, 50, True)
     else:
-        exact, rounded = made(weights, "float32"), made(weights, "bfloat16")
+        exact, rounded = made(weights, "float32"), made(weights, precision)
         d = drive(70, 50)
     table = cells(70)
     start = exact.begin(table)

@@ -7,7 +7,7 @@ import pytest
 from numba import njit
 
 from noble_net.surrogate import tiles
-from noble_net.surrogate.tiles import HAS_BFLOAT16, LANES, ROWS, paired
+from noble_net.surrogate.tiles import HAS_BFLOAT16, HAS_INT16, LANES, LARGEST, ROWS, STEPS, fixed, paired
 
 
 @njit
@@ -93,8 +93,8 @@ def test_cpus_without_bfloat16_find_the_same_bits():
     def both(weight, bias, x, one, other):
         for j in range(0, len(weight), ROWS):
             row, start, terms = weight[j:].ctypes.data, bias[j:].ctypes.data, x.ctypes.data
-            tiles.tile_by_instruction(row, weight.shape[1], start, terms, one[j:].ctypes.data)
-            tiles.tile_in_halves(row, weight.shape[1], start, terms, other[j:].ctypes.data)
+            tiles.tile_by_instruction(row, weight.shape[1], start, start, terms, one[j:].ctypes.data)
+            tiles.tile_in_halves(row, weight.shape[1], start, start, terms, other[j:].ctypes.data)
 
     weight, x, _, _ = halves(96, 48)
     one, other = np.zeros((96, LANES), np.float32), np.zeros((96, LANES), np.float32)
@@ -112,3 +112,64 @@ def test_bfloat16_rounds_to_the_nearest_and_ties_to_even():
     lower, upper = (words << 16).view(np.float32), (words & 0xFFFF0000).view(np.float32)
     for found in (lower, upper):
         assert found[0, :4].tolist() == [1.0, 1.0, 1.0 + 2**-6, -(1.0 + 2**-7)]
+
+
+def in_fixed_point(rows, columns, largest=LARGEST):
+    """Weight, steps and terms in fixed point, and the integers that they stand for."""
+    generator = np.random.default_rng(rows + columns)
+    weight = generator.standard_normal((rows, columns)).astype(np.float32)
+    x = generator.uniform(-largest, largest, (columns, LANES)).astype(np.float32)
+    pairs = np.zeros((columns // 2, LANES), np.uint32)
+    put(x, pairs)
+    words, steps = fixed(weight, np.full(columns, largest, np.float32))
+    return weight, x, words, steps, pairs
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(4, 2), (8, 20), (96, 48)])
+@pytest.mark.parametrize("largest", [1.0, LARGEST])
+def test_fixed_point_adds_up_whole_numbers(rows, columns, largest):
+    weight, x, words, steps, pairs = in_fixed_point(rows, columns, largest)
+    bias = np.random.default_rng(1).standard_normal(rows).astype(np.float32)
+    out = np.zeros((rows, LANES), np.float32)
+    dense(words, np.stack([bias, steps]), pairs, out)
+    terms = np.rint(x.astype(np.float64) * STEPS).clip(1 - LARGEST * STEPS, LARGEST * STEPS - 1)
+    sums = words.view(np.int16).astype(np.float64) @ terms
+    assert np.abs(sums).max() < 2**31
+    expected = sums.astype(np.float32) * steps[:, None].astype(np.float64) + bias[:, None]
+    np.testing.assert_allclose(out, expected, rtol=3e-7, atol=1e-6)
+    # a term is off by half a step, the largest by one, a weight by half of its own
+    near = np.abs(weight).sum(axis=1) / STEPS + largest * columns * 0.5 * steps * STEPS + 1e-5
+    assert (np.abs(out - bias[:, None] - weight @ x).max(axis=1) < near).all()
+
+
+@pytest.mark.skipif(not HAS_INT16, reason="this CPU does not multiply pairs of int16")
+def test_cpus_without_avx2_find_the_same_sums():
+    @njit
+    def both(weight, bias, x, one, other):
+        for j in range(0, len(weight), ROWS):
+            row, start, step = weight[j:].ctypes.data, bias[0, j:].ctypes.data, bias[1, j:].ctypes.data
+            tiles.tile_by_avx2(row, weight.shape[1], start, step, x.ctypes.data, one[j:].ctypes.data)
+            tiles.tile_of_integers(row, weight.shape[1], start, step, x.ctypes.data, other[j:].ctypes.data)
+
+    _, _, words, steps, pairs = in_fixed_point(96, 48)
+    one, other = np.zeros((96, LANES), np.float32), np.zeros((96, LANES), np.float32)
+    both(words, np.stack([np.ones(96, np.float32), steps]), pairs, one, other)
+    assert np.array_equal(one, other) and one.any()
+
+
+def test_no_sum_in_fixed_point_overflows():
+    weight = np.full((ROWS, 200), 3.0, np.float32)  # all of one sign, at the largest terms
+    words, steps = fixed(weight, np.full(200, LARGEST, np.float32))
+    x, out = np.full((200, LANES), LARGEST, np.float32), np.zeros((ROWS, LANES), np.float32)
+    pairs = np.zeros((100, LANES), np.uint32)
+    put(x, pairs)
+    dense(words, np.stack([np.zeros(ROWS, np.float32), steps]), pairs, out)
+    np.testing.assert_allclose(out, 200 * 3.0 * LARGEST, rtol=1e-3)
+
+
+def test_terms_beyond_the_largest_are_the_largest():
+    values, pairs = np.zeros((2, LANES), np.float32), np.zeros((1, LANES), np.uint32)
+    values[0, :3], values[1, :3] = [100.0, -1.0 / STEPS, 0.4 / STEPS], [-100.0, 1.0, -0.6 / STEPS]
+    put(values, pairs)
+    words = pairs.view(np.int16).reshape(LANES, 2)
+    assert words[:3].tolist() == [[32767, -32767], [-1, 2048], [0, -1]]

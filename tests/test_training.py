@@ -164,7 +164,7 @@ def test_training_resumes_where_it_was_cut_and_ends_in_a_card(recipe, family, da
 
     card = write_accuracy(evaluate_both(recipe, family, folder), folder, family, "A note.").read_text()
     assert "| ou_current | seen |" in card and "A note." in card and "(never trained)" in card
-    assert "bfloat16" in card
+    assert "products in bfloat16" in card and "products in int16" in card
     soma = core.envelope.zones["soma"]
     assert f"| soma | {soma.current[0]} to {soma.current[1]} |" in card
     assert soma.conductance == pytest.approx(data.conductance.max(), rel=1e-3)

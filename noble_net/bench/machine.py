@@ -12,7 +12,7 @@ import numpy as np
 from numba import prange
 
 from noble_net.compiled import compiled
-from noble_net.surrogate.tiles import LANES, dense, paired
+from noble_net.surrogate.tiles import LANES, dense, fixed, paired
 from noble_net.types import Float32, Precision
 
 _ROWS, _COLUMNS = 64, 128
@@ -26,12 +26,14 @@ def products(precision: Precision, threads: int) -> float:
     """Floating-point operations a second, two a multiply-add, of matrix products that stay in the caches."""
     weight = np.ones((_ROWS, _COLUMNS), np.float32)
     terms = np.ones((threads, _COLUMNS, LANES), np.float32)
-    if precision == "bfloat16":
-        held: Any = paired(weight)
-        within: Any = np.zeros((threads, _COLUMNS // 2, LANES), np.int32)
-    else:
-        held, within = weight, terms
+    held: Any = weight
+    within: Any = terms
     bias, out = np.zeros(_ROWS, np.float32), np.zeros((threads, _ROWS, LANES), np.float32)
+    if precision == "bfloat16":
+        held, within = paired(weight), np.zeros((threads, _COLUMNS // 2, LANES), np.int32)
+    elif precision == "int16":
+        held, steps = fixed(weight, np.ones(_COLUMNS, np.float32))
+        within, bias = np.zeros((threads, _COLUMNS // 2, LANES), np.uint32), np.stack([bias, steps])
     each = 2.0 * _ROWS * _COLUMNS * LANES * threads
     rate = _calls_a_second(lambda times: _multiply(held, bias, within, out, times), threads)
     return each * rate

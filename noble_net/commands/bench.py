@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 
@@ -26,7 +26,7 @@ def bench(
     ] = None,
     threads: Annotated[str | None, typer.Option(metavar="N,…", help="Threads (default: all cores).")] = None,
     precision: Annotated[
-        str, typer.Option(metavar="P,…", help="Of products: float32, bfloat16.")
+        str, typer.Option(metavar="P,…", help="Of products: float32, bfloat16, int16.")
     ] = "float32",
     block: Annotated[
         str | None,
@@ -128,8 +128,10 @@ def _factor(text: str) -> float:
 
 
 def _precision(text: str) -> str:
-    if text not in ("float32", "bfloat16"):
-        raise ValueError(f"{text} is neither float32 nor bfloat16")
+    from noble_net.types import Precision
+
+    if text not in get_args(Precision):
+        raise ValueError(f"{text} is none of {', '.join(get_args(Precision))}")
     return text
 
 

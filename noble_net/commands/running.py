@@ -31,10 +31,11 @@ class Backend(StrEnum):
 
 
 class Precision(StrEnum):
-    """What a core with weights multiplies; sums are float32."""
+    """What a core with weights multiplies."""
 
     float32 = "float32"
     bfloat16 = "bfloat16"
+    int16 = "int16"
 
 
 class Placement(StrEnum):

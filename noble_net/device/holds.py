@@ -12,8 +12,8 @@ from noble_net.surrogate.streaming import StreamingCore
 
 
 def check_holds(spec: NetworkSpec, cores: Mapping[str, Core]) -> None:
-    """Raise BackendError, naming it, for what the device loop does not hold: gap junctions, STDP, bfloat16, other
-    cores."""
+    """Raise BackendError, naming it, for what the device loop does not hold: gap junctions, STDP, products in
+    anything but float32, other cores."""
     problems = [f"gap junctions ({each.name})" for each in spec.gap_junctions]
     problems += [
         f"stdp (synapse {name})"

@@ -23,16 +23,16 @@ from noble_net.surrogate.kernels_inputs import (
     scale_soma,
     to_cells,
 )
-from noble_net.surrogate.tiles import LANES, dense, floats, keep, put
-from noble_net.types import Float32, Int32, Real, UInt32
+from noble_net.surrogate.tiles import LANES, Words, dense, floats, keep, put
+from noble_net.types import Float32, Real, UInt32
 
 _KILO, _ZERO = np.float32(1e3), np.float32(0.0)
 
 
 class Layer(NamedTuple):
-    """A matrix, float32 or pairs of bfloat16 (see `noble_net.surrogate.tiles`), and its bias; rows a multiple of 4."""
+    """A matrix, float32 or pairs, and its bias (see `noble_net.surrogate.tiles.dense`); rows a multiple of 4."""
 
-    weight: Float32 | Int32
+    weight: Float32 | Words
     bias: Float32
 
 
@@ -54,7 +54,7 @@ class Layers(NamedTuple):
     increments: Layer
 
     @property
-    def arrays(self) -> tuple[Float32 | Int32, ...]:
+    def arrays(self) -> tuple[Float32 | Words, ...]:
         """Weight and bias of every layer: compiled code does not share nested tuples among threads."""
         return tuple(array for layer in self for array in layer)
 
@@ -152,8 +152,8 @@ def _micro_batch(
     layer, state = floats(told, width), floats(own, width)
     gates = np.empty((2 * width, LANES), np.float32)
     new, kept = np.empty((width, LANES), np.float32), np.empty((width, LANES), np.float32)
-    decoded = np.empty((len(net.decode.bias), LANES), np.float32)
-    increment = np.empty((len(net.increments.bias), LANES), np.float32)
+    decoded = np.empty((len(net.decode.weight), LANES), np.float32)
+    increment = np.empty((len(net.increments.weight), LANES), np.float32)
     strayed = np.zeros(LANES, np.uint32)
     state[:] = _ZERO  # lanes without a cell
     by_samples(hidden[cells], state)
@@ -171,7 +171,7 @@ def _micro_batch(
         _apply(net.encode, x, layer)
         silu(layer)
         keep(layer, told)
-        if len(net.encode_again.bias):
+        if len(net.encode_again.weight):
             _apply(net.encode_again, told, new)
             silu(new)
             put(new, told)
@@ -199,7 +199,7 @@ def advance(
     code: Float32,
     hidden: Float32,
     history: Float32,
-    weights: tuple[Float32 | Int32, ...],
+    weights: tuple[Float32 | Words, ...],
     coupling: Float32,
     limits: Float32,
     voltage: Float32,

@@ -20,7 +20,7 @@ from noble_net.surrogate.conditioning import linear, silu
 from noble_net.surrogate.core import Core
 from noble_net.surrogate.envelope import Envelope
 from noble_net.surrogate.streaming_shape import Shape
-from noble_net.surrogate.tiles import ROWS, paired
+from noble_net.surrogate.tiles import LARGEST, ROWS, fixed, paired
 from noble_net.types import DT, CellTable, Drive, Float32, Nmda, Precision, Response, State
 
 START = -80.0
@@ -78,24 +78,34 @@ class StreamingCore(Core):
         of_input, of_state, told = w["gru.weight_ih_l0"], w["gru.weight_hh_l0"], w["decode_in.weight"]
         at_input, at_state = w["gru.bias_ih_l0"], w["gru.bias_hh_l0"]
         gates = slice(0, 2 * h)
+        encoded, own = np.full(h, LARGEST, np.float32), np.ones(h, np.float32)
+        known = np.full(self.shape.code_units, LARGEST, np.float32)
+        precise = self.precision
+
+        def layer(weight: Float32, bias: Float32, *terms: Float32) -> kernels.Layer:
+            return _layer(weight, bias, precise, np.concatenate(terms))
+
         return kernels.Layers(
             encode=_layer(w["encode_in.weight"], w["encode_in.bias"]),
-            encode_again=_layer(
+            encode_again=layer(
                 w.get("encode_out.weight", np.empty((0, h), np.float32)),
                 w.get("encode_out.bias", np.empty(0, np.float32)),
-                self.precision,
+                encoded,
             ),
-            gates=_layer(
+            gates=layer(
                 np.concatenate([of_input[gates], of_state[gates]], axis=1),
                 at_input[gates] + at_state[gates],
-                self.precision,
+                encoded,
+                own,
             ),
-            new=_layer(of_input[2 * h :], at_input[2 * h :], self.precision),
-            new_from_state=_layer(of_state[2 * h :], at_state[2 * h :], self.precision),
-            decode=_layer(
+            new=layer(of_input[2 * h :], at_input[2 * h :], encoded),
+            new_from_state=layer(of_state[2 * h :], at_state[2 * h :], own),
+            decode=layer(
                 np.concatenate([told[:, 2 * h :], told[:, : 2 * h]], axis=1),
                 w["decode_in.bias"],
-                self.precision,
+                known,
+                encoded,
+                own,
             ),
             increments=_layer(w["decode_out.weight"], w["decode_out.bias"]),
         )
@@ -178,9 +188,14 @@ class StreamingCore(Core):
         return block.clip(-BLOCK_LIMIT, BLOCK_LIMIT).astype(np.float32)
 
 
-def _layer(weight: Float32, bias: Float32, precision: Precision = "float32") -> kernels.Layer:
-    """A layer with rows to a multiple of `ROWS`, with zeros."""
+def _layer(
+    weight: Float32, bias: Float32, precision: Precision = "float32", largest: Float32 = _NONE
+) -> kernels.Layer:
+    """A layer with rows to a multiple of `ROWS`, with zeros. ``largest`` [columns]: what its terms stay within."""
     more = -len(weight) % ROWS
     padded = np.pad(weight, ((0, more), (0, 0))).astype(np.float32, order="C")
-    pairs = precision == "bfloat16"
-    return kernels.Layer(paired(padded) if pairs else padded, np.pad(bias, (0, more)).astype(np.float32))
+    biases = np.pad(bias, (0, more)).astype(np.float32)
+    if precision == "int16":
+        words, steps = fixed(padded, largest)
+        return kernels.Layer(words, np.stack([biases, steps]))
+    return kernels.Layer(paired(padded) if precision == "bfloat16" else padded, biases)

@@ -4,9 +4,14 @@ A tile of four rows by `TOGETHER` columns of the answer stays in registers while
 one fused multiply-add each, so every number is what a plain loop over the terms would give and does not depend on
 the tile or the vectors' width. LLVM cuts the vectors of `WIDTH` to what the machine has.
 
-The terms are float32, or pairs of bfloat16 (float32 cut to 8 bits of precision): one 32-bit word holds an even row's
-number in its lower and the odd row's in its upper half, and sums are float32. CPUs with AVX512-BF16 take two pairs of
-bfloat16 at the price of one of float32; on others the same sums are made in float32, in the same order.
+The terms are float32, or pairs: one 32-bit word holds an even row's number in its lower and the odd row's in its upper
+half.
+
+- Pairs of bfloat16 (float32 cut to 8 bits of precision; words of int32), summed in float32. CPUs with AVX512-BF16 take
+  two pairs of them at the price of one float32; on others the same sums are made in float32, in the same order.
+- Pairs of int16 (words of uint32) in fixed point: terms within ±`LARGEST` in steps of 1/`STEPS`, weights in steps of
+  their row's own, so that no sum of int32 can overflow. CPUs with AVX2 take two at the price of one float32, and any
+  order gives the same sum.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from llvmlite.binding import get_host_cpu_features
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
-from noble_net.types import Float32, Int32
+from noble_net.types import Float32, Int32, UInt32
 
 LANES = 64
 """Columns of every product: cells side by side."""
@@ -31,12 +36,17 @@ WIDTH = 16
 TOGETHER = LANES if get_host_cpu_features().get("avx512f", False) else 16
 """Columns whose sums run side by side, as many as registers hold: AVX-512 has 32 of 16 numbers, others half of that."""
 
+LARGEST, STEPS = 16.0, 2048.0
+"""Of terms in fixed point: an encoded input stays below 11 in all that cores were trained on, a state below 1."""
+
 _VECTORS = TOGETHER // WIDTH
 _INT32, _INT64, _FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
 _VECTOR, _WORDS = ir.VectorType(_FLOAT, WIDTH), ir.VectorType(_INT32, WIDTH)
 
 MultiplyAdd = Callable[[Any, Any, Any, Any], Any]
 """(LLVM builder, factor, term, sum) → the sum with the product added, vectors."""
+Words = Int32 | UInt32
+"""Pairs of bfloat16 or of int16."""
 
 
 def _at(builder: Any, base: Any, offset: Any, vector: ir.Type) -> Any:
@@ -91,6 +101,36 @@ def _in_halves(builder: Any, factor: Any, term: Any, total: Any) -> Any:
     return _in_float32(builder, lower(factor), lower(term), total)
 
 
+def _in_integers(builder: Any, factor: Any, term: Any, total: Any) -> Any:
+    """Pairs of int16, multiplied and added up as int32."""
+
+    def upper(words: Any) -> Any:
+        return builder.ashr(words, ir.Constant(_WORDS, [16] * WIDTH))
+
+    def lower(words: Any) -> Any:
+        return upper(builder.shl(words, ir.Constant(_WORDS, [16] * WIDTH)))
+
+    total = builder.add(total, builder.mul(upper(factor), upper(term)))
+    return builder.add(total, builder.mul(lower(factor), lower(term)))
+
+
+def _by_avx2(builder: Any, factor: Any, term: Any, total: Any) -> Any:
+    """Pairs of int16 by the CPU's own instruction, eight words at a time."""
+    half = WIDTH // 2
+    eight, pairs = ir.VectorType(_INT32, half), ir.VectorType(ir.IntType(16), WIDTH)
+    product = _function(builder, "llvm.x86.avx2.pmadd.wd", ir.FunctionType(eight, [pairs, pairs]))
+
+    def part(words: Any, first: int) -> Any:
+        places = ir.Constant(eight, list(range(first, first + half)))
+        return builder.bitcast(
+            builder.shuffle_vector(words, ir.Constant(_WORDS, ir.Undefined), places), pairs
+        )
+
+    halves = [builder.call(product, [part(factor, at), part(term, at)]) for at in (0, half)]
+    every = ir.Constant(_WORDS, list(range(WIDTH)))
+    return builder.add(total, builder.shuffle_vector(*halves, every))
+
+
 class _Bfloat16(ir.Type):  # type: ignore[misc]
     """A type of LLVM that llvmlite does not name."""
 
@@ -106,16 +146,18 @@ class _Bfloat16(ir.Type):  # type: ignore[misc]
         return hash(_Bfloat16)
 
 
-def _tile(term: ir.Type, multiply_add: MultiplyAdd) -> Any:
+def _tile(term: ir.Type, multiply_add: MultiplyAdd, integers: bool = False) -> Any:
     """out[r, lane] = bias[r] + Σ_k weight[r, k]·x[k, lane] for `ROWS` rows, as a function for compiled code that takes
-    (address of weight, columns, addresses of bias, x and out); weight and x are contiguous arrays of ``term``."""
+    (address of weight, columns, addresses of bias, step, x and out); weight and x are contiguous arrays of ``term``.
+    With ``integers`` the sum is one of int32, in units of step[r]; else step is not read."""
     vector = ir.VectorType(term, WIDTH)
+    summed = _WORDS if integers else _VECTOR
 
-    def tile(typing_context, weight, columns, bias, x, out):  # type: ignore[no-untyped-def]
-        return types.void(types.intp, types.int64, types.intp, types.intp, types.intp), generate
+    def tile(typing_context, weight, columns, bias, step, x, out):  # type: ignore[no-untyped-def]
+        return types.void(types.intp, types.int64, *[types.intp] * 4), generate
 
     def columns_from(
-        builder: Any, lane: int, weights: Any, columns: Any, biases: list[Any], inputs: Any
+        builder: Any, lane: int, weights: Any, columns: Any, begins: list[Any], inputs: Any
     ) -> dict[tuple[int, int], Any]:
         """The sums of `TOGETHER` columns from ``lane`` on, by row and vector: a loop over the terms."""
         entry, loop, done = builder.block, builder.append_basic_block(), builder.append_basic_block()
@@ -123,9 +165,9 @@ def _tile(term: ir.Type, multiply_add: MultiplyAdd) -> Any:
         builder.position_at_end(loop)
         k = builder.phi(_INT64)
         k.add_incoming(ir.Constant(_INT64, 0), entry)
-        running = {(row, part): builder.phi(_VECTOR) for row in range(ROWS) for part in range(_VECTORS)}
+        running = {(row, part): builder.phi(summed) for row in range(ROWS) for part in range(_VECTORS)}
         for (row, _), total in running.items():
-            total.add_incoming(biases[row], entry)
+            total.add_incoming(begins[row], entry)
         first = builder.add(builder.mul(k, ir.Constant(_INT64, LANES)), ir.Constant(_INT64, lane))
         terms = [
             _unaligned(
@@ -148,16 +190,22 @@ def _tile(term: ir.Type, multiply_add: MultiplyAdd) -> Any:
         return after
 
     def generate(context, builder, _, arguments):  # type: ignore[no-untyped-def]
-        weight, columns, bias, x, out = arguments
+        weight, columns, bias, step, x, out = arguments
         weights, inputs = (builder.inttoptr(each, term.as_pointer()) for each in (weight, x))
-        first, sums = (builder.inttoptr(each, _FLOAT.as_pointer()) for each in (bias, out))
+        sums = builder.inttoptr(out, _FLOAT.as_pointer())
 
-        biases = [
-            _splat(builder, builder.load(builder.gep(first, [ir.Constant(_INT64, row)])), _VECTOR)
-            for row in range(ROWS)
-        ]
+        def of_rows(address: Any) -> list[Any]:
+            first = builder.inttoptr(address, _FLOAT.as_pointer())
+            each = (builder.load(builder.gep(first, [ir.Constant(_INT64, row)])) for row in range(ROWS))
+            return [_splat(builder, value, _VECTOR) for value in each]
+
+        biases = of_rows(bias)
+        steps = of_rows(step) if integers else biases
+        begins = [ir.Constant(_WORDS, [0] * WIDTH)] * ROWS if integers else biases
         for lane in range(0, LANES, TOGETHER):
-            for (row, part), total in columns_from(builder, lane, weights, columns, biases, inputs).items():
+            for (row, part), total in columns_from(builder, lane, weights, columns, begins, inputs).items():
+                if integers:
+                    total = _in_float32(builder, builder.sitofp(total, _VECTOR), steps[row], biases[row])
                 place = ir.Constant(_INT64, row * LANES + lane + part * WIDTH)
                 builder.store(total, _at(builder, sums, place, _VECTOR)).align = 4
         return context.get_dummy_value()
@@ -170,27 +218,45 @@ HAS_BFLOAT16 = bool(get_host_cpu_features().get("avx512bf16", False))
 _tile_of_floats = _tile(_FLOAT, _in_float32)
 tile_by_instruction, tile_in_halves = _tile(_INT32, _by_instruction), _tile(_INT32, _in_halves)
 _tile_of_pairs = tile_by_instruction if HAS_BFLOAT16 else tile_in_halves
+HAS_INT16 = bool(get_host_cpu_features().get("avx2", False))
+"""Whether this CPU multiplies and adds up pairs of int16."""
+tile_of_integers = _tile(_INT32, _in_integers, integers=True)
+tile_by_avx2 = _tile(_INT32, _by_avx2, integers=True)
+_tile_in_fixed_point = tile_by_avx2 if HAS_INT16 else tile_of_integers
 
 
-def dense(weight: Float32 | Int32, bias: Float32, x: Float32 | Int32, out: Float32) -> None:
-    """out[j, lane] = bias[j] + Σ_k weight[j, k]·x[k, lane], in compiled code; C-contiguous, rows a multiple of
-    `ROWS`, `LANES` lanes. Of int32, weight and x hold pairs of bfloat16 (`paired`, `put`)."""
+def dense(weight: Float32 | Words, bias: Float32, x: Float32 | Words, out: Float32) -> None:
+    """out[j, lane] = bias[j] + Σ_k weight[j, k]·x[k, lane], in compiled code; C-contiguous, rows a multiple of `ROWS`,
+    `LANES` lanes. Words hold pairs (`paired`, `fixed`, `put`); of int16, bias is [2, rows], the rows' steps last."""
     raise NotImplementedError("for compiled code")
 
 
 @overload(dense, strict=False)
 def _dense(weight: Any, bias: Any, x: Any, out: Any) -> Any:
+    if weight.dtype == types.uint32:
+
+        def in_fixed_point(weight, bias, x, out):  # type: ignore[no-untyped-def]
+            columns = weight.shape[1]
+            for j in range(0, weight.shape[0], ROWS):
+                rows, steps = bias[0, j:].ctypes.data, bias[1, j:].ctypes.data
+                _tile_in_fixed_point(
+                    weight[j:].ctypes.data, columns, rows, steps, x.ctypes.data, out[j:].ctypes.data
+                )
+
+        return in_fixed_point
+
     tile = _tile_of_pairs if weight.dtype == types.int32 else _tile_of_floats
 
     def product(weight, bias, x, out):  # type: ignore[no-untyped-def]
         columns = weight.shape[1]
         for j in range(0, weight.shape[0], ROWS):
-            tile(weight[j:].ctypes.data, columns, bias[j:].ctypes.data, x.ctypes.data, out[j:].ctypes.data)
+            rows = bias[j:].ctypes.data
+            tile(weight[j:].ctypes.data, columns, rows, rows, x.ctypes.data, out[j:].ctypes.data)
 
     return product
 
 
-def floats(rows: Float32 | Int32, count: int) -> Float32:
+def floats(rows: Float32 | Words, count: int) -> Float32:
     """``count`` rows of float32 [count, LANES], in compiled code, for numbers on their way into ``rows``: these rows
     themselves where they are float32. `keep` brings them there."""
     raise NotImplementedError("for compiled code")
@@ -203,7 +269,7 @@ def _floats(rows: Any, count: Any) -> Any:
     return lambda rows, count: np.empty((count, LANES), np.float32)
 
 
-def keep(values: Float32, rows: Float32 | Int32) -> None:
+def keep(values: Float32, rows: Float32 | Words) -> None:
     """Bring what was written to ``values = floats(rows, …)`` into ``rows``, in compiled code."""
     raise NotImplementedError("for compiled code")
 
@@ -215,8 +281,9 @@ def _keep(values: Any, rows: Any) -> Any:
     return lambda values, rows: put(values, rows)
 
 
-def put(values: Float32, rows: Float32 | Int32) -> None:
-    """rows = values [k, LANES], in compiled code; as pairs of bfloat16 where ``rows`` is int32 [k/2, LANES]."""
+def put(values: Float32, rows: Float32 | Words) -> None:
+    """rows = values [k, LANES], in compiled code; as pairs where ``rows`` is int32 (bfloat16) or uint32 (int16, the
+    nearest within ±`LARGEST`) [k/2, LANES]."""
     raise NotImplementedError("for compiled code")
 
 
@@ -230,6 +297,16 @@ def _put(values: Any, rows: Any) -> Any:
                     rows[k, i] = values[k, i]
 
         return copy
+
+    if rows.dtype == types.uint32:
+
+        def whole(values, rows):  # type: ignore[no-untyped-def]
+            for k in range(len(rows)):
+                for i in range(LANES):
+                    even, odd = _in_steps(values[2 * k, i]), _in_steps(values[2 * k + 1, i])
+                    rows[k, i] = np.uint32(even & np.int32(0xFFFF)) | (np.uint32(odd) << np.uint32(16))
+
+        return whole
 
     def pair(values, rows):  # type: ignore[no-untyped-def]
         bits = values.view(np.uint32)
@@ -245,6 +322,27 @@ def _put(values: Any, rows: Any) -> Any:
 def _rounded(bits):  # type: ignore[no-untyped-def]
     """A float32's bits, the nearest bfloat16 in the upper half (ties to even)."""
     return bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+
+
+_STEPS, _MOST = np.float32(STEPS), np.float32(LARGEST * STEPS - 1.0)
+
+
+@njit(inline="always")
+def _in_steps(value):  # type: ignore[no-untyped-def]
+    """A float32 in fixed point, the nearest (ties to even) within what an int16 holds."""
+    return np.int32(np.rint(min(max(value * _STEPS, -_MOST), _MOST)))
+
+
+def fixed(weight: Float32, largest: Float32) -> tuple[UInt32, Float32]:
+    """A matrix with an even number of columns in fixed point: pairs of int16, uint32 [rows, columns/2], and what a unit
+    of each row's sum stands for, float32 [rows]. ``largest`` [columns]: what its terms stay within."""
+    reach = np.minimum(np.asarray(largest, np.float64) * STEPS, LARGEST * STEPS - 1.0)
+    most = np.abs(weight.astype(np.float64))
+    # Every weight may be half a step larger than it is.
+    whole = (2.0**31 - 1.0 - 0.5 * reach.sum()) / np.maximum(most @ reach, 1e-30)
+    steps = np.minimum(whole, 32766.0 / np.maximum(most.max(axis=1), 1e-30))
+    numbers = np.rint(weight * steps[:, None]).astype(np.int16)
+    return np.ascontiguousarray(numbers).view(np.uint32), (1.0 / (steps * STEPS)).astype(np.float32)
 
 
 def paired(weight: Float32) -> Int32:

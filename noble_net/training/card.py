@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from noble_net.cells.family import Family
 from noble_net.markdown import write_markdown
 from noble_net.training.inputs import FLUCTUATING, MEAN_DRIVEN, UNTRAINED
 from noble_net.training.zone_regimes import ZONE_FLUCTUATING, ZONE_MEAN_DRIVEN
+from noble_net.types import Precision
 
 _JUDGED_BY_SPIKES = ("fluctuating, all", *FLUCTUATING, *ZONE_FLUCTUATING, *UNTRAINED)
 
@@ -27,7 +28,7 @@ def write_card(folder: Path, family: Family, notes: str = "") -> Path:
         "family": family,
         "members": {role: len(family.ids(role)) for role in ("train", "held_out")},
         "table": accuracy["table"],
-        "bfloat16": accuracy.get("bfloat16"),
+        "rounded": {name: accuracy[name] for name in get_args(Precision) if name in accuracy},
         "dataset": accuracy["dataset"],
         "r2": accuracy["feature_r2"],
         "rows": tuple(accuracy["table"]["steps"]),

@@ -22,11 +22,13 @@ from noble_net.training.dataset import ARRAYS, VOLTAGE_UNIT, open_dataset, path_
 from noble_net.training.inputs import FLUCTUATING, STEP_ON, STEP_PERIOD
 from noble_net.training.metrics import DISCARD, clipped_error, coincidence, interval_cv, rate_error
 from noble_net.training.zone_regimes import ZONE_FLUCTUATING
-from noble_net.types import DT, CellTable, Drive, Float32, Float64, Nmda, Real
+from noble_net.types import DT, CellTable, Drive, Float32, Float64, Nmda, Precision, Real
 
 BLOCK = 1000
 """Samples per block of a free run, rounded up to the core's step; any other gives the same numbers."""
 
+ROUNDED: tuple[Precision, ...] = ("bfloat16", "int16")
+"""Precisions that a streaming core is judged in besides float32."""
 _ALSO_ROUNDED = ("fluctuating, all", "steps", "mean_driven", "zero")
 
 Table = dict[str, dict[str, dict[str, float]]]
@@ -85,14 +87,15 @@ def evaluate_both(
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """`evaluate_core` of a checkpoint folder; of a streaming core with some rows of its products in bfloat16."""
+    """`evaluate_core` of a checkpoint folder; of a streaming core with some rows of its products rounded."""
     found = evaluate_core(recipe, family, open_core(folder), progress)
     if recipe.kind != "streaming":
         return found
-    rounded = evaluate_core(recipe, family, open_core(folder, "bfloat16"), progress)["table"]
-    found["bfloat16"] = {
-        regime: {row: rounded[regime][row] for row in ("seen", "unseen")} for regime in _ALSO_ROUNDED
-    }
+    for precision in ROUNDED:
+        rounded = evaluate_core(recipe, family, open_core(folder, precision), progress)["table"]
+        found[precision] = {
+            regime: {row: rounded[regime][row] for row in ("seen", "unseen")} for regime in _ALSO_ROUNDED
+        }
     return found
 
 
