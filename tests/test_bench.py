@@ -23,24 +23,24 @@ GRID = "integrate-and-fire"
 def test_a_core_is_timed_in_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cores, "_SECONDS", 0.01)
     wanted = cores.settings_of(
-        ["pv-stream", GRID], precision=["float32", "bfloat16"], cells=[70], block=[1.3], threads=[1]
+        ["pv-stream", GRID], precision=["float32", "bfloat16", "int16"], cells=[70], block=[1.3], threads=[1]
     )
-    assert len(wanted) == 4
+    assert len(wanted) == 6
     found = cores.core_costs(wanted, 3)
     assert [cost.setting for cost in found] == wanted
     for cost in found:
         assert cost.microseconds > 0 and cost.spread >= 1
         assert cost.real_time == pytest.approx(1000 / cost.microseconds)
     trained = found[0]
-    # 56 hidden units, five voltages, the last voltage, the detector and a code embedded in 16, 4 bytes each
-    assert trained.state == 4 * (56 + 5 + 1 + 1 + 16)
+    # 40 hidden units, five voltages, the last voltage, the detector and a code embedded in 16, 4 bytes each
+    assert trained.state == 4 * (40 + 5 + 1 + 1 + 16)
     assert 0 < trained.floor < trained.microseconds
-    assert math.isnan(found[2].floor)
+    assert math.isnan(found[3].floor)
 
 
 def test_products_are_counted_from_the_shape() -> None:
     shape = load_core("pv-stream").shape
-    h, n, embedded, decoder = 56, 5, 16, 32
+    h, n, embedded, decoder = 40, 5, 16, 24
     assert shape.products == h * (3 * n + embedded) + 6 * h * h + decoder * (2 * h + embedded) + n * decoder
 
 
@@ -111,7 +111,7 @@ def test_the_command_writes_what_it_prints(tmp_path: Path, monkeypatch: pytest.M
     [
         (["--cells", "0"], "--cells"),
         (["--cells", "many"], "--cells"),
-        (["--precision", "float16"], "neither float32 nor bfloat16"),
+        (["--precision", "float16"], "none of float32, bfloat16, int16"),
         (["--block", "3"], "--block"),
         (["--block", "0.15 ms"], "not a multiple of a sample"),
         (["--threads", "4096"], "4096 threads on"),
