@@ -28,7 +28,7 @@ Real = NDArray[np.float32 | np.float64]
 """Either, as a core asks for."""
 DriveDtype = type[np.float32 | np.float64]
 Precision = Literal["float32", "bfloat16", "int16"]
-"""What a core with weights multiplies; sums are float32."""
+"""What a core with weights multiplies; sums are float32, of int16 exact in int32."""
 UInt16 = NDArray[np.uint16]
 UInt32 = NDArray[np.uint32]
 UInt64 = NDArray[np.uint64]

@@ -155,7 +155,6 @@ def _micro_batch(
     decoded = np.empty((len(net.decode.weight), LANES), np.float32)
     increment = np.empty((len(net.increments.weight), LANES), np.float32)
     strayed = np.zeros(LANES, np.uint32)
-    state[:] = _ZERO  # lanes without a cell
     by_samples(hidden[cells], state)
     by_samples(history[cells], past)
     by_samples(code[cells], x[len(x) - codes :])

@@ -258,7 +258,7 @@ def _dense(weight: Any, bias: Any, x: Any, out: Any) -> Any:
 
 def floats(rows: Float32 | Words, count: int) -> Float32:
     """``count`` rows of float32 [count, LANES], in compiled code, for numbers on their way into ``rows``: these rows
-    themselves where they are float32. `keep` brings them there."""
+    themselves where they are float32, else zeros. `keep` brings them there."""
     raise NotImplementedError("for compiled code")
 
 
@@ -266,7 +266,7 @@ def floats(rows: Float32 | Words, count: int) -> Float32:
 def _floats(rows: Any, count: Any) -> Any:
     if rows.dtype == types.float32:
         return lambda rows, count: rows
-    return lambda rows, count: np.empty((count, LANES), np.float32)
+    return lambda rows, count: np.zeros((count, LANES), np.float32)
 
 
 def keep(values: Float32, rows: Float32 | Words) -> None:

@@ -71,7 +71,7 @@ ZONE_REGIMES: dict[str, Kind] = {
         {"proximal": 600.0, "distal": 400.0}, {"soma": 150.0, "proximal": 150.0, "distal": 150.0}
     ),
     "sinusoid": _alone(REGIMES["sinusoid"]),
-    # Some thirty synapses at once: NEURON's intervals have a CV of 0.6 (PV) and 0.9.
+    # Some thirty synapses at once: NEURON's intervals have a CV of 0.7 (PV) and 0.8.
     "distal_volleys": _synapses({"distal": 50.0}, {"proximal": 200.0}, held=0.08, volley=40.0, slow=0.05),
 }
 """Their inputs are drawn by their places in here: new ones go to the end."""
