@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from noble_net.errors import CheckpointError, MissingExtraError
+from noble_net.surrogate.spectral import spectral_convolution
 
 
 def _import_neuralop() -> tuple[Any, Any]:
@@ -45,11 +46,12 @@ _FNO, _SpectralConv = _import_neuralop()
 
 
 class _SpectralConvFloat32(_SpectralConv):  # type: ignore[misc, valid-type]
-    """A spectral convolution that leaves autocast: half-precision FFTs want powers of two, bfloat16 has none."""
+    """A spectral convolution by `noble_net.surrogate.spectral`, out of autocast: half-precision FFTs want powers of
+    two, bfloat16 has none."""
 
     def forward(self, x: Tensor, output_shape: tuple[int, ...] | None = None) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            return cast(Tensor, super().forward(x.float(), output_shape))
+            return spectral_convolution(x.float(), self.weight.tensor, self.bias[:, 0])
 
 
 class Float32Module(nn.Module):

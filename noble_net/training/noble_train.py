@@ -31,6 +31,7 @@ from noble_net.training.noble_batches import VOLTS, NobleData, feature_ranges
 from noble_net.training.noble_losses import relative_error, sag_error
 from noble_net.training.noble_plan import trained_amplitudes, trained_members
 from noble_net.training.noble_state import restore_state, save_state, state_prefix
+from noble_net.training.optimising import set_learning_rate
 
 SAVE_EVERY = 60.0
 """Seconds between saves within an epoch."""
@@ -128,6 +129,8 @@ class Trainer:
             window = self.net.embedding.window
             sag = sag_error(answer, truth, onset, window.sampling, window.duration, tune.temperature)
             loss = loss + tune.weight * sag
+        if self.spec.schedule == "cosine":
+            set_learning_rate(self.optimiser, self.spec.learning_rate, self.iteration, self.iterations)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
@@ -167,7 +170,8 @@ class Trainer:
 
     def _end_epoch(self) -> dict[str, float]:
         error = self.validate()
-        self.schedule.step(error)
+        if self.spec.schedule == "plateau":
+            self.schedule.step(error)
         if error < self.best_error:
             self.best_error, self.best = error, weights_of(self.net)
         return {

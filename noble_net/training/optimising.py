@@ -77,7 +77,11 @@ def made_optimiser(net: nn.Module, kind: Literal["adamw", "muon"], rate: float) 
 
 
 def set_learning_rate(
-    optimiser: Together, highest: float, iteration: int, iterations: int, warmup: int
+    optimiser: Together | torch.optim.Optimizer,
+    highest: float,
+    iteration: int,
+    iterations: int,
+    warmup: int = 1,
 ) -> None:
     """Linear warm-up, then half a cosine down to 1 %."""
     done = min(1.0, iteration / iterations)
