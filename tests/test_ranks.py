@@ -23,7 +23,8 @@ from noble_net.errors import BackendError, ConfigError, OutputError
 from noble_net.network.build import build_network
 from noble_net.ranks.environment import Started, started
 from noble_net.ranks.exchange import Exchange
-from noble_net.ranks.group import Bytes, RankGroup
+from noble_net.ranks.group import RankGroup
+from noble_net.ranks.lines import Bytes
 from noble_net.ranks.simulation import _parts
 from noble_net.ranks.state import _by_source, _places
 from noble_net.results import load_results
@@ -251,7 +252,7 @@ def test_who_finds_out_late_does_not_take_the_one_that_told_for_dead(monkeypatch
         """A process whose group has broken."""
 
         def __init__(self, rank: int, doors: list[socket.socket]) -> None:
-            self.rank, self.ranks, self.failing = rank, len(doors), False
+            self.rank, self.ranks, self.failing, self._lines = rank, len(doors), False, None
             self._distributed, self._listener = torch.distributed, doors[rank]
             self._addresses = [("127.0.0.1", port, 100 + r) for r, port in enumerate(ports)]
 

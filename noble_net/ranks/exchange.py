@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from noble_net.errors import BackendError, NobleNetError
 from noble_net.network.build import PopulationArrays
-from noble_net.ranks.group import Bytes, RankGroup
+from noble_net.ranks.group import RankGroup
+from noble_net.ranks.lines import Bytes
 from noble_net.types import Float64, Int32, Int64, Response, UInt32
 
 _SPIKE = np.dtype([("population", "<i4"), ("cell", "<i4"), ("sample", "<i4"), ("time", "<f8")])

@@ -1,9 +1,10 @@
 """Processes that belong together: what they tell each other, and which of them has died where one does not answer.
 
-The words are torch.distributed's, on its gloo backend, which needs CPUs and a network alone. A process that dies
-closes its connections, and whoever waits for it learns at once. To say which it was, every process keeps a port open
-for as long as it lives, and the others knock. A process that leaves because another has died says so at the ports of
-the rest: whoever finds out later does not take it for a dead one.
+The words are torch.distributed's, on its gloo backend, which needs CPUs and a network alone; what is told in every
+block goes by `noble_net.ranks.lines`. A process that dies closes its connections, and whoever waits for it learns at
+once. To say which it was, every process keeps a port open for as long as it lives, and the others knock. A process that
+leaves because another has died says so at the ports of the rest: whoever finds out later does not take it for a dead
+one.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from noble_net.errors import BackendError, MissingExtraError, NobleNetError
 from noble_net.ranks.environment import Started
+from noble_net.ranks.lines import Bytes, LineError, Lines
+from noble_net.types import Float32
 
 PATIENCE = timedelta(minutes=10)
 """How long one process waits for another that is alive, such as one that builds a larger share or writes a state."""
@@ -30,8 +32,6 @@ _PAUSES = (0.1, 0.4, 1.5)
 that found another dead can itself be found alive by the rest."""
 _WAITING = 4096
 """Knocks that may wait at a port: nobody opens."""
-
-Bytes = NDArray[np.uint8]
 
 
 class RankLost(NobleNetError):
@@ -61,12 +61,12 @@ class RankGroup:
 
     def __init__(self, started: Started) -> None:
         try:
-            import torch
             import torch.distributed as distributed
         except ImportError as error:
             raise MissingExtraError("a run on several processes", "device") from error
         self.rank, self.ranks = started.rank, started.ranks
-        self._torch, self._distributed = torch, distributed
+        self._distributed = distributed
+        self._lines: Lines | None = None
         self._listener = socket.create_server(("", 0), backlog=_WAITING)
         self.failing = False
         """Whether one is known to be gone, or this process is about to end."""
@@ -75,7 +75,9 @@ class RankGroup:
             distributed.init_process_group(
                 "gloo", rank=started.rank, world_size=started.ranks, timeout=PATIENCE
             )
-            self._addresses = self.everyones((_own_address(), self._listener.getsockname()[1], os.getpid()))
+            host = _own_address()
+            self._addresses = self.everyones((host, self._listener.getsockname()[1], os.getpid()))
+            self._lines = Lines(self.rank, self.ranks, host, self.everyones, PATIENCE.total_seconds())
 
     def __enter__(self) -> RankGroup:
         return self
@@ -93,9 +95,14 @@ class RankGroup:
 
     def close(self) -> None:
         """Let go of the others."""
+        self._hang_up()
+        self._listener.close()
+
+    def _hang_up(self) -> None:
+        if self._lines:
+            self._lines.close()
         with suppress(Exception):
             self._distributed.destroy_process_group()
-        self._listener.close()
 
     def everyones(self, mine: Any) -> list[Any]:
         """What every process gives, small things that can be pickled, by rank."""
@@ -120,42 +127,35 @@ class RankGroup:
 
     def command(self, words: Sequence[int] = (0, 0)) -> tuple[int, int]:
         """Two numbers of the leader's."""
-        tensor = self._torch.tensor(words, dtype=self._torch.int64)
-        with self._talking():
-            self._distributed.broadcast(tensor, src=0)
-        first, second = tensor.tolist()
+        first, second = self.all_bytes(np.array(words, "<i8").view(np.uint8))[0].view("<i8").tolist()
         return first, second
 
     def all_bytes(self, mine: Bytes) -> list[Bytes]:
         """What every process gives, by rank: as many bytes of each.
 
-        In ⌈log₂ ranks⌉ steps, in each of which a process passes on what it has; gloo's own takes ranks − 1. Source:
-        Bruck et al. 1997, "Efficient algorithms for all-to-all communications in multiport message-passing systems".
+        In ⌈log₂ ranks⌉ steps, in each of which a process passes on what it has. Source: Bruck et al. 1997, "Efficient
+        algorithms for all-to-all communications in multiport message-passing systems".
         """
-        rank, ranks, torch = self.rank, self.ranks, self._torch
+        rank, ranks = self.rank, self.ranks
         found = np.empty((ranks, mine.size), np.uint8)  # of this process, the next one, and so on around
         found[0] = mine
         have = 1
-        with self._talking():
+        with self._talking() as lines:
             while have < ranks:
                 more = min(have, ranks - have)
-                own, theirs = found[:more].reshape(-1), found[have : have + more].reshape(-1)
-                sent = self._distributed.isend(torch.from_numpy(own), (rank - have) % ranks)
-                self._distributed.recv(torch.from_numpy(theirs), (rank + have) % ranks)
-                if sent is not None:  # as it is in a process outside the group
-                    sent.wait()
+                lines.swap(have, found[:more].reshape(-1), found[have : have + more].reshape(-1))
                 have += more
         return [found[(other - rank) % ranks] for other in range(ranks)]
 
-    def send(self, values: NDArray[np.float32]) -> None:
+    def send(self, values: Float32) -> None:
         """Send values to the leader, which must `receive` as many."""
-        with self._talking():
-            self._distributed.send(self._torch.from_numpy(values), dst=0)
+        with self._talking() as lines:
+            lines.send(values.view(np.uint8))
 
-    def receive(self, rank: int, values: NDArray[np.float32]) -> None:
+    def receive(self, rank: int, values: Float32) -> None:
         """Receive values that another process sends to the leader."""
-        with self._talking():
-            self._distributed.recv(self._torch.from_numpy(values), src=rank)
+        with self._talking() as lines:
+            lines.receive(rank, values.view(np.uint8))
 
     def agree(self, error: NobleNetError | None) -> None:
         """Raise where any process has an ``error``: in the leader its own, or that of another with its number; the
@@ -172,18 +172,17 @@ class RankGroup:
         raise BackendError(f"rank {found[0].rank}: {found[0].text}")
 
     @contextmanager
-    def _talking(self) -> Iterator[None]:
+    def _talking(self) -> Iterator[Lines]:
         try:
-            yield
-        except RuntimeError as error:  # all that torch.distributed raises
+            yield cast(Lines, self._lines)
+        except (RuntimeError, LineError) as error:  # the former is all that torch.distributed raises
             raise self.lost(str(error)) from error
 
     def lost(self, reason: str) -> RankLost:
         """Find out who is gone, let the others find out too, and say it."""
         self.failing = True
         dead = self._dead()
-        with suppress(Exception):  # whoever waits for this one in vain learns of it now
-            self._distributed.destroy_process_group()
+        self._hang_up()  # whoever waits for this one in vain learns of it now
         for pause in _PAUSES:
             time.sleep(pause)
             dead = dead or self._dead()
