@@ -44,8 +44,18 @@ def scan(
     """
     count = 0
     n_cells, n_samples = voltage.shape
+    busy, n_busy = np.empty(n_cells, np.int32), 0
+    for i in range(n_cells):
+        above = False
+        for k in range(n_samples):
+            above |= voltage[i, k] >= CROSSING
+        if above or detector[i] == np.inf:
+            busy[n_busy] = i
+            n_busy += 1
+        else:  # as most are in most blocks
+            detector[i] = -np.inf
     for k in range(n_samples):
-        for i in range(n_cells):
+        for i in busy[:n_busy]:
             v = voltage[i, k]
             before = last[i] if k == 0 else voltage[i, k - 1]
             mark = detector[i]
