@@ -2,6 +2,9 @@
 
     python benchmarks/network.py [NETWORK ...]        of pv-small, pv-gamma, pv-gamma-identical; else all
     python benchmarks/network.py pv-gamma --base      by the kept base runs alone: NEURON is not run, a minute a network
+    noble-net validate cortex --reference coreneuron --seeds 3 --fine-seeds 0 --duration "1 s" --warmup "200 ms" \
+        --no-changes --no-replay --reference-data benchmarks/results/references/cortex
+                                                      makes such runs, here in CoreNEURON
 
 NEURON's runs are kept in results/references/NETWORK, those on the surrogate in runs/benchmark: what is finished is not
 run again. Speed needs [reference], and the rest where NEURON's runs are missing: an hour of one core a network. With
@@ -26,8 +29,8 @@ from noble_net.commands.validate import closing_lines
 from noble_net.config import NetworkSpec
 from noble_net.reference.neuron_network import simulate_neuron
 from noble_net.specs.validation import ValidationSpec, settings_from
+from noble_net.validation.backends import CALLED, Surrogate
 from noble_net.validation.backends import REFERENCES as BY_NAME
-from noble_net.validation.backends import Surrogate
 from noble_net.validation.plan import BASE, FINE, REFERENCE, make_plan
 from noble_net.validation.records import INDEX
 from noble_net.validation.validate import Validation, validate
@@ -56,8 +59,8 @@ def main() -> None:
     asked = parser.parse_args()
     for name in asked.networks:
         spec, kept = load_network(find_network(name)), REFERENCES / name
-        settings = base_settings(spec, kept) if asked.base else None
-        found = validate(spec, "neuron", out=FOLDER / name, settings=settings, reference_data=kept)
+        reference, settings = base_settings(spec, kept) if asked.base else ("neuron", None)
+        found = validate(spec, reference, out=FOLDER / name, settings=settings, reference_data=kept)
         print("\n".join(closing_lines(found)))
         (RESULTS / f"{name}.json").write_text(found.to_json(), encoding="utf-8")
         command = f"{COMMAND} {name} --base" if asked.base else f"{COMMAND} {name}"
@@ -81,25 +84,26 @@ def put(rows: list[Target], whole: bool = False) -> None:
         print(target.line())
 
 
-def base_settings(network: NetworkSpec, folder: Path) -> ValidationSpec:
-    """Settings that ask for the base runs kept in a folder and for nothing else of NEURON: of those of one length, the
-    most seeds.
+def base_settings(network: NetworkSpec, folder: Path) -> tuple[str, ValidationSpec]:
+    """A reference, and settings that ask for its base runs kept in a folder and for nothing else: of those of one
+    length, the most seeds.
 
     SystemExit, naming the runs, where they are of another network than this.
     """
-    by_length: dict[tuple[float, float], list[int]] = {}
+    alike: dict[tuple[float, float, str], list[int]] = {}
     for each in json.loads((folder / INDEX).read_text(encoding="utf-8")).values():
         if each["condition"] == BASE:
-            by_length.setdefault((each["duration_ms"], each["warmup_ms"]), []).append(each["noise_seed"])
-    (duration, warmup), seeds = max(by_length.items(), key=lambda item: (len(set(item[1])), item[0]))
+            kind = each["duration_ms"], each["warmup_ms"], each["backend"]
+            alike.setdefault(kind, []).append(each["noise_seed"])
+    (duration, warmup, reference), seeds = max(alike.items(), key=lambda item: (len(set(item[1])), item[0]))
     content: dict[str, Any] = {"seeds": sorted(set(seeds)), "fine_seeds": 0, "replay": None, "changes": None}
     settings = settings_from({**content, "duration": f"{duration} ms", "warmup": f"{warmup} ms"})
-    plan = make_plan(network, BY_NAME["neuron"], Surrogate(), settings)
+    plan = make_plan(network, BY_NAME[reference], Surrogate(), settings)
     wanted = {f"{run.key}.npz": run.name for run in plan.of(REFERENCE, BASE)}
     missing = [f"{run} ({file})" for file, run in wanted.items() if not (folder / file).is_file()]
     if missing:
         raise SystemExit(f"{folder}: no such run, was the network changed? {'; '.join(missing)}")
-    return settings
+    return reference, settings
 
 
 def timed() -> Target:
@@ -147,7 +151,7 @@ def judged(network: str, found: Validation, command: str) -> list[Target]:
         if each.holds is None:
             continue
         part = f"{each.part}, {each.population}" if several else each.part
-        name = f"{network} against NEURON, {part}: {each.measure}"
+        name = f"{network} against {CALLED[found.reference.name]}, {part}: {each.measure}"
         rows.append(Target(6, name, *held_against(each), conditions(each, found), command))
     return rows
 

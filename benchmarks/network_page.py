@@ -19,6 +19,7 @@ import numpy as np
 from scoreboard import RESULTS, ROOT, write_between
 
 from noble_net.report import plots
+from noble_net.validation.backends import CALLED
 from noble_net.validation.figures import INKS
 from noble_net.validation.plan import BASE, REFERENCE, SURROGATE
 
@@ -57,19 +58,21 @@ def blocks(found: Found) -> Iterator[str]:
     good, step = sum(each["holds"] for each in judged), found["backends"][REFERENCE]["step_ms"]
     yield f"### {found['network']}: {good} of {len(judged)} hold"
     duration, warmup = seconds(settings["duration"]), seconds(settings["warmup"])
-    told = f"{len(settings['seeds'])} noise seeds of {duration} after {warmup}, NEURON at {step:g} ms."
+    name = CALLED[found["reference"]]
+    told = f"{len(settings['seeds'])} noise seeds of {duration} after {warmup}, {name} at {step:g} ms."
     if not settings["fine_seeds"]:
-        told += " NEURON was not run at a finer step, so no limit has a part of that."
+        told += f" {name} was not run at a finer step, so no limit has a part of that."
     if not settings["replay"] and not settings["changes"]:
         told += " Neither replayed nor changed."
     yield told
     yield table(found)
-    yield f"![{found['network']}: distances to NEURON over simulated time]({figure_path(found).name})"
+    yield f"![{found['network']}: distances to {name} over simulated time]({figure_path(found).name})"
 
 
 def table(found: Found) -> str:
     """All verdicts, also those that could not be judged."""
-    lines = ["| population | measure | surrogate | NEURON | judged | limit | holds |", "|---" * 7 + "|"]
+    reference = CALLED[found["reference"]]
+    lines = [f"| population | measure | surrogate | {reference} | judged | limit | holds |", "|---" * 7 + "|"]
     for each in found["verdicts"]:
         unit = f" {each['unit']}" if each["unit"] else ""
         limit = "right sign" if each["yardstick"] == "wrong sign" else number(each["limit"], unit)

@@ -135,3 +135,41 @@ def test_a_network_with_zones_is_that_of_neuron(tmp_path: Path) -> None:
         error = np.abs(np.asarray(mine) - np.asarray(expected))
         assert np.median(error) < tolerance
         np.testing.assert_array_equal(found["threads"][name][0], mine)
+
+
+@pytest.mark.slow
+def test_no_step_is_left_out_of_a_long_run(tmp_path: Path) -> None:
+    """NEURON adds up its steps: by 1,000 ms, half of them the settling, its time is off by more than it forgives."""
+    from noble_net.results import load_results
+
+    data = recurrent(
+        duration="1.2 s", warmup="0 ms", record={"spikes": "all", "voltage": {"cells": "all", "dt": "0.1 ms"}}
+    )
+    command = [sys.executable, "-c", SIMULATED, "coreneuron", json.dumps(data), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert load_results(tmp_path / "run").voltage("pv").shape[1] == 12_001
+
+
+@pytest.mark.slow
+def test_a_network_is_validated_against_it(tmp_path: Path) -> None:
+    from noble_net.config import dump_network
+
+    file = tmp_path / "network.yaml"
+    file.write_text(dump_network(network_from(recurrent())))
+    options = [
+        "--reference",
+        "coreneuron",
+        "--seeds",
+        "2",
+        "--fine-seeds",
+        "0",
+        "--no-changes",
+        "--no-replay",
+    ]
+    times = ["--duration", "100 ms", "--warmup", "50 ms", "--out", str(tmp_path / "v")]
+    command = [sys.executable, "-m", "noble_net", "validate", str(file), *options, *times]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr[-2000:]
+    found = json.loads((tmp_path / "v" / "validation.json").read_text())
+    assert found["reference"] == "coreneuron" and found["verdicts"]

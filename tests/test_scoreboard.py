@@ -56,7 +56,8 @@ def test_rows_replace_those_of_their_name_and_whole_benchmarks_the_rest_of_their
 def found(*verdicts: Verdict, populations: tuple[str, ...] = ("pv",), fine: bool = True) -> Any:
     """What `judged` asks of a validation."""
     plan = SimpleNamespace(settings=settings_from({"seeds": [1, 2]}), of=lambda *_: [None] * fine)
-    return SimpleNamespace(verdicts=verdicts, sides=SimpleNamespace(populations=populations), plan=plan)
+    sides, reference = SimpleNamespace(populations=populations), SimpleNamespace(name="neuron")
+    return SimpleNamespace(verdicts=verdicts, sides=sides, plan=plan, reference=reference)
 
 
 def failed(measure: str, value: float, yardstick: str, limit: float = 2.0, **terms: float) -> Verdict:
@@ -116,7 +117,8 @@ def test_rows_of_pv_small_keep_their_names(network: Any) -> None:
 
 @pytest.mark.parametrize(("name", "seeds"), [("pv-gamma", 5), ("pv-gamma-identical", 5), ("cortex-small", 2)])
 def test_base_runs_that_are_kept_are_those_of_the_network(name: str, seeds: int, network: Any) -> None:
-    settings = network.base_settings(load_network(find_network(name)), network.REFERENCES / name)
+    reference, settings = network.base_settings(load_network(find_network(name)), network.REFERENCES / name)
+    assert reference == "neuron"
     assert len(settings.seeds) == seeds and settings.fine_seeds == 0
     assert settings.replay is None and settings.changes is None
 
@@ -138,7 +140,7 @@ def test_a_table_tells_what_could_not_be_judged(page: Any) -> None:
     verdict = {"part": "network", "population": "pv", "measure": "spectral peak", "value": None, "limit": 2.0}
     verdict |= {"unit": "Hz", "holds": None, "yardstick": "no clear rhythm on either side", "relation": "≤"}
     verdict["terms"] = {"surrogate Hz": None, "reference Hz": 40.0}
-    line = page.table({"verdicts": [verdict]}).splitlines()[-1]
+    line = page.table({"reference": "neuron", "verdicts": [verdict]}).splitlines()[-1]
     assert (
         line == "| pv | spectral peak | – | 40 Hz | – | ≤ 2 Hz | not judged: no clear rhythm on either side |"
     )

@@ -22,6 +22,7 @@ class Reference(StrEnum):
     """What a network can be held against."""
 
     neuron = "neuron"
+    coreneuron = "coreneuron"
 
 
 def validate(

@@ -192,8 +192,58 @@ class Neuron:
         return np.asarray(cell.run(*soma, zones=dendrites), np.float32)
 
 
-REFERENCES: Mapping[str, Backend] = {"neuron": Neuron()}
+@dataclass(frozen=True)
+class CoreNeuron:
+    """Exact cells in CoreNEURON: for networks that NEURON takes too long for. Cells alone are not asked for there."""
+
+    name: str = "coreneuron"
+    step: float | None = 0.025
+    cost: float = 0.5
+    depends_on_cores: bool = False
+
+    def check(self, network: NetworkSpec) -> None:
+        """See `Backend`."""
+        from noble_net.reference.coreneuron_network import check
+
+        check(network)
+
+    def require(self) -> None:
+        """NEURON and its mechanisms, compiled for CoreNEURON."""
+        from noble_net.reference.coreneuron_library import compiled
+
+        compiled()
+
+    def identity(self, network: NetworkSpec) -> Mapping[str, Any]:
+        """See `Backend`."""
+        return {**Neuron().identity(network), "backend": self.name}
+
+    def simulate(
+        self, network: NetworkSpec, out: Path, step: float | None, progress: Progress | None
+    ) -> Results:
+        """See `Backend`."""
+        from noble_net.reference.coreneuron_network import simulate_coreneuron
+
+        options: dict[str, Any] = {} if step is None else {"dt": step}
+        return simulate_coreneuron(
+            network, out=out, threads=1, overwrite=True, report=False, progress=progress, **options
+        )
+
+    def answer(
+        self,
+        family: Family | None,
+        cells: CellTable,
+        index: int,
+        drive: Drive,
+        step: float,
+    ) -> None:
+        """Not there: a process holds NEURON's mechanisms or CoreNEURON's."""
+        return
+
+
+REFERENCES: Mapping[str, Backend] = {"neuron": Neuron(), "coreneuron": CoreNeuron()}
 """What a network can be validated against, by the name on the command line."""
+CALLED = {"neuron": "NEURON", "coreneuron": "CoreNEURON"}
+"""Their proper names."""
 
 
 def _at_soma(drive: Drive) -> tuple[Real, Real, Real] | None:
