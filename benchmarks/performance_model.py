@@ -32,7 +32,7 @@ from noble_net.network.build import Network, build_checked
 from noble_net.network.share import Share
 from noble_net.processes import cores as cores_here
 from noble_net.processes import in_processes
-from noble_net.ranks.environment import started
+from noble_net.ranks.environment import Started, started
 from noble_net.ranks.exchange import Exchange
 from noble_net.ranks.group import RankGroup
 from noble_net.rehearsal import held_bytes
@@ -95,8 +95,11 @@ class Costs(NamedTuple):
 
 def main() -> None:
     """Fit, hold against two processes, extrapolate, write."""
-    if started() is not None:
-        print(json.dumps(exchanged()), flush=True)
+    here = started()
+    if here is not None:
+        found = exchanged(here)
+        if here.rank == 0:  # both at once would write into each other's line
+            print(json.dumps(found), flush=True)
         return
     numba.set_num_threads(1)
     few, network = integrate_and_fire_cells(8000), integrate_and_fire_cells(20_000)
@@ -198,11 +201,9 @@ def launched() -> dict[str, float]:
     return found
 
 
-def exchanged() -> dict[str, float]:
+def exchanged(here: Started) -> dict[str, float]:
     """Seconds of a block's message between two processes, and of a spike in it, sorted."""
-    where = started()
-    assert where is not None
-    with RankGroup(where) as group:
+    with RankGroup(here) as group:
         spec = random_network(20_000, 0)
         cores, families = load_parts(spec)
         infos = {name: core.info for name, core in cores.items()}
