@@ -11,15 +11,20 @@ out and, each left out in turn, members trained on, both solved by NEURON (what 
 solved by NEURON half-way between two members in their conductances, straight (as in the paper, arXiv 2506.04536) and in
 their logarithms.
 
-Table: benchmarks/results/noble_interpolation.json. Needs the core's dataset and the extras [reference] and [train].
+A cell that NEURON has solved is not solved again. Table: benchmarks/results/noble_interpolation.json. Needs the core's
+dataset and the extras [reference] and [train].
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import time
 import warnings
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +32,7 @@ from noble_shared import chosen_core, read_recipe
 from numpy.typing import NDArray
 from scoreboard import RESULTS, Target, record
 
+from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.cells.features import NOBLE_FEATURES
 from noble_net.cells.latent_space import LatentSpace
@@ -143,15 +149,31 @@ def answered(core: StepCore, cells: CellTable, steps: Float64) -> Features:
 
 
 def solved(family: Family, cells: CellTable, steps: Float64) -> Features:
-    """NEURON's features, a cell at a time on all cores."""
-    work = partial(_solved, family.name, steps)
+    """NEURON's features, a cell at a time on all cores. Each is kept in the user's cache folder when it is done."""
+    folder = cache_folder("noble-interpolation")
+    folder.mkdir(parents=True, exist_ok=True)
     singles = [cells.take(slice(i, i + 1)) for i in range(cells.size)]
-    found = dict(in_processes(work, list(enumerate(singles))))
-    return np.concatenate([found[i] for i in range(cells.size)])
+    kept = [folder / f"{_digest(family, each, steps)}.npy" for each in singles]
+    todo = [(file, each) for file, each in zip(kept, singles, strict=True) if not file.exists()]
+    begin = time.monotonic()
+    for done, _ in enumerate(in_processes(partial(_solved, family.name, steps), todo), 1):
+        left = (time.monotonic() - begin) * (len(todo) / done - 1.0) / 60.0
+        print(f"  {done} of {len(todo)} cells in NEURON, {left:.0f} min left", flush=True)
+    return np.concatenate([np.load(file) for file in kept])
 
 
-def _solved(family: str, steps: Float64, task: tuple[int, CellTable]) -> tuple[int, Features]:
-    return task[0], answered(load_exact_steps(family), task[1], steps)
+def _solved(family: str, steps: Float64, task: tuple[Path, CellTable]) -> None:
+    file, cell = task
+    unfinished = file.with_suffix(f".{os.getpid()}.tmp.npy")
+    np.save(unfinished, answered(load_exact_steps(family), cell, steps))
+    unfinished.rename(file)
+
+
+def _digest(family: Family, cell: CellTable, steps: Float64) -> str:
+    """Of all that a cell's answers hang on."""
+    parameters = {name: values.tolist() for name, values in sorted(cell.parameters.items())}
+    told = json.dumps([family.hash, parameters, steps.tolist(), NOBLE_FEATURES])
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def shares(truth: Features, found: Features) -> dict[str, float]:
