@@ -6,7 +6,7 @@ Backends are picklable and without state: each run may be made in another proces
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -164,12 +164,15 @@ class Neuron:
         self, network: NetworkSpec, out: Path, step: float | None, progress: Progress | None
     ) -> Results:
         """See `Backend`."""
-        from noble_net.reference.neuron_network import simulate_neuron
-
         options: dict[str, Any] = {} if step is None else {"dt": step}
-        return simulate_neuron(
+        return self._solver()(
             network, out=out, threads=1, overwrite=True, report=False, progress=progress, **options
         )
+
+    def _solver(self) -> Callable[..., Results]:
+        from noble_net.reference.neuron_network import simulate_neuron
+
+        return simulate_neuron
 
     def answer(
         self,
@@ -193,13 +196,10 @@ class Neuron:
 
 
 @dataclass(frozen=True)
-class CoreNeuron:
+class CoreNeuron(Neuron):
     """Exact cells in CoreNEURON: for networks that NEURON takes too long for. Cells alone are not asked for there."""
 
     name: str = "coreneuron"
-    step: float | None = 0.025
-    cost: float = 0.5
-    depends_on_cores: bool = False
 
     def check(self, network: NetworkSpec) -> None:
         """See `Backend`."""
@@ -213,20 +213,10 @@ class CoreNeuron:
 
         compiled()
 
-    def identity(self, network: NetworkSpec) -> Mapping[str, Any]:
-        """See `Backend`."""
-        return {**Neuron().identity(network), "backend": self.name}
-
-    def simulate(
-        self, network: NetworkSpec, out: Path, step: float | None, progress: Progress | None
-    ) -> Results:
-        """See `Backend`."""
+    def _solver(self) -> Callable[..., Results]:
         from noble_net.reference.coreneuron_network import simulate_coreneuron
 
-        options: dict[str, Any] = {} if step is None else {"dt": step}
-        return simulate_coreneuron(
-            network, out=out, threads=1, overwrite=True, report=False, progress=progress, **options
-        )
+        return simulate_coreneuron
 
     def answer(
         self,
