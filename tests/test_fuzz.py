@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from network_text import GOOD, SNIPPETS, VALUES
 from rich_network import RICH, write_rich
 from ruamel.yaml import YAML
-from test_config import GOOD, SNIPPETS, VALUES
 
 from noble_net.config import load_network
 from noble_net.errors import ConfigError
