@@ -73,11 +73,11 @@ def plan(base: NobleRecipe, family: Family) -> dict[str, dict[str, NobleRecipe]]
     }
     embedding = {
         label: base.variant(
-            f"noble-embedding-{n}", model={"features": names, "rate_octaves": 0}, training=small
+            f"noble-embedding-{n}", model={"features": names, "phase_octaves": 0}, training=small
         )
         for n, (label, names) in enumerate(embedded.items())
     }
-    embedding["both + their rate"] = base.variant("noble-embedding-rate", training=small)
+    embedding["all, and the phase of firing"] = base.variant("noble-embedding-phase", training=small)
     equal = training_on(base, fewest_traces(base, family))
     members = {str(n): base.variant(f"noble-members-{n}", training={**equal, "members": n}) for n in MEMBERS}
     return {"embedding": embedding, "members": members}

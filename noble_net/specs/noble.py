@@ -100,9 +100,11 @@ class NobleModelSpec(Spec):
     """K of a feature: frequencies 2^0 … 2^(K−1), a sine and a cosine each."""
     amplitude_octaves: int = Field(default=9, gt=0)
     """K of the amplitude."""
-    rate_octaves: int = Field(default=0, ge=0)
-    """K of the firing rate that I_thr and s_thr predict, s_thr·(I − I_thr), whose waves begin with the step; 0: none,
-    as in the paper."""
+    phase_octaves: int = Field(default=0, ge=0)
+    """K of the cycles of regular firing, whose rate and phase a small network fitted to spike times predicts from the
+    features (`noble_net.surrogate.phase`); 0: none, as in the paper."""
+    phase_units: int = Field(default=64, gt=0)
+    """Units of that network's two layers."""
     time_from: Literal["window", "onset"] = "window"
     """Where the waves' time begins: with the window, as in the paper, or with the step."""
     centre: Annotated[float, Quantity("mV")] = 0.0
@@ -186,9 +188,9 @@ class NobleRecipe(Spec):
     def _fits(self) -> NobleRecipe:
         if self.model.padded < self.samples:
             raise fault(f"is below the window's {self.samples} samples", "raise it", ("model", "padded"))
-        if self.model.rate_octaves and not {"I_thr", "s_thr"} <= set(self.model.features):
-            problem = "predict a rate from I_thr and s_thr, which are not among the features"
-            raise fault(problem, "embed both, or leave them out", ("model", "rate_octaves"))
+        if self.model.phase_octaves and "I_thr" not in self.model.features:
+            problem = "begin at a cell's threshold, but I_thr is not among the features"
+            raise fault(problem, "embed it, or leave them out", ("model", "phase_octaves"))
         if self.model.modes > self.model.padded:
             raise fault("are more than the samples", "lower them", ("model", "modes"))
         if self.fine_tune and not self.dataset.hyperpolarising:

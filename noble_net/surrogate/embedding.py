@@ -18,12 +18,15 @@ from torch import Tensor, nn
 
 from noble_net.cells.latent_space import HIGHEST, LOWEST
 from noble_net.errors import FamilyError
+from noble_net.surrogate.phase import Phase
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 
 CURRENT_SCALE = 10.0
 """Current channel and amplitude are in 0.1 nA."""
 RATE_SCALE = 0.02
-"""Per Hz of a predicted firing rate."""
+"""Per Hz of the predicted rate."""
+CYCLE_SCALE = 0.05
+"""Per cycle of firing since the onset."""
 
 Ranges = Mapping[str, tuple[float, float]]
 """Feature → its smallest and largest value over the family, in its own unit."""
@@ -40,7 +43,8 @@ class Window(NamedTuple):
 
 
 class Embedding(nn.Module):
-    """(features, amplitude, onset) → channels: the current, 2K of the amplitude, 2K of each feature.
+    """(features, amplitude, onset) → channels: the current, 2K of the amplitude, 2K of each feature; with
+    ``phase_octaves`` the rate and cycles of regular firing (`noble_net.surrogate.phase`) and 2K waves of them.
 
     ``features`` holds the names in the order in which `forward` wants their values: alphabetical, whatever the order
     of ``ranges``. Raises FamilyError when a range is empty or not finite.
@@ -52,19 +56,21 @@ class Embedding(nn.Module):
         window: Window,
         feature_octaves: int = 1,
         amplitude_octaves: int = 9,
-        rate_octaves: int = 0,
+        phase_octaves: int = 0,
+        phase_units: int = 64,
         from_onset: bool = False,
     ) -> None:
         super().__init__()
         self.features = tuple(sorted(ranges))
         self.window = window
-        self.rate_octaves, self.from_onset = rate_octaves, from_onset
+        self.phase_octaves, self.from_onset = phase_octaves, from_onset
         for name in self.features:
             low, high = ranges[name]
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
                 raise FamilyError(f"feature {name} ranges over [{low}, {high}]: it cannot tell cells apart")
         self.channels = 1 + 2 * amplitude_octaves + 2 * feature_octaves * len(self.features)
-        self.channels += 1 + 2 * rate_octaves if rate_octaves else 0
+        self.channels += 2 + 2 * phase_octaves if phase_octaves else 0
+        self.phase = Phase(len(self.features), phase_units).requires_grad_(False) if phase_octaves else None
         limits = torch.tensor([ranges[name] for name in self.features], dtype=torch.float64).reshape(-1, 2)
         self._buffer("low", limits[:, 0].float())
         self._buffer("width", (limits[:, 1] - limits[:, 0]).float())
@@ -81,8 +87,7 @@ class Embedding(nn.Module):
 
         Features are scaled as in a latent space (`noble_net.cells.latent_space`) and extrapolated outside their range.
         """
-        low, width = self.get_buffer("low"), self.get_buffer("width")
-        scaled_BF = LOWEST + (HIGHEST - LOWEST) * (features - low) / width
+        scaled_BF = self.scaled(features)
         scaled_B = CURRENT_SCALE * amplitude
         time_BN = self._time(onset)
         on_BN = self._on(onset)
@@ -91,9 +96,19 @@ class Embedding(nn.Module):
             waves(scaled_B[:, None], self.get_buffer("amplitude_octaves"), time_BN),
             waves(scaled_BF, self.get_buffer("feature_octaves"), time_BN),
         ]
-        if self.rate_octaves:
-            channels.append(self._rate(features, amplitude, onset) * on_BN[:, None])
+        if self.phase is not None:
+            rate_B, offset_B = self.phase(scaled_BF, self.above(features, amplitude))
+            channels.append(self._firing(rate_B, offset_B, onset) * on_BN[:, None])
         return torch.cat(channels, dim=1)
+
+    def scaled(self, features: Tensor) -> Tensor:
+        """Features [B, F] as a latent space scales them."""
+        low, width = self.get_buffer("low"), self.get_buffer("width")
+        return LOWEST + (HIGHEST - LOWEST) * (features - low) / width
+
+    def above(self, features: Tensor, amplitude: Tensor) -> Tensor:
+        """Current above I_thr, [B] nA."""
+        return amplitude - features[:, self.features.index("I_thr")]
 
     def _time(self, onset: Tensor) -> Tensor:
         """Time of the waves, [B or 1, N]: 2π a window, from its beginning or from each step's."""
@@ -103,15 +118,15 @@ class Embedding(nn.Module):
         turn = 2.0 * math.pi / ((self.window.samples - 1) * self.window.sampling)
         return time_N - (turn * onset.double()).float()[:, None]
 
-    def _rate(self, features: Tensor, amplitude: Tensor, onset: Tensor) -> Tensor:
-        """The predicted rate, and its waves: [B, 1 + 2K, N], for a time that begins with the step."""
-        threshold, slope = (features[:, self.features.index(name)] for name in ("I_thr", "s_thr"))
-        rate_B = (slope * (amplitude - threshold)).clamp(min=0.0).double()
+    def _firing(self, rate: Tensor, offset: Tensor, onset: Tensor) -> Tensor:
+        """Rate and cycles of regular firing, and its waves: [B, 2 + 2K, N], for a time that begins with the step."""
         since_BN = self.window.sampling * self.get_buffer("index") - onset.double()[:, None]
-        turns_B1N = (2.0 * math.pi / 1000.0 * rate_B[:, None] * since_BN)[:, None]
-        phase_BKN = 2.0 ** torch.arange(self.rate_octaves, device=rate_B.device)[:, None] * turns_B1N
-        told_B1N = (RATE_SCALE * rate_B[:, None, None]).expand(-1, 1, since_BN.shape[1])
-        return torch.cat([told_B1N, torch.sin(phase_BKN), torch.cos(phase_BKN)], dim=1).float()
+        cycles_B1N = (1e-3 * rate[:, None] * since_BN - offset[:, None])[:, None]
+        octave_K1 = octaves_of(self.phase_octaves).to(rate.device)[:, None]
+        phase_BKN = 2.0 * math.pi * octave_K1 * cycles_B1N
+        told_B1N = (RATE_SCALE * rate[:, None, None]).expand_as(cycles_B1N)
+        waves_of_it = torch.sin(phase_BKN), torch.cos(phase_BKN)
+        return torch.cat([told_B1N, CYCLE_SCALE * cycles_B1N, *waves_of_it], dim=1).float()
 
     def _on(self, onset: Tensor) -> Tensor:
         """Whether the step is on, [B, N]: at the samples of [onset, onset + duration)."""

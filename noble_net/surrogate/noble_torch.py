@@ -24,8 +24,14 @@ class NobleNet(nn.Module):
 
     def __init__(self, ranges: Ranges, window: Window, model: NobleModelSpec) -> None:
         super().__init__()
-        octaves = model.feature_octaves, model.amplitude_octaves, model.rate_octaves
-        self.embedding = Embedding(ranges, window, *octaves, from_onset=model.time_from == "onset")
+        octaves = model.feature_octaves, model.amplitude_octaves, model.phase_octaves
+        self.embedding = Embedding(
+            ranges,
+            window,
+            *octaves,
+            phase_units=model.phase_units,
+            from_onset=model.time_from == "onset",
+        )
         self.centre, self.scale = model.centre / 1000.0, model.scale / 1000.0
         self.fno = make_fno(
             self.embedding.channels,

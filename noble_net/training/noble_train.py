@@ -29,6 +29,7 @@ from noble_net.surrogate.noble_torch import NobleNet
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 from noble_net.training.noble_batches import VOLTS, NobleData, feature_ranges
 from noble_net.training.noble_losses import relative_error, sag_error
+from noble_net.training.noble_phase import fit_phase
 from noble_net.training.noble_plan import trained_amplitudes, trained_members
 from noble_net.training.noble_state import restore_state, save_state, state_prefix
 from noble_net.training.optimising import set_learning_rate
@@ -63,6 +64,7 @@ def train_noble(
     trainer = Trainer(recipe, family, NobleData.read(recipe, family, device), base)
     target = folder / recipe.name
     if not trainer.restore():
+        fit_phase(trainer.net.embedding, recipe, trainer.data)
         (target / LOG).unlink(missing_ok=True)  # of a training that is not gone on with
         if base:
             trainer.start_from(base)
@@ -95,7 +97,8 @@ class Trainer:
         torch.manual_seed(self.spec.seed)
         window = Window(recipe.samples, recipe.model.padded, recipe.sampling)
         self.net = NobleNet(self.ranges, window, recipe.model).to(self.device)
-        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=self.spec.learning_rate)
+        trained = [each for each in self.net.parameters() if each.requires_grad]
+        self.optimiser = torch.optim.Adam(trained, lr=self.spec.learning_rate)
         self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimiser, factor=self.spec.factor, patience=self.spec.patience
         )
