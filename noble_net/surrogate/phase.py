@@ -10,13 +10,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-CURRENT = 0.08
+from noble_net.cells.features import SLOPE_OFFSETS
+from noble_net.cells.latent_space import HIGHEST, LOWEST
+
+CURRENT = SLOPE_OFFSETS[-1]
 """Current above I_thr that counts as one, nA: that of the step at which e-features are measured."""
 LEAST = 0.002
 """Least current above I_thr that is told apart, nA: I_thr is known to 2.5 pA."""
 RATE = 50.0
 """Hz, where the network answers 0."""
-_MIDDLE, _SPREAD = 2.0, 0.8
+_MIDDLE, _SPREAD = (LOWEST + HIGHEST) / 2.0, 0.8
 """Of scaled features (`noble_net.cells.latent_space`)."""
 _POWERS = 3
 """Of the current above threshold that the network is told."""

@@ -39,10 +39,8 @@ def fit_phase(embedding: Embedding, recipe: NobleRecipe, data: NobleData) -> Non
         embedding.above(data.features[rows], data.amplitude[rows]),
     )
     rate, offset = (torch.from_numpy(each).to(device) for each in clocks.T)
-    parameters = list(phase.parameters())
-    for each in parameters:
-        each.requires_grad_(True)
-    optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    phase.requires_grad_(True)
+    optimiser = torch.optim.AdamW(phase.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, ITERATIONS)
     draw = torch.Generator().manual_seed(recipe.training.seed)
     duration = embedding.window.duration / 1000.0
@@ -55,8 +53,7 @@ def fit_phase(embedding: Embedding, recipe: NobleRecipe, data: NobleData) -> Non
         nn.functional.smooth_l1_loss(error, torch.zeros_like(error), beta=_SMALL).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-    for each in parameters:
-        each.requires_grad_(False)
+    phase.requires_grad_(False)
 
 
 def _cycles(time: Tensor, rate: Tensor, offset: Tensor) -> Tensor:

@@ -64,10 +64,11 @@ def train_noble(
     trainer = Trainer(recipe, family, NobleData.read(recipe, family, device), base)
     target = folder / recipe.name
     if not trainer.restore():
-        fit_phase(trainer.net.embedding, recipe, trainer.data)
         (target / LOG).unlink(missing_ok=True)  # of a training that is not gone on with
         if base:
             trainer.start_from(base)
+        else:
+            fit_phase(trainer.net.embedding, recipe, trainer.data)
     saved = time.monotonic()
     while trainer.iteration < trainer.iterations and time.monotonic() < stop:
         ended = trainer.step()
