@@ -30,6 +30,9 @@ THRESHOLD_STEP = 0.0025
 SLOPE_OFFSETS = (0.02, 0.04, 0.08)
 """Steps above I_thr that s_thr is fitted to, nA."""
 
+MEASURED_AT = SLOPE_OFFSETS[-1]
+"""The step above I_thr whose response the features of spiking are those of, nA."""
+
 SCAN = (0.1, 0.2, 0.3, 0.4, 0.5)
 """Coarse F–I scan, nA."""
 
@@ -157,7 +160,7 @@ def measure(respond: Response, *, recovers: bool = True) -> Measured:
         raise Rejected("block")
     passive = respond(step_current(-0.05))
     values = efel_features(passive, -0.05, PASSIVE)
-    values |= efel_features(traces[-1], threshold + SLOPE_OFFSETS[-1], SPIKING)
+    values |= efel_features(traces[-1], threshold + MEASURED_AT, SPIKING)
     values["input_resistance"] = (values["steady_state_voltage_stimend"] - values["voltage_base"]) / -0.05
     values |= {"I_thr": threshold, "s_thr": slope}
     if values["steady_state_voltage"] > values["voltage_base"] + PLATEAU:

@@ -21,7 +21,7 @@ import numpy as np
 
 from noble_net.errors import BackendError, MissingExtraError, NobleNetError
 from noble_net.ranks.environment import Started
-from noble_net.ranks.lines import Bytes, LineError, Lines
+from noble_net.ranks.lines import WAITING, Bytes, LineError, Lines
 from noble_net.types import Float32
 
 PATIENCE = timedelta(minutes=10)
@@ -30,8 +30,6 @@ _KNOCK = 1.0
 _PAUSES = (0.1, 0.4, 1.5)
 """Seconds between knocks at processes whose ports do not all close at once as they die; for as long as all of them, one
 that found another dead can itself be found alive by the rest."""
-_WAITING = 4096
-"""Knocks that may wait at a port: nobody opens."""
 
 
 class RankLost(NobleNetError):
@@ -67,7 +65,7 @@ class RankGroup:
         self.rank, self.ranks = started.rank, started.ranks
         self._distributed = distributed
         self._lines: Lines | None = None
-        self._listener = socket.create_server(("", 0), backlog=_WAITING)
+        self._listener = socket.create_server(("", 0), backlog=WAITING)
         self.failing = False
         """Whether one is known to be gone, or this process is about to end."""
         self._addresses: list[tuple[str, int, int]] = []

@@ -21,7 +21,7 @@ Bytes = NDArray[np.uint8]
 _End = tuple[socket.socket, memoryview]
 _SECRET = 16
 _HELLO = _SECRET + 8
-_WAITING = 4096
+WAITING = 4096
 """Connections that may wait to be taken up."""
 _GREETING = 10.0
 """Seconds within which a process that has connected says who it is."""
@@ -50,7 +50,7 @@ class Lines:
         self._followers: dict[int, socket.socket] = {}
         """In the leader, by rank."""
         self._distances = [1 << step for step in range((ranks - 1).bit_length())]
-        with socket.create_server(("", 0), backlog=_WAITING) as listener:
+        with socket.create_server(("", 0), backlog=WAITING) as listener:
             told = together((host, listener.getsockname()[1], secrets.token_bytes(_SECRET)))
             addresses, secret = [each[:2] for each in told], told[0][2]
             try:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from noble_net.cells.family import Family
+from noble_net.cells.features import MEASURED_AT
 from noble_net.markdown import write_markdown
 from noble_net.output import reading, saving, write_text
 from noble_net.report import family_figures as figures
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 _PIXELS_PER_INCH = 140
 _LARGEST = 190_000
 """Bytes of a figure above which it is brought down to 256 colours."""
-
-_MEASURED_AT = 0.08
-"""Spiking features of a family are those of the step I_thr + this, nA (`noble_net.cells.features`)."""
 
 _PASSIVE_STEP = -0.05
 _PASSIVE = ("voltage_base", "sag_amplitude", "decay_time_constant_after_stim", "steady_state_voltage_stimend")
@@ -161,7 +159,7 @@ def _features(family: Family) -> list[dict[str, Any]]:
 
 def _nearest_target(family: Family, name: str) -> tuple[Spread | None, str]:
     """The target of a feature at the step nearest to the one members are measured at."""
-    at = _PASSIVE_STEP if name in _PASSIVE else float(family.table["I_thr"].median()) + _MEASURED_AT
+    at = _PASSIVE_STEP if name in _PASSIVE else float(family.table["I_thr"].median()) + MEASURED_AT
     known = {step: wanted[name] for step, wanted in family.about.get("targets", {}).items() if name in wanted}
     if not known:
         return None, ""

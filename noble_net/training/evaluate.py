@@ -27,7 +27,7 @@ from noble_net.types import DT, CellTable, Drive, Float32, Float64, Nmda, Precis
 BLOCK = 1000
 """Samples per block of a free run, rounded up to the core's step; any other gives the same numbers."""
 
-ROUNDED: tuple[Precision, ...] = ("bfloat16", "int16")
+_ROUNDED: tuple[Precision, ...] = ("bfloat16", "int16")
 """Precisions that a streaming core is judged in besides float32."""
 _ALSO_ROUNDED = ("fluctuating, all", "steps", "mean_driven", "zero")
 
@@ -91,7 +91,7 @@ def evaluate_both(
     found = evaluate_core(recipe, family, open_core(folder), progress)
     if recipe.kind != "streaming":
         return found
-    for precision in ROUNDED:
+    for precision in _ROUNDED:
         rounded = evaluate_core(recipe, family, open_core(folder, precision), progress)["table"]
         found[precision] = {
             regime: {row: rounded[regime][row] for row in ("seen", "unseen")} for regime in _ALSO_ROUNDED
