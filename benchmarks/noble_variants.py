@@ -34,6 +34,8 @@ COMMAND = "python benchmarks/noble_variants.py"
 RESULT = RESULTS / "noble_variants.json"
 ITERATIONS = 12_000
 """Of every variant, to the nearest whole epoch: batches of 8 take half an hour on 2 cores."""
+PUBLISHED_TRAINING: dict[str, Any] = {"points": 0, "power": 4, "learning_rate": 0.002}
+"""Of the ablation, which is the paper's: whole windows alone, on relative L4."""
 MEMBERS = (20, 30, 40, 50)
 PAPER_V: dict[str, float] = {
     "none": 12.1,
@@ -71,9 +73,12 @@ def plan(base: NobleRecipe, family: Family) -> dict[str, dict[str, NobleRecipe]]
         "both + AHP_depth": ("I_thr", "s_thr", "AHP_depth"),
         "all": usable(base, family),
     }
+    published = {"feature_octaves": 1, "phase_octaves": 0, "spike_decays": (), "lifting_ratio": 2}
     embedding = {
         label: base.variant(
-            f"noble-embedding-{n}", model={"features": names, "phase_octaves": 0}, training=small
+            f"noble-embedding-{n}",
+            model={**published, "features": names},
+            training={**small, **PUBLISHED_TRAINING},
         )
         for n, (label, names) in enumerate(embedded.items())
     }

@@ -8,69 +8,34 @@ import dataclasses
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("neuralop")
 
+from toy_noble import RECIPE, solve, toy_family
+
 from noble_net.cells.family import Family
-from noble_net.cells.features import FEATURES
 from noble_net.errors import CheckpointError, ConfigError, FamilyError, SolverError
 from noble_net.specs.noble import AmplitudeSpec, NobleModelSpec, NobleRecipe
 from noble_net.specs.specification import validate_document
 from noble_net.specs.yaml_source import Document, load_document
 from noble_net.surrogate.checkpoint import load_checkpoint, save_checkpoint
-from noble_net.surrogate.embedding import CYCLE_SCALE, RATE_SCALE, Embedding, Window
+from noble_net.surrogate.embedding import Embedding, Window
 from noble_net.surrogate.fno import parameter_count
 from noble_net.surrogate.noble import Noble
 from noble_net.surrogate.noble_torch import NobleNet
 from noble_net.surrogate.step_core import StepCore
-from noble_net.training import noble_data, noble_phase
+from noble_net.training import noble_data
 from noble_net.training.noble_batches import NobleData
 from noble_net.training.noble_data import build_noble_dataset, noble_dataset_path, read_part, stored_samples
 from noble_net.training.noble_evaluate import evaluate_noble, true_voltage, write_noble_accuracy
 from noble_net.training.noble_losses import relative_error, sag_amplitude, sag_error
-from noble_net.training.noble_phase import fit_phase, regular_spikes
 from noble_net.training.noble_plan import amplitude_range, dataset_ids, plan_traces, select_members
 from noble_net.training.noble_train import Trainer, train_noble
 
 RANGES = {"s_thr": (200.0, 500.0), "I_thr": (0.1, 0.3)}
 PAPER = Window(8583, 8640, 0.06)
-
-RECIPE = {
-    "kind": "noble",
-    "name": "toy-noble",
-    "family": "toy",
-    "dataset": {
-        "seed": 3,
-        "traces": 40,
-        "test_traces": 2,
-        "fi_points": 4,
-        "hyperpolarising": 12,
-        "sampling": "0.6 ms",
-        "dt": "0.1 ms",
-        "settle": "0.1 ms",
-    },
-    "model": {"layers": 2, "channels": 8, "modes": 32, "padded": 864},
-    "training": {"epochs": 4, "batch": 8, "learning_rate": 0.004, "validation": 0.1},
-}
-
-
-def solve(parameters, current, sampling):
-    """A leaky integrate-and-fire cell with spikes of 3 ms and a slow sag, at 0.1 ms."""
-    v = rest = -70.0
-    u, left, trace = 0.0, 0, np.empty(len(current) + 1, np.float32)
-    trace[0] = rest
-    for k, i in enumerate(current):
-        u += 0.1 * (0.05 * (v - rest) - u) / 40.0
-        v += 0.1 * (rest - v + parameters["resistance"] * i - 5.0 * u) / 12.0
-        if v > -50.0 and not left:
-            left = 30
-        v = -65.0 if left else v
-        trace[k + 1] = 20.0 - 80.0 * abs(left - 15) / 15 if left else v
-        left = max(left - 1, 0)
-    return trace
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,21 +56,7 @@ def recipe() -> NobleRecipe:
 
 @pytest.fixture(scope="module")
 def family() -> Family:
-    """Four training members and a held-out one, told apart by their resistance (MΩ)."""
-    resistance = np.array([120.0, 140.0, 160.0, 180.0, 150.0])
-    table = pd.DataFrame(
-        {
-            "role": ["train"] * 4 + ["held_out"],
-            "resistance": resistance,
-            **dict.fromkeys(FEATURES, 1.0),
-            "I_thr": 20.0 / resistance,
-            "s_thr": 2.0 * resistance,
-        },
-        index=[f"toy-{i}" for i in range(5)],
-    )
-    code = {"centre": 150.0, "sd": 0.25, "logarithmic": True}
-    about = {"parameters": {"resistance": code}, "bound": None, "cell": {}}
-    return Family("toy", table, about, "a" * 64)
+    return toy_family()
 
 
 @pytest.fixture(scope="module")
@@ -155,63 +106,6 @@ def test_matrix_products_are_the_library_s_convolutions():
     torch.testing.assert_close(
         gradient, torch.autograd.grad(theirs.square().sum(), net.fno.lifting.fcs[0].bias)[0]
     )
-
-
-def test_waves_from_the_onset_move_with_the_step():
-    embedding = Embedding(RANGES, PAPER, phase_octaves=2, from_onset=True)
-    features, amplitude = torch.tensor([[0.2, 300.0]]), torch.tensor([0.3])
-    early, late = (embedding(features, amplitude, torch.tensor([onset])) for onset in (6.0, 12.0))
-    assert early.shape[1] == embedding.channels == 1 + 18 + 4 + 6
-    assert torch.allclose(early[..., 100:5000], late[..., 200:5100], atol=2e-3)  # 0.06 ms a sample
-    on = early[0, 0] > 0
-    rate, offset = embedding.phase(embedding.scaled(features), embedding.above(features, amplitude))
-    cycles = rate * (torch.arange(PAPER.padded) * PAPER.sampling - 6.0) / 1000.0 - offset
-    told = [RATE_SCALE * rate.expand(PAPER.padded), CYCLE_SCALE * cycles]
-    told += [wave(2 * torch.pi * octave * cycles) for wave in (torch.sin, torch.cos) for octave in (1, 2)]
-    assert torch.allclose(early[0, -6:, on], torch.stack(told)[:, on].float(), atol=1e-4)
-    assert (early[0, -6:, ~on] == 0).all()
-    below = embedding(features, torch.tensor([0.1]), torch.tensor([6.0]))[0, -6:]
-    assert rate > 0 and not below[:4].any()  # and cosines of 1
-
-
-def test_phases_are_those_of_the_spikes(recipe, family, dataset, monkeypatch):
-    clocked = recipe.variant("clocked", model={"phase_octaves": 3, "phase_units": 16})
-    data = NobleData.read(clocked, family)
-    embedding = Trainer(clocked, family, data).net.embedding
-    rows, clocks = regular_spikes(clocked, data)
-    assert len(rows) > 4 and set(rows.tolist()) <= set(data.train)
-    row, (rate, offset) = int(rows[0]), clocks[0]
-    volts = data.voltage[row].numpy() * 0.01
-    number = 1000.0 / rate / clocked.dataset.sampling  # samples from spike to spike
-    first = (clocked.dataset.lead + 1000.0 * offset / rate) / clocked.dataset.sampling
-    fifth = round(first + 4 * number)
-    assert volts[fifth - 2 : fifth + 5].max() > -20.0 > volts[round(fifth + number / 2)]
-
-    def error() -> float:
-        scaled = embedding.scaled(data.features[rows])
-        found = embedding.phase(scaled, embedding.above(data.features[rows], data.amplitude[rows]))
-        wanted = torch.from_numpy(clocks).T
-        return float(
-            torch.stack([(found[0] - wanted[0]) * t - found[1] + wanted[1] for t in (0.1, 0.4)])
-            .abs()
-            .median()
-        )
-
-    before = error()
-    monkeypatch.setattr(noble_phase, "ITERATIONS", 800)
-    fit_phase(embedding, clocked, data)
-    assert error() < 0.1 < before
-    fitted = list(embedding.phase.parameters())
-    trainer = Trainer(clocked, family, data)
-    fit_phase(trainer.net.embedding, clocked, data)
-    assert all(map(torch.equal, fitted, trainer.net.embedding.phase.parameters()))
-    trainer.step()
-    assert all(map(torch.equal, fitted, trainer.net.embedding.phase.parameters()))
-
-
-def test_phases_need_the_threshold(recipe):
-    with pytest.raises(ValueError, match="I_thr is not among the features"):
-        recipe.variant("odd", model={"features": ("s_thr",), "phase_octaves": 3})
 
 
 def test_an_answer_of_zero_is_the_centre(recipe, family):

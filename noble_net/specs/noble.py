@@ -96,15 +96,19 @@ class NobleModelSpec(Spec):
     modes: int = Field(default=256, gt=1)
     """As neuraloperator counts them: modes // 2 + 1 complex frequencies are kept."""
     projection_ratio: int = Field(default=4, gt=0)
-    feature_octaves: int = Field(default=1, gt=0)
-    """K of a feature: frequencies 2^0 … 2^(K−1), a sine and a cosine each."""
+    lifting_ratio: int = Field(default=2, gt=0)
+    """Hidden channels of the layers behind and before the Fourier ones, over ``channels``."""
+    feature_octaves: int = Field(default=1, ge=0)
+    """K of a feature: frequencies 2^0 … 2^(K−1), a sine and a cosine each; 0: the scaled number itself at all times."""
     amplitude_octaves: int = Field(default=9, gt=0)
     """K of the amplitude."""
     phase_octaves: int = Field(default=0, ge=0)
-    """K of the cycles of regular firing, whose rate and phase a small network fitted to spike times predicts from the
-    features (`noble_net.surrogate.phase`); 0: none, as in the paper."""
-    phase_units: int = Field(default=64, gt=0)
-    """Units of that network's two layers."""
+    """K of the cycles of firing, from spikes that tables fitted to spike times predict from the features
+    (`noble_net.surrogate.phase`); 0: none, as in the paper."""
+    phase_members: int = Field(default=50, gt=0)
+    """Most members trained on that have such a table."""
+    spike_decays: tuple[Duration, ...] = ()
+    """How fast marks before and after each predicted spike fade, ms; a pair of channels each."""
     time_from: Literal["window", "onset"] = "window"
     """Where the waves' time begins: with the window, as in the paper, or with the step."""
     centre: Annotated[float, Quantity("mV")] = 0.0
@@ -131,6 +135,9 @@ class NobleTrainingSpec(Spec):
     epochs: int = Field(gt=0)
     batch: int = Field(default=64, gt=0)
     learning_rate: float = Field(default=4e-3, gt=0)
+    points: int = Field(default=0, ge=0)
+    """Iterations on single samples before whole windows are trained on: the network without its frequencies, which then
+    begin at zero. What is known of the phase of firing gives much of a voltage sample by sample, and this is fast."""
     schedule: Literal["plateau", "cosine"] = "plateau"
     """plateau: the rate is lowered when the validation error stalls, as in the paper; cosine: it falls by half a cosine
     to 1 % over all epochs, which suits a training too short to stall."""

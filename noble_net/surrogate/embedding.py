@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from noble_net.cells.latent_space import HIGHEST, LOWEST
 from noble_net.errors import FamilyError
-from noble_net.surrogate.phase import Phase
+from noble_net.surrogate.phase import Phase, phase_of
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 
 CURRENT_SCALE = 10.0
 """Current channel and amplitude are in 0.1 nA."""
-RATE_SCALE = 0.02
-"""Per Hz of the predicted rate."""
+RATE_SCALE = 20.0
+"""Over the length of a predicted cycle, ms."""
 CYCLE_SCALE = 0.05
 """Per cycle of firing since the onset."""
 
@@ -44,7 +44,8 @@ class Window(NamedTuple):
 
 class Embedding(nn.Module):
     """(features, amplitude, onset) → channels: the current, 2K of the amplitude, 2K of each feature; with
-    ``phase_octaves`` the rate and cycles of regular firing (`noble_net.surrogate.phase`) and 2K waves of them.
+    ``phase_octaves`` the rate and cycles of the firing that `noble_net.surrogate.phase` predicts, 2K waves of them, and
+    two marks of each spike per ``spike_decays``: exp(−s/decay) at s ms after it and before it.
 
     ``features`` holds the names in the order in which `forward` wants their values: alphabetical, whatever the order
     of ``ranges``. Raises FamilyError when a range is empty or not finite.
@@ -57,20 +58,22 @@ class Embedding(nn.Module):
         feature_octaves: int = 1,
         amplitude_octaves: int = 9,
         phase_octaves: int = 0,
-        phase_units: int = 64,
+        phase_members: int = 50,
+        spike_decays: tuple[float, ...] = (),
         from_onset: bool = False,
     ) -> None:
         super().__init__()
         self.features = tuple(sorted(ranges))
         self.window = window
         self.phase_octaves, self.from_onset = phase_octaves, from_onset
+        self.spike_decays = spike_decays if phase_octaves else ()
         for name in self.features:
             low, high = ranges[name]
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
                 raise FamilyError(f"feature {name} ranges over [{low}, {high}]: it cannot tell cells apart")
-        self.channels = 1 + 2 * amplitude_octaves + 2 * feature_octaves * len(self.features)
-        self.channels += 2 + 2 * phase_octaves if phase_octaves else 0
-        self.phase = Phase(len(self.features), phase_units).requires_grad_(False) if phase_octaves else None
+        self.channels = 1 + 2 * amplitude_octaves + (2 * feature_octaves or 1) * len(self.features)
+        self.channels += 2 + 2 * phase_octaves + 2 * len(spike_decays) if phase_octaves else 0
+        self.phase = Phase(len(self.features), phase_members).requires_grad_(False) if phase_octaves else None
         limits = torch.tensor([ranges[name] for name in self.features], dtype=torch.float64).reshape(-1, 2)
         self._buffer("low", limits[:, 0].float())
         self._buffer("width", (limits[:, 1] - limits[:, 0]).float())
@@ -82,23 +85,27 @@ class Embedding(nn.Module):
     def _buffer(self, name: str, values: Tensor) -> None:
         self.register_buffer(name, values, persistent=False)
 
-    def forward(self, features: Tensor, amplitude: Tensor, onset: Tensor) -> Tensor:
-        """``features`` [B, F] in their own units, ``amplitude`` [B] nA, ``onset`` [B] ms → float32 [B, C, N].
+    def forward(
+        self, features: Tensor, amplitude: Tensor, onset: Tensor, index: Tensor | None = None
+    ) -> Tensor:
+        """``features`` [B, F] in their own units, ``amplitude`` [B] nA, ``onset`` [B] ms → float32 [B, C, N]: of all
+        samples of the padded window, or of those with numbers ``index`` [B, N].
 
         Features are scaled as in a latent space (`noble_net.cells.latent_space`) and extrapolated outside their range.
         """
+        index_BN = self.get_buffer("index")[None] if index is None else index
         scaled_BF = self.scaled(features)
         scaled_B = CURRENT_SCALE * amplitude
-        time_BN = self._time(onset)
-        on_BN = self._on(onset)
+        time_BN = self._time(onset, index_BN)
+        on_BN = self._on(onset, index_BN)
         channels = [
             (on_BN * scaled_B[:, None])[:, None],
             waves(scaled_B[:, None], self.get_buffer("amplitude_octaves"), time_BN),
-            waves(scaled_BF, self.get_buffer("feature_octaves"), time_BN),
+            self._features(scaled_BF, time_BN),
         ]
         if self.phase is not None:
-            rate_B, offset_B = self.phase(scaled_BF, self.above(features, amplitude))
-            channels.append(self._firing(rate_B, offset_B, onset) * on_BN[:, None])
+            above_B = self.above(features, amplitude)
+            channels.append(self._firing(self.phase(scaled_BF, above_B), onset, index_BN) * on_BN[:, None])
         return torch.cat(channels, dim=1)
 
     def scaled(self, features: Tensor) -> Tensor:
@@ -110,31 +117,40 @@ class Embedding(nn.Module):
         """Current above I_thr, [B] nA."""
         return amplitude - features[:, self.features.index("I_thr")]
 
-    def _time(self, onset: Tensor) -> Tensor:
+    def _features(self, scaled_BF: Tensor, time_BN: Tensor) -> Tensor:
+        octaves_K = self.get_buffer("feature_octaves")
+        if len(octaves_K):
+            return waves(scaled_BF, octaves_K, time_BN)
+        return scaled_BF[:, :, None].expand(-1, -1, time_BN.shape[1])
+
+    def _time(self, onset: Tensor, index_BN: Tensor) -> Tensor:
         """Time of the waves, [B or 1, N]: 2π a window, from its beginning or from each step's."""
-        time_N: Tensor = self.get_buffer("time")
+        time_BN: Tensor = self.get_buffer("time")[index_BN]
         if not self.from_onset:
-            return time_N[None]
+            return time_BN
         turn = 2.0 * math.pi / ((self.window.samples - 1) * self.window.sampling)
-        return time_N - (turn * onset.double()).float()[:, None]
+        return time_BN - (turn * onset.double()).float()[:, None]
 
-    def _firing(self, rate: Tensor, offset: Tensor, onset: Tensor) -> Tensor:
-        """Rate and cycles of regular firing, and its waves: [B, 2 + 2K, N], for a time that begins with the step."""
-        since_BN = self.window.sampling * self.get_buffer("index") - onset.double()[:, None]
-        cycles_B1N = (1e-3 * rate[:, None] * since_BN - offset[:, None])[:, None]
-        octave_K1 = octaves_of(self.phase_octaves).to(rate.device)[:, None]
-        phase_BKN = 2.0 * math.pi * octave_K1 * cycles_B1N
-        told_B1N = (RATE_SCALE * rate[:, None, None]).expand_as(cycles_B1N)
+    def _firing(self, times: Tensor, onset: Tensor, index_BN: Tensor) -> Tensor:
+        """Rate and cycles of the predicted firing, its waves, and marks of its spikes: [B, 2 + 2K + 2D, N]."""
+        since_BN = self.window.sampling * index_BN - onset.double()[:, None]
+        cycles_BN, length_BN = phase_of(times, since_BN)
+        octave_K1 = octaves_of(self.phase_octaves).to(onset.device)[:, None]
+        phase_BKN = 2.0 * math.pi * octave_K1 * cycles_BN[:, None]
+        told_BN = torch.stack([RATE_SCALE / length_BN, CYCLE_SCALE * cycles_BN], dim=1)
+        decay_D1 = torch.tensor(self.spike_decays, dtype=torch.float64, device=onset.device)[:, None]
+        part_BN = cycles_BN - cycles_BN.floor()
+        after_BDN = torch.exp(-(part_BN * length_BN)[:, None] / decay_D1) * (cycles_BN >= 0.0)[:, None]
+        before_BDN = torch.exp(-((1.0 - part_BN) * length_BN)[:, None] / decay_D1)
         waves_of_it = torch.sin(phase_BKN), torch.cos(phase_BKN)
-        return torch.cat([told_B1N, CYCLE_SCALE * cycles_B1N, *waves_of_it], dim=1).float()
+        return torch.cat([told_BN, *waves_of_it, after_BDN, before_BDN], dim=1).float()
 
-    def _on(self, onset: Tensor) -> Tensor:
+    def _on(self, onset: Tensor, index_BN: Tensor) -> Tensor:
         """Whether the step is on, [B, N]: at the samples of [onset, onset + duration)."""
         # In float64 and with a margin: 15 ms is exactly sample 250 of 0.06 ms, which no rounding may miss.
         first = torch.ceil(onset.double() / self.window.sampling - 1e-4)
         last = torch.ceil((onset.double() + self.window.duration) / self.window.sampling - 1e-4)
-        index = self.get_buffer("index")
-        return (index >= first[:, None]) & (index < last[:, None])
+        return (index_BN >= first[:, None]) & (index_BN < last[:, None])
 
 
 def octaves_of(octaves: int) -> Tensor:

@@ -49,7 +49,12 @@ class _SpectralConvFloat32(_SpectralConv):  # type: ignore[misc, valid-type]
     """A spectral convolution by `noble_net.surrogate.spectral`, out of autocast: half-precision FFTs want powers of
     two, bfloat16 has none."""
 
+    alone = False
+    """Whether every sample stands alone: no frequency passes, and the bias is left."""
+
     def forward(self, x: Tensor, output_shape: tuple[int, ...] | None = None) -> Tensor:
+        if self.alone:
+            return cast(Tensor, self.bias.expand(x.shape[0], -1, x.shape[2]))
         with torch.autocast(x.device.type, enabled=False):
             return spectral_convolution(x.float(), self.weight.tensor, self.bias[:, 0])
 
@@ -76,7 +81,9 @@ class _Pointwise(nn.Conv1d):
         return torch.baddbmm(self.bias[None, :, None], weight_BOI, x)
 
 
-def make_fno(channels_in: int, *, channels: int, modes: int, layers: int, projection_ratio: int) -> nn.Module:
+def make_fno(
+    channels_in: int, *, channels: int, modes: int, layers: int, projection_ratio: int, lifting_ratio: int = 2
+) -> nn.Module:
     """An untrained FNO [B, ``channels_in``, N] → [B, 1, N] without normalisation and with the library's defaults:
     soft-gated channel MLPs, linear skips, a grid channel of its own."""
     fno: nn.Module = _FNO(
@@ -86,12 +93,40 @@ def make_fno(channels_in: int, *, channels: int, modes: int, layers: int, projec
         hidden_channels=channels,
         n_layers=layers,
         projection_channel_ratio=projection_ratio,
+        lifting_channel_ratio=lifting_ratio,
         conv_module=_SpectralConvFloat32,
     )
     for module in fno.modules():
         if type(module) is nn.Conv1d and module.kernel_size == (1,):
             module.__class__ = _Pointwise
     return fno
+
+
+def answer_alone(fno: nn.Module, values_PC: Tensor, place_P: Tensor) -> Tensor:
+    """What the network without its frequencies, where every sample stands alone, answers to the input at P samples that
+    lie at ``place`` of their windows (0 to 1): [P]."""
+    parts, convolutions = cast(Any, fno), _spectral_convolutions(fno)
+    try:
+        for each in convolutions:
+            each.alone = True
+        x_1CP = parts.lifting(torch.cat([values_PC, place_P[:, None]], dim=1).T[None])
+        for layer in range(parts.n_layers):
+            x_1CP = parts.fno_blocks(x_1CP, layer)
+    finally:
+        for each in convolutions:
+            each.alone = False
+    return cast(Tensor, parts.projection(x_1CP)[0, 0])
+
+
+def forget_frequencies(fno: nn.Module) -> None:
+    """Set the weights of all frequencies to zero: what `answer_alone` gives is then what the whole network does."""
+    with torch.no_grad():
+        for each in _spectral_convolutions(fno):
+            each.weight.tensor.zero_()
+
+
+def _spectral_convolutions(fno: nn.Module) -> list[_SpectralConvFloat32]:
+    return [module for module in fno.modules() if isinstance(module, _SpectralConvFloat32)]
 
 
 def parameter_count(net: nn.Module) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from noble_net.specs.noble import NobleModelSpec
 from noble_net.surrogate.embedding import Embedding, Ranges, Window
-from noble_net.surrogate.fno import Float32Module, make_fno
+from noble_net.surrogate.fno import Float32Module, answer_alone, make_fno
 
 
 class NobleNet(nn.Module):
@@ -29,7 +29,8 @@ class NobleNet(nn.Module):
             ranges,
             window,
             *octaves,
-            phase_units=model.phase_units,
+            phase_members=model.phase_members,
+            spike_decays=model.spike_decays,
             from_onset=model.time_from == "onset",
         )
         self.centre, self.scale = model.centre / 1000.0, model.scale / 1000.0
@@ -39,6 +40,7 @@ class NobleNet(nn.Module):
             modes=model.modes,
             layers=model.layers,
             projection_ratio=model.projection_ratio,
+            lifting_ratio=model.lifting_ratio,
         )
         # bfloat16 keeps 8 bits: the voltage itself would be rounded to 0.4 mV.
         self.fno.projection = Float32Module(cast(nn.Module, self.fno.projection))
@@ -49,3 +51,9 @@ class NobleNet(nn.Module):
         x_BCN = self.embedding(features, amplitude, onset)
         v_B1N = cast(Tensor, self.fno(x_BCN))
         return self.centre + self.scale * v_B1N[:, 0, : self.embedding.window.samples]
+
+    def alone(self, features: Tensor, amplitude: Tensor, onset: Tensor, index: Tensor) -> Tensor:
+        """As `forward` at one sample of each window, ``index`` [B], by a network without frequencies: [B] volts."""
+        x_BC1 = self.embedding(features, amplitude, onset, index[:, None])
+        answer_B = answer_alone(self.fno, x_BC1[:, :, 0], index / self.embedding.window.padded)
+        return self.centre + self.scale * answer_B

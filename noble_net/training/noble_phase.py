@@ -1,82 +1,174 @@
-"""Fit the network of a step core that knows when its cells fire (`noble_net.surrogate.phase`) to spike times."""
+"""Make the tables by which a step core knows when its cells fire (`noble_net.surrogate.phase`), from spike times.
+
+Shape legend: B traces, S spikes of a trace (as many as the busiest fires).
+"""
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
+from noble_net.cells.features import THRESHOLD_STEP
+from noble_net.errors import FamilyError
 from noble_net.specs.noble import NobleRecipe
 from noble_net.spikes import spike_times
 from noble_net.surrogate.embedding import Embedding
+from noble_net.surrogate.phase import CURRENT, FIRST, KNOTS, Phase, kernel, place_of, splines
+from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 from noble_net.training.noble_batches import VOLTS, NobleData
 from noble_net.types import DT, Float64
 
-ITERATIONS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 4000, 512, 5e-3, 0.1
-"""AdamW on a cosine; half a minute of one core. With more decay members not trained on err less, the others more."""
-IRREGULAR = 4
-"""Spikes at the beginning of a step that are not regular yet."""
-FEWEST = 5
-"""Spikes of a trace that is fitted to."""
+STIFFNESS, LATER_STIFFNESS, RIDGE = 1e-4, 1e-2, 1e-8
+"""What squares of the splines' second differences cost beside those of logarithmic intervals, for the first intervals
+and for the later ones, whose four terms traces at high currents are few for; and what those of the splines do."""
+COMPARED = (0.01, 0.02, 0.04, 0.08, 0.16)
+"""Currents above I_thr by whose intervals the kernel is chosen, nA."""
+NUGGET = 1e-6
+"""By how much a member is nearer to itself: what keeps the kernel's matrix from being singular."""
+SEARCH, TIMIDITY = 200, 0.01
+"""Iterations of L-BFGS for the kernel, and what the squares of its scales' logarithms cost."""
+FEWEST = 3
+"""Members by which a kernel is chosen."""
+USUAL = 50.0
+"""Interval where no trace tells, ms."""
 _TOGETHER = 256
 """Traces whose spikes are looked for at once."""
-_SMALL = 0.05
-"""Errors of the phase from here on count by their size, not its square, cycles."""
+
+
+class Spikes(NamedTuple):
+    """What the traces of a dataset fired during their steps."""
+
+    times: Tensor
+    """After the onset, float64 [B, S] ms; infinite behind a trace's last one."""
+    number: Tensor
+    """[B]."""
 
 
 def fit_phase(embedding: Embedding, recipe: NobleRecipe, data: NobleData) -> None:
-    """Fit the embedding's phase to the regular spikes of the training traces, in place.
+    """Fit the embedding's phase to the spikes of the training traces, in place: some seconds; nothing is random.
 
-    The error is that of the phase at a random time of the step. Depends on the recipe's seed alone.
+    Raises FamilyError when there are more members than the recipe has room for.
     """
     phase = embedding.phase
     if phase is None:
         return
-    device = data.features.device
-    rows, clocks = regular_spikes(recipe, data)
-    scaled, above = (
-        embedding.scaled(data.features[rows]),
-        embedding.above(data.features[rows], data.amplitude[rows]),
+    rows = torch.from_numpy(data.train).to(data.features.device)
+    features, member = torch.unique(data.features[rows], dim=0, return_inverse=True)
+    if len(features) > len(phase.places):
+        raise FamilyError(
+            f"recipe {recipe.name} trains on {len(features)} members, but its model.phase_members is "
+            f"{len(phase.places)}: raise it"
+        )
+    above = embedding.above(data.features[rows], data.amplitude[rows]).double()
+    spikes = spikes_of(recipe, data, data.train)
+    own = [member == each for each in range(len(features))]
+    tables = torch.stack([_table(phase, above[mine], Spikes(*(x[mine] for x in spikes))) for mine in own])
+    limits = torch.stack(
+        [
+            _limits(phase, table, above[mine], spikes.number[mine])
+            for table, mine in zip(tables, own, strict=True)
+        ]
     )
-    rate, offset = (torch.from_numpy(each).to(device) for each in clocks.T)
-    phase.requires_grad_(True)
-    optimiser = torch.optim.AdamW(phase.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, ITERATIONS)
-    draw = torch.Generator().manual_seed(recipe.training.seed)
-    duration = embedding.window.duration / 1000.0
-    for _ in range(ITERATIONS if len(rows) else 0):
-        chosen = torch.randint(len(rows), (BATCH,), generator=draw).to(device)
-        time = duration * torch.rand(BATCH, generator=draw).double().to(device)
-        answer = _cycles(time, *phase(scaled[chosen], above[chosen]))
-        error = answer - _cycles(time, rate[chosen], offset[chosen])
-        optimiser.zero_grad()
-        nn.functional.smooth_l1_loss(error, torch.zeros_like(error), beta=_SMALL).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-    phase.requires_grad_(False)
+    places = place_of(embedding.scaled(features).double())
+    scales, linear = _kernel_of(places, tables)
+    with torch.no_grad():
+        near = _nearness(places, scales, linear)
+        for target, values in ((phase.weights, tables), (phase.limits, limits)):
+            solved = torch.linalg.solve(near, values.flatten(1)).view_as(values)
+            target.zero_()[: len(values)] = solved.to(target)
+        phase.places.zero_()[: len(places)] = places.to(phase.places)
+        phase.scales.copy_(scales)
+        phase.linear.copy_(linear)
 
 
-def _cycles(time: Tensor, rate: Tensor, offset: Tensor) -> Tensor:
-    return rate * time - offset
-
-
-def regular_spikes(recipe: NobleRecipe, data: NobleData) -> tuple[Tensor, Float64]:
-    """Training traces that fire regularly, and rate (Hz) and phase (cycles) of each, float64 [traces, 2].
-
-    Spikes from number `IRREGULAR` on, or the last four, on a line through their numbers.
-    """
+def spikes_of(recipe: NobleRecipe, data: NobleData, rows: NDArray[np.int64]) -> Spikes:
+    """The spikes of some traces."""
     spec = recipe.dataset
-    rows, clocks = [], []
-    for part in np.array_split(data.train, max(1, len(data.train) // _TOGETHER)):
+    found: list[Float64] = []
+    for part in np.array_split(rows, max(1, len(rows) // _TOGETHER)):
         volts = 1000.0 * VOLTS * data.voltage[torch.from_numpy(part)].cpu().numpy().astype(np.float32)
-        for row, found in zip(part, spike_times(volts), strict=True):
-            times = found * (spec.sampling / DT) - spec.lead
-            times = times[times > 0.0]
-            if len(times) < FEWEST:
-                continue
-            numbers = np.arange(len(times))
-            regular = numbers >= min(IRREGULAR, len(times) - IRREGULAR)
-            interval, first = np.polyfit(numbers[regular], times[regular], 1)
-            rows.append(int(row))
-            clocks.append((1000.0 / interval, first / interval))
-    return torch.tensor(rows, dtype=torch.int64), np.array(clocks, np.float64).reshape(-1, 2)
+        since = (each * (spec.sampling / DT) - spec.lead for each in spike_times(volts))
+        found += [each[(each > 0.0) & (each < NOBLE_PROTOCOL.duration)] for each in since]
+    number = np.array([len(each) for each in found], np.int64)
+    times = np.full((len(rows), max(FIRST + 1, number.max(initial=0))), np.inf)
+    for row, each in zip(times, found, strict=True):
+        row[: len(each)] = each
+    device = data.voltage.device
+    return Spikes(torch.from_numpy(times).to(device), torch.from_numpy(number).to(device))
+
+
+def _table(phase: Phase, above: Tensor, spikes: Spikes) -> Tensor:
+    """Smooth columns [COLUMNS, KNOTS] through the logarithms of the intervals in a member's traces."""
+    basis = splines(above)
+    intervals = torch.cat([torch.zeros_like(spikes.times[:, :1]), spikes.times], dim=1).diff(dim=1)
+    has = torch.isfinite(intervals)
+    wanted = torch.where(has, intervals, 1.0).log()
+    first = [_smooth(basis[has[:, c]][:, None], wanted[has[:, c], c], STIFFNESS) for c in range(FIRST)]
+    trace, spike = has[:, FIRST:].nonzero(as_tuple=True)
+    rows = phase.get_buffer("later").T[spike][:, :, None] * basis[trace][:, None]
+    return torch.cat([*first, _smooth(rows, wanted[:, FIRST:][trace, spike], LATER_STIFFNESS)])
+
+
+def _smooth(rows: Tensor, wanted: Tensor, stiffness: float) -> Tensor:
+    """Columns of splines [C, KNOTS] by whose ``rows`` [R, C, KNOTS] the values ``wanted`` [R] are met."""
+    columns = rows.shape[1]
+    usual = wanted.mean() if len(wanted) else wanted.new_tensor(math.log(USUAL))
+    flat, rough = rows.flatten(1), torch.eye(KNOTS).to(rows).diff(n=2, dim=0)
+    cost = stiffness * torch.kron(torch.eye(columns).to(rows), rough.T @ rough)
+    cost = cost + RIDGE * torch.eye(len(cost)).to(rows)
+    found: Tensor = torch.linalg.solve(flat.T @ flat + cost, flat.T @ (wanted - usual)).view(columns, KNOTS)
+    found[0] += usual
+    return found
+
+
+def _limits(phase: Phase, table: Tensor, above: Tensor, number: Tensor) -> Tensor:
+    """Half-way between the highest current that lacks each of the first spikes, though there was time for it, and the
+    lowest that has it, [FIRST] in `CURRENT`; where none lacks it, that of the spike before. I_thr is the lowest step
+    tried that had a first one."""
+    free = torch.full((len(above), FIRST), -math.inf).to(above)
+    times = phase.times(table.expand(len(above), -1, -1), free, above)
+    limits: list[float] = []
+    for spike in range(FIRST):
+        has = above[number > spike]
+        lacks = above[(number == spike) & (times[:, spike] < NOBLE_PROTOCOL.duration)]
+        lowest = min(has.tolist() + [0.0] * (spike == 0), default=math.inf)
+        highest = max(lacks.tolist() + [-THRESHOLD_STEP] * (spike == 0), default=-math.inf)
+        known = math.isfinite(lowest) and math.isfinite(highest)
+        limits.append((lowest + highest) / 2.0 / CURRENT if known else limits[-1])
+    return above.new_tensor(limits)
+
+
+def _kernel_of(places: Tensor, tables: Tensor) -> tuple[Tensor, Tensor]:
+    """Scales [F] and linear part [1] of the kernel by which the members' logarithmic intervals at `COMPARED` are
+    likeliest as a Gaussian process of common size."""
+    if len(places) < FEWEST:
+        return torch.ones_like(places[0]), torch.ones(1).to(places)
+    wanted = (tables[:, : FIRST + 1] @ splines(torch.tensor(COMPARED).to(tables)).T).flatten(1)
+    wanted = (wanted - wanted.mean(dim=0)) / wanted.std(dim=0).clamp(min=1e-6)
+    begin = math.log(0.5 / math.sqrt(places.shape[1]))
+    logarithms = torch.full((places.shape[1] + 1,), begin).to(places)
+    logarithms[-1] = 0.0
+    logarithms.requires_grad_(True)
+    search = torch.optim.LBFGS([logarithms], max_iter=SEARCH, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        search.zero_grad()
+        factor = torch.linalg.cholesky(_nearness(places, logarithms[:-1].exp(), logarithms[-1:].exp()))
+        size = (torch.cholesky_solve(wanted, factor) * wanted).mean()
+        unlikely = 0.5 * len(places) * size.log() + factor.diagonal().log().sum()
+        loss: Tensor = unlikely + TIMIDITY * (logarithms[:-1] - begin).square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    search.step(closure)  # type: ignore[no-untyped-call]
+    found = logarithms.detach().exp()
+    return found[:-1], found[-1:]
+
+
+def _nearness(places: Tensor, scales: Tensor, linear: Tensor) -> Tensor:
+    return kernel(places, places, scales, linear) + NUGGET * torch.eye(len(places)).to(places)

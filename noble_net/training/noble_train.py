@@ -31,6 +31,7 @@ from noble_net.training.noble_batches import VOLTS, NobleData, feature_ranges
 from noble_net.training.noble_losses import relative_error, sag_error
 from noble_net.training.noble_phase import fit_phase
 from noble_net.training.noble_plan import trained_amplitudes, trained_members
+from noble_net.training.noble_points import train_points
 from noble_net.training.noble_state import restore_state, save_state, state_prefix
 from noble_net.training.optimising import set_learning_rate
 
@@ -69,6 +70,9 @@ def train_noble(
             trainer.start_from(base)
         else:
             fit_phase(trainer.net.embedding, recipe, trainer.data)
+            train_points(trainer.net, recipe, trainer.data, trainer.last_offset, progress)
+            trainer.best = weights_of(trainer.net)
+            trainer.save()
     saved = time.monotonic()
     while trainer.iteration < trainer.iterations and time.monotonic() < stop:
         ended = trainer.step()
@@ -148,13 +152,13 @@ class Trainer:
             generator = np.random.default_rng([self.spec.seed, epoch])
             count = len(self.data.train)
             self._rows = self.data.train[generator.permutation(count)]
-            self._offsets = generator.integers(0, self._last_offset + 1, count)
+            self._offsets = generator.integers(0, self.last_offset + 1, count)
             self._drawn_for = epoch
         part = slice(position * self.spec.batch, (position + 1) * self.spec.batch)
         return self._rows[part], self._offsets[part]
 
     @property
-    def _last_offset(self) -> int:
+    def last_offset(self) -> int:
         """Latest start of a window: as long as the lead, or what the stored samples leave room for."""
         span = (self.recipe.samples - 1) * self.recipe.model.decimate
         spec = self.recipe.dataset
