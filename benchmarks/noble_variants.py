@@ -33,7 +33,7 @@ from noble_net.training.noble_train import train_noble
 COMMAND = "python benchmarks/noble_variants.py"
 RESULT = RESULTS / "noble_variants.json"
 ITERATIONS = 12_000
-"""Of every variant, to the nearest whole epoch: batches of 8 take half an hour on 2 cores."""
+"""Of every variant, to the nearest whole epoch: batches of 4 windows take 35 minutes on 2 cores."""
 PUBLISHED_TRAINING: dict[str, Any] = {"points": 0, "power": 4, "learning_rate": 0.002}
 """Of the ablation, which is the paper's: whole windows alone, on relative L4."""
 MEMBERS = (20, 30, 40, 50)

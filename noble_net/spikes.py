@@ -97,9 +97,10 @@ def detect_block(voltage: Float32, last: Float32, detector: Float32) -> tuple[In
     return cell[:n].copy(), sample[:n].copy(), time[:n].copy()
 
 
-def spike_times(voltage: NDArray[np.floating], start: float = 0.0) -> list[Float64]:
-    """Spike times (ms) of whole traces float [cells, samples] whose first sample lies at ``start`` ms."""
+def spike_times(voltage: NDArray[np.floating], start: float = 0.0, sampling: float = DT) -> list[Float64]:
+    """Spike times (ms) of whole traces float [cells, samples] whose first sample lies at ``start`` ms, the others
+    ``sampling`` ms apart; `MAX_LAG` then stretches with them."""
     traces = np.ascontiguousarray(voltage, dtype=np.float32)
     detector = new_detector(len(traces))
     cell, _, time = detect_block(traces[:, 1:], np.ascontiguousarray(traces[:, 0]), detector)
-    return [time[cell == i] + start for i in range(len(traces))]
+    return [time[cell == i] * (sampling / DT) + start for i in range(len(traces))]

@@ -10,6 +10,12 @@ settings.register_profile("noble-net", deadline=None)
 settings.load_profile("noble-net")
 
 
+@pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has a cache of its own."""
+    monkeypatch.setenv("NOBLE_NET_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture(scope="module")
 def one_torch_thread() -> Iterator[None]:
     """Small tensors gain nothing from threads, which on a busy machine wait for each other."""

@@ -1,4 +1,4 @@
-"""When a step core's cells fire: a network fitted to spike times, and the waves made of what it says."""
+"""When a step core's cells fire: tables made of spike times, the waves made of them, and training on single samples."""
 
 # ruff: noqa: E402 (imports after the check that torch is there)
 from __future__ import annotations

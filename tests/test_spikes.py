@@ -50,3 +50,11 @@ def test_cutting_time_changes_nothing(voltage, cut):
     assert np.array_equal(whole[0], np.concatenate([first[0], second[0]]))
     assert np.array_equal(whole[1], np.concatenate([first[1], second[1] + cut]))
     np.testing.assert_allclose(whole[2], np.concatenate([first[2], second[2] + cut * DT]), atol=1e-5)
+
+
+def test_samples_further_apart_stretch_time() -> None:
+    voltage = np.full((1, 60), -70.0, np.float32)
+    voltage[0, [20, 40]] = 0.0
+    (near,), (far,) = spike_times(voltage), spike_times(voltage, start=-3.0, sampling=0.6)
+    assert len(near) == 2
+    np.testing.assert_allclose(far, 6.0 * near - 3.0)

@@ -26,11 +26,7 @@ from noble_net.validation.responses import _at_least
 from noble_net.validation.validate import Validation, judge, validate
 from noble_net.validation.verdicts import Distances, Verdict, distance, distribution_verdicts, overall
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test has a cache of its own."""
-    monkeypatch.setenv("NOBLE_NET_CACHE", str(tmp_path_factory.mktemp("cache")))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

@@ -26,11 +26,7 @@ from noble_net.validation.plan import BASE, REFERENCE, SURROGATE, make_plan
 from noble_net.validation.records import Record, Store, kept_times, read_record, write_record
 from noble_net.validation.validate import validate
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test has a cache of its own."""
-    monkeypatch.setenv("NOBLE_NET_CACHE", str(tmp_path_factory.mktemp("cache")))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_a_key_holds_what_determines_a_run_and_nothing_else(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from noble_net.processes import cores, in_processes
 from noble_net.responses.files import ResponseFolder, write_part
 from noble_net.spikes import spike_times
 from noble_net.surrogate.step_core import StepCore
-from noble_net.types import DT, CellTable, Float32, Float64, Int64
+from noble_net.types import CellTable, Float32, Float64, Int64
 
 Progress = Callable[[float, float], None]
 """Called with (done, total), in responses."""
@@ -126,8 +126,7 @@ def measure(responses: Responses, core: StepCore, names: Sequence[str] = ()) -> 
     NaN where a feature does not exist. Raises MissingExtraError when features are asked for without eFEL.
     """
     protocol = core.protocol
-    scale = core.sampling / DT  # the spike rule counts time in samples of DT
-    spikes = [times * scale for times in spike_times(responses.voltage)]
+    spikes = spike_times(responses.voltage, sampling=core.sampling)
     counts = np.array(
         [np.count_nonzero((t >= protocol.onset) & (t < protocol.end)) for t in spikes], np.float64
     )

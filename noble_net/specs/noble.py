@@ -96,8 +96,9 @@ class NobleModelSpec(Spec):
     modes: int = Field(default=256, gt=1)
     """As neuraloperator counts them: modes // 2 + 1 complex frequencies are kept."""
     projection_ratio: int = Field(default=4, gt=0)
+    """Hidden channels behind the Fourier layers, over ``channels``."""
     lifting_ratio: int = Field(default=2, gt=0)
-    """Hidden channels of the layers behind and before the Fourier ones, over ``channels``."""
+    """The same before them."""
     feature_octaves: int = Field(default=1, ge=0)
     """K of a feature: frequencies 2^0 … 2^(K−1), a sine and a cosine each; 0: the scaled number itself at all times."""
     amplitude_octaves: int = Field(default=9, gt=0)

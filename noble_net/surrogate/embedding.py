@@ -65,8 +65,7 @@ class Embedding(nn.Module):
         super().__init__()
         self.features = tuple(sorted(ranges))
         self.window = window
-        self.phase_octaves, self.from_onset = phase_octaves, from_onset
-        self.spike_decays = spike_decays if phase_octaves else ()
+        self.from_onset = from_onset
         for name in self.features:
             low, high = ranges[name]
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -79,6 +78,8 @@ class Embedding(nn.Module):
         self._buffer("width", (limits[:, 1] - limits[:, 0]).float())
         self._buffer("feature_octaves", octaves_of(feature_octaves))
         self._buffer("amplitude_octaves", octaves_of(amplitude_octaves))
+        self._buffer("phase_octaves", octaves_of(phase_octaves))
+        self._buffer("spike_decays", torch.tensor(spike_decays, dtype=torch.float64))
         self._buffer("time", _time(window))
         self._buffer("index", torch.arange(window.padded))
 
@@ -135,10 +136,9 @@ class Embedding(nn.Module):
         """Rate and cycles of the predicted firing, its waves, and marks of its spikes: [B, 2 + 2K + 2D, N]."""
         since_BN = self.window.sampling * index_BN - onset.double()[:, None]
         cycles_BN, length_BN = phase_of(times, since_BN)
-        octave_K1 = octaves_of(self.phase_octaves).to(onset.device)[:, None]
-        phase_BKN = 2.0 * math.pi * octave_K1 * cycles_BN[:, None]
+        phase_BKN = 2.0 * math.pi * self.get_buffer("phase_octaves")[:, None] * cycles_BN[:, None]
         told_BN = torch.stack([RATE_SCALE / length_BN, CYCLE_SCALE * cycles_BN], dim=1)
-        decay_D1 = torch.tensor(self.spike_decays, dtype=torch.float64, device=onset.device)[:, None]
+        decay_D1 = self.get_buffer("spike_decays")[:, None]
         part_BN = cycles_BN - cycles_BN.floor()
         after_BDN = torch.exp(-(part_BN * length_BN)[:, None] / decay_D1) * (cycles_BN >= 0.0)[:, None]
         before_BDN = torch.exp(-((1.0 - part_BN) * length_BN)[:, None] / decay_D1)

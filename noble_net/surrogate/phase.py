@@ -97,11 +97,9 @@ def kernel(places: Tensor, others: Tensor, scales: Tensor, linear: Tensor) -> Te
 
 def splines(above: Tensor) -> Tensor:
     """Cubic B-splines [B, K] at ``above`` [B] nA over I_thr; beyond the first and last knot as there."""
-    ends = torch.tensor([-THRESHOLD_STEP, HIGHEST_STEP], dtype=torch.float64, device=above.device)
-    low, high = _along(ends)
     x = _along(above.double().clamp(-THRESHOLD_STEP, HIGHEST_STEP))
     # The outermost splines begin a knot outside, so that three are never missing.
-    place = 1.0 + (x - low) / (high - low) * (KNOTS - 3)
+    place = 1.0 + (x - _LOW) / (_HIGH - _LOW) * (KNOTS - 3)
     far = (place[:, None] - torch.arange(KNOTS, device=above.device)).abs()
     inner = (4.0 - 6.0 * far.square() + 3.0 * far**3) / 6.0
     return torch.where(far < 1.0, inner, (2.0 - far).clamp(min=0.0) ** 3 / 6.0)
@@ -109,6 +107,9 @@ def splines(above: Tensor) -> Tensor:
 
 def _along(above: Tensor) -> Tensor:
     return torch.log1p(above / CURRENT) + above / FAR
+
+
+_LOW, _HIGH = _along(torch.tensor([-THRESHOLD_STEP, HIGHEST_STEP], dtype=torch.float64)).tolist()
 
 
 def phase_of(times: Tensor, since: Tensor) -> tuple[Tensor, Tensor]:

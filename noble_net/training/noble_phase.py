@@ -21,11 +21,11 @@ from noble_net.surrogate.embedding import Embedding
 from noble_net.surrogate.phase import CURRENT, FIRST, KNOTS, Phase, kernel, place_of, splines
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 from noble_net.training.noble_batches import VOLTS, NobleData
-from noble_net.types import DT, Float64
+from noble_net.types import Float64
 
 STIFFNESS, LATER_STIFFNESS, RIDGE = 1e-4, 1e-2, 1e-8
 """What squares of the splines' second differences cost beside those of logarithmic intervals, for the first intervals
-and for the later ones, whose four terms traces at high currents are few for; and what those of the splines do."""
+and for the later ones, of which traces at high currents tell little; and what those of the splines themselves do."""
 COMPARED = (0.01, 0.02, 0.04, 0.08, 0.16)
 """Currents above I_thr by whose intervals the kernel is chosen, nA."""
 NUGGET = 1e-6
@@ -66,14 +66,12 @@ def fit_phase(embedding: Embedding, recipe: NobleRecipe, data: NobleData) -> Non
         )
     above = embedding.above(data.features[rows], data.amplitude[rows]).double()
     spikes = spikes_of(recipe, data, data.train)
-    own = [member == each for each in range(len(features))]
-    tables = torch.stack([_table(phase, above[mine], Spikes(*(x[mine] for x in spikes))) for mine in own])
-    limits = torch.stack(
-        [
-            _limits(phase, table, above[mine], spikes.number[mine])
-            for table, mine in zip(tables, own, strict=True)
-        ]
-    )
+    columns, borders = [], []
+    for each in range(len(features)):
+        mine = member == each
+        columns.append(_table(phase, above[mine], spikes.times[mine]))
+        borders.append(_limits(phase, columns[-1], above[mine], spikes.number[mine]))
+    tables, limits = torch.stack(columns), torch.stack(borders)
     places = place_of(embedding.scaled(features).double())
     scales, linear = _kernel_of(places, tables)
     with torch.no_grad():
@@ -92,7 +90,7 @@ def spikes_of(recipe: NobleRecipe, data: NobleData, rows: NDArray[np.int64]) -> 
     found: list[Float64] = []
     for part in np.array_split(rows, max(1, len(rows) // _TOGETHER)):
         volts = 1000.0 * VOLTS * data.voltage[torch.from_numpy(part)].cpu().numpy().astype(np.float32)
-        since = (each * (spec.sampling / DT) - spec.lead for each in spike_times(volts))
+        since = spike_times(volts, start=-spec.lead, sampling=spec.sampling)
         found += [each[(each > 0.0) & (each < NOBLE_PROTOCOL.duration)] for each in since]
     number = np.array([len(each) for each in found], np.int64)
     times = np.full((len(rows), max(FIRST + 1, number.max(initial=0))), np.inf)
@@ -102,10 +100,10 @@ def spikes_of(recipe: NobleRecipe, data: NobleData, rows: NDArray[np.int64]) -> 
     return Spikes(torch.from_numpy(times).to(device), torch.from_numpy(number).to(device))
 
 
-def _table(phase: Phase, above: Tensor, spikes: Spikes) -> Tensor:
+def _table(phase: Phase, above: Tensor, times: Tensor) -> Tensor:
     """Smooth columns [COLUMNS, KNOTS] through the logarithms of the intervals in a member's traces."""
     basis = splines(above)
-    intervals = torch.cat([torch.zeros_like(spikes.times[:, :1]), spikes.times], dim=1).diff(dim=1)
+    intervals = torch.cat([torch.zeros_like(times[:, :1]), times], dim=1).diff(dim=1)
     has = torch.isfinite(intervals)
     wanted = torch.where(has, intervals, 1.0).log()
     first = [_smooth(basis[has[:, c]][:, None], wanted[has[:, c], c], STIFFNESS) for c in range(FIRST)]

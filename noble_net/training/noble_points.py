@@ -22,7 +22,11 @@ SPIKE, SHARE, WEIGHT = -0.055, 0.5, 0.3
 """So many of the samples are from where the voltage is above this, V, and weigh less: spikes are a fortieth of all."""
 _SMALL = 0.3
 """Errors from here on count by their size, not its square, in the network's own unit."""
-_PROGRESS_EVERY = 20
+PROGRESS_EVERY = 20
+"""Iterations between calls of a `Progress`: on a GPU each one waits for the loss."""
+
+Progress = Callable[[int, int, float], None]
+"""(iteration, iterations, loss: of an epoch its mean so far)."""
 
 
 def train_points(
@@ -30,7 +34,7 @@ def train_points(
     recipe: NobleRecipe,
     data: NobleData,
     latest: int,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Train ``net`` in place for as many iterations as the recipe wants; its frequencies are zero afterwards.
 
@@ -40,9 +44,8 @@ def train_points(
     if not total:
         return
     forget_frequencies(net.fno)
-    device = data.voltage.device
-    train = torch.from_numpy(data.train).to(device)
-    spikes = (data.voltage[train] > SPIKE / VOLTS).nonzero()
+    device, train = data.voltage.device, torch.from_numpy(data.train)
+    spikes = (data.voltage[train.to(device)] > SPIKE / VOLTS).nonzero().cpu()
     draw = torch.Generator().manual_seed(recipe.training.seed)
     weight = torch.ones(BATCH, device=device)
     if len(spikes):
@@ -50,7 +53,7 @@ def train_points(
     optimiser = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
     for done in range(1, total + 1):
-        row, offset, index = (x.to(device) for x in _draw(draw, recipe, train.cpu(), spikes.cpu(), latest))
+        row, offset, index = (x.to(device) for x in _draw(draw, recipe, train, spikes, latest))
         truth = data.voltage[row, offset + recipe.model.decimate * index].float() * VOLTS
         onset = recipe.dataset.lead - offset.double() * recipe.dataset.sampling
         answer = net.alone(data.features[row], data.amplitude[row], onset, index)
@@ -61,7 +64,7 @@ def train_points(
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-        if progress and done % _PROGRESS_EVERY == 0:
+        if progress and done % PROGRESS_EVERY == 0:
             progress(done, total, float(loss.detach()))
 
 

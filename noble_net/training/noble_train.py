@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,13 @@ from noble_net.training.noble_batches import VOLTS, NobleData, feature_ranges
 from noble_net.training.noble_losses import relative_error, sag_error
 from noble_net.training.noble_phase import fit_phase
 from noble_net.training.noble_plan import trained_amplitudes, trained_members
-from noble_net.training.noble_points import train_points
+from noble_net.training.noble_points import PROGRESS_EVERY, Progress, train_points
 from noble_net.training.noble_state import restore_state, save_state, state_prefix
 from noble_net.training.optimising import set_learning_rate
 
 SAVE_EVERY = 60.0
 """Seconds between saves within an epoch."""
 LOG = "log.jsonl"
-PROGRESS_EVERY = 20
-"""Iterations between calls of ``progress``: on a GPU each one waits for the loss."""
-
-Progress = Callable[[int, int, float], None]
-"""(iteration, iterations, mean loss of the epoch so far)."""
 
 
 def train_noble(
