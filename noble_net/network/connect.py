@@ -20,6 +20,7 @@ from noble_net.network.given import GivenError, NodeIds
 from noble_net.network.random import quantile, stream_key
 from noble_net.network.rows import Rows
 from noble_net.network.rules import Setting, draw_rows
+from noble_net.network.threads import Block, blocks_of, in_threads
 from noble_net.specs.basics import MAX_DELAY
 from noble_net.specs.distribution import Distribution
 from noble_net.specs.projections import DelayByDistance
@@ -111,16 +112,28 @@ def connect(
     """
     setting = _setting(spec, sources, targets, seed, places, conductance, nodes)
     rows = draw_rows(spec.rule, setting._replace(own=own))
-    indptr = wiring_kernels.row_pointers(rows.source, sources)
     size = rows.source.size
-    target, weight = np.empty(size, np.int32), np.empty(size, np.float32)
-    delay, free = np.empty(size, np.uint16), indptr[:-1].copy()
-    for first, last in _stretches(rows.indptr):
-        weights = _weights(spec, rows, first, last, seed)
-        delays = _delays(spec, rows, first, last, seed, places)
-        wiring_kernels.place(
-            rows.indptr, rows.source, first, last, weights, delays, free, target, weight, delay
-        )
+    target, weight, delay = np.empty(size, np.int32), np.empty(size, np.float32), np.empty(size, np.uint16)
+
+    def numbers(block: Block) -> Int64:
+        begin, end = rows.indptr[list(block)]
+        return np.diff(wiring_kernels.row_pointers(rows.source[begin:end], sources))
+
+    blocks = blocks_of(rows.indptr)
+    counts = np.stack(in_threads(numbers, blocks))
+    indptr = np.concatenate([np.zeros(1, np.int64), counts.sum(axis=0).cumsum()])
+    # Of each source, the synapses of one block of targets behind those of the blocks before.
+    free = indptr[:-1] + counts.cumsum(axis=0) - counts
+
+    def fill(number: int) -> None:
+        for begin, end in _stretches(rows.indptr, blocks[number]):
+            weights = _weights(spec, rows, begin, end, seed)
+            delays = _delays(spec, rows, begin, end, seed, places)
+            wiring_kernels.place(
+                rows.indptr, rows.source, begin, end, weights, delays, free[number], target, weight, delay
+            )
+
+    in_threads(fill, range(len(blocks)))
     first = 0 if own is None else own.start
     target -= np.int32(first)
     ends = spec.name, spec.source, spec.target, spec.synapse
@@ -153,12 +166,12 @@ def _setting(
     return Setting(ends, stream_key(seed, "connect", spec.name), places, conductance, nodes)
 
 
-def _stretches(indptr: Int64) -> Iterator[tuple[int, int]]:
+def _stretches(indptr: Int64, rows: Block) -> Iterator[Block]:
     """Consecutive rows with some _PER_STRETCH synapses together, at least one row each."""
-    first = 0
-    while first < indptr.size - 1:
+    first, end = rows
+    while first < end:
         last = int(np.searchsorted(indptr, indptr[first] + _PER_STRETCH, side="right")) - 1
-        last = max(last, first + 1)
+        last = min(max(last, first + 1), end)
         yield first, last
         first = last
 

@@ -47,7 +47,7 @@ def uniform(key: np.uint64, row: int, index: int) -> float:
     return (float(((a << _SHIFT) | b) >> np.uint64(12)) + 0.5) * 2.0**-52
 
 
-@compiled()
+@compiled(nogil=True)
 def row_uniforms(key: np.uint64, indptr: Int64, first: int = 0) -> Float64:
     """Uniforms in (0, 1) for the entries of sparse rows: entry j of row r is draw j of row r.
 

@@ -28,12 +28,13 @@ from noble_net.network import wiring_kernels
 from noble_net.network.geometry import DistanceDraw, Places
 from noble_net.network.given import Edges, GivenError, NodeIds, edges_of, read_graph, read_sonata, read_table
 from noble_net.network.rows import Rows, grown_rows, only, rows_of
+from noble_net.network.threads import Block, blocks_of, in_threads
 from noble_net.specs import given_rules
 from noble_net.specs import rule_parameters as specs
 from noble_net.specs.graphs import generators, parameters_of
 from noble_net.specs.rule_parameters import Ends
 from noble_net.specs.rules import RuleSpec
-from noble_net.types import Int64
+from noble_net.types import Int32, Int64
 
 
 class Setting(NamedTuple):
@@ -115,12 +116,23 @@ def _poisson(rule: specs.PairwisePoissonSpec, setting: Setting) -> Rows:
     return _without_self(rows, ends, rule.autapses)
 
 
+def _subsets(key: np.uint64, indptr: Int64, candidates: int, repeat: bool) -> Int32:
+    """`wiring_kernels.subset_fill` of all rows."""
+    source = np.empty(indptr[-1], np.int32)
+
+    def fill(block: Block) -> None:
+        wiring_kernels.subset_fill(key, indptr, candidates, repeat, *block, source)
+
+    in_threads(fill, blocks_of(indptr))
+    return source
+
+
 def _fixed_indegree(rule: specs.FixedIndegreeSpec, setting: Setting) -> Rows:
     ends = setting.ends
     candidates = ends.candidates(rule.autapses)
     _need_room(rule.indegree, candidates, rule.multapses)
     indptr = _pointers(np.full(ends.targets, rule.indegree, np.int64), setting)
-    source = wiring_kernels.subset_fill(setting.key, indptr, candidates, rule.multapses)
+    source = _subsets(setting.key, indptr, candidates, rule.multapses)
     return _without_self(Rows(indptr, source), ends, rule.autapses)
 
 
@@ -144,7 +156,7 @@ def _fixed_total_number(rule: specs.FixedTotalNumberSpec, setting: Setting) -> R
     else:
         counts = _subset_counts(stream, rule.number, candidates, ends.targets)
     indptr = _pointers(counts.astype(np.int64), setting)
-    source = wiring_kernels.subset_fill(setting.key, indptr, candidates, rule.multapses)
+    source = _subsets(setting.key, indptr, candidates, rule.multapses)
     return _without_self(Rows(indptr, source), ends, rule.autapses)
 
 

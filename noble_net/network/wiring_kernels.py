@@ -72,16 +72,18 @@ def poisson_fill(key: np.uint64, first: int, indptr: Int64, out: Int32, candidat
     return indptr.size - 1
 
 
-@compiled()
-def subset_fill(key: np.uint64, indptr: Int64, candidates: int, repeat: bool) -> Int32:
-    """As many random candidates for each row as its pointers say; with ``repeat`` one may come twice.
+@compiled(nogil=True)
+def subset_fill(
+    key: np.uint64, indptr: Int64, candidates: int, repeat: bool, first: int, last: int, source: Int32
+) -> None:
+    """Fill ``source`` with as many random candidates for each row from ``first`` up to ``last`` as its pointers say;
+    with ``repeat`` one may come twice.
 
     Without, a uniformly random subset by redrawing repeats; beyond half of the candidates the ones left
     out are drawn instead, so that few redraws are needed.
     """
-    source = np.empty(indptr[-1], np.int32)
     drawn_for = np.full(candidates, -1, np.int64)
-    for target in range(indptr.size - 1):
+    for target in range(first, last):
         row = source[indptr[target] : indptr[target + 1]]
         invert = not repeat and 2 * row.size > candidates
         wanted = candidates - row.size if invert else row.size
@@ -103,7 +105,6 @@ def subset_fill(key: np.uint64, indptr: Int64, candidates: int, repeat: bool) ->
                     count += 1
         else:
             row.sort()
-    return source
 
 
 @compiled()
@@ -146,7 +147,7 @@ def skip_self(indptr: Int64, source: Int32) -> None:
                 source[entry] += 1
 
 
-@compiled()
+@compiled(nogil=True)
 def row_pointers(index: Int32, rows: int) -> Int64:
     """Row pointers int64 [rows + 1] of entries grouped by ``index``."""
     pointers = np.zeros(rows + 1, np.int64)
@@ -184,7 +185,7 @@ def transpose(indptr: Int64, index: Int32, columns: int) -> tuple[Int64, Int32]:
     return pointers, rows
 
 
-@compiled()
+@compiled(nogil=True)
 def place(
     indptr: Int64,
     source: Int32,
