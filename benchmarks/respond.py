@@ -102,7 +102,7 @@ def measure(core: StepCore, size: Size, gpu: str = "") -> list[Target]:
             per_trace[0] / per_trace[batch],
             "×",
             conditions,
-            COMMAND,
+            f"{COMMAND} --device cuda" if gpu else COMMAND,
         )
         for text, batch in (("batch 1", 1), ("best batch", best))
     ]

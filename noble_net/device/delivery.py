@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noble_net.device.fused import fused
 from noble_net.device.synapses import DeviceBank
 from noble_net.network.connect import ProjectionArrays
 from noble_net.network.underway_kernels import FIXED_POINT
@@ -56,6 +57,9 @@ class Route:
         """Send the spikes of the source in the block that began at ``start``: bool [samples, cells], and where that is
         true, int64 [spikes] twice."""
         share = None if self._release is None else self._release.share(start, fired)[sample, cell]
+        if fused(self._bank.device):
+            self._send_fused(start, sample, cell, share)
+            return
         degree = self._degree[cell]
         ends = degree.cumsum(0)
         marks = ends.cpu()
@@ -69,6 +73,16 @@ class Route:
             self._expand(start, sample[own], cell[own], degree[own], int(marks[last - 1]) - done, part)
             first = last
 
+    def _send_fused(self, start: int, sample: Tensor, cell: Tensor, share: Tensor | None) -> None:
+        from noble_net.device import kernels
+
+        row = self._row(start, sample)
+        kernels.send(cell, row, share, self._indptr, self._place, self._weight, self._bank.ring)
+
+    def _row(self, start: int, sample: Tensor) -> Tensor:
+        """Where the row of the ring begins that the spikes of these samples leave from."""
+        return ((start + sample + 1) % self._bank.slots * self._bank.cells).to(self._dtype)
+
     def _expand(
         self, start: int, sample: Tensor, cell: Tensor, degree: Tensor, events: int, share: Tensor | None
     ) -> None:
@@ -76,7 +90,7 @@ class Route:
         begin = degree.cumsum(0) - degree
         owner = torch.repeat_interleave(degree.to(dtype), output_size=events)
         shift = (self._indptr[cell] - begin).to(dtype)
-        row = ((start + sample + 1) % bank.slots * bank.cells).to(dtype)
+        row = self._row(start, sample)
         entry = torch.arange(events, dtype=dtype, device=bank.device).add_(shift.index_select(0, owner))
         place = self._place.index_select(0, entry).add_(row.index_select(0, owner))
         end = bank.ring.numel()

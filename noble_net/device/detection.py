@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from noble_net.device.fused import fused
 from noble_net.spikes import CONFIRM, CROSSING, MAX_LAG, REARM
 from noble_net.types import DT
 
@@ -17,6 +18,10 @@ def detect(voltage: Tensor, last: Tensor, detector: Tensor) -> tuple[Tensor, Ten
     ``voltage`` float32 [samples, cells]; ``last`` float32 [cells], the sample before the block; ``detector`` float32
     [cells], as in `noble_net.spikes`. Returns bool and float32 [samples, cells], a lag in ms, and [cells].
     """
+    if fused(voltage.device):
+        from noble_net.device import kernels
+
+        return kernels.detect(voltage, last, detector)
     fired, lags = [], []
     before = last
     for now in voltage.unbind():

@@ -56,6 +56,8 @@ class DeviceGroup:
         self.shown: dict[str, Tensor] | None = None
         self.answer: Answer
         self.fired: Fired
+        self.finite: Tensor
+        """Whether all voltages of the last block are numbers, a bool on the device."""
         self._drive: DeviceDrive
         self._own: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -118,7 +120,8 @@ class DeviceGroup:
             self.answer = parts[0]
         else:
             self.answer = Answer(*(torch.cat(each, dim=-1) for each in zip(*parts, strict=True)))
-        sample, cell = self.answer.fired.nonzero(as_tuple=True)
+        self.finite = torch.isfinite(self.answer.voltage.sum())
+        sample, cell = self.answer.fired.nonzero(as_tuple=True)  # which waits for all of this
         self.fired = Fired(self.answer.fired, sample, cell)
 
     def sent(self, population: str) -> Fired:
@@ -132,15 +135,17 @@ class DeviceGroup:
     def response(self) -> Response:
         """What happened in the last block, on the CPU."""
         answer, (_, sample, cell) = self.answer, self.fired
-        lag = answer.lag[sample, cell].double().cpu().numpy()
-        when = sample.cpu().numpy()
+        # Together, in a type that holds all three: every copy costs more than what it carries.
+        spikes = torch.stack([sample.double(), cell.double(), answer.lag[sample, cell].double()])
+        any_outside = answer.outside.any().double()
+        told = torch.cat([spikes.flatten(), any_outside[None]]).cpu().numpy()
+        when, who, lag = told[:-1].reshape(3, -1)
         outside = np.zeros(self.size, np.uint32)
-        strayed = answer.outside.nonzero().flatten()
-        if len(strayed):
-            outside[strayed.cpu().numpy()] = answer.outside[strayed].cpu().numpy()
+        if told[-1]:
+            outside[:] = answer.outside.cpu().numpy()
         return Response(
             voltage=self._told(answer.voltage),
-            event_cell=cell.int().cpu().numpy(),
+            event_cell=who.astype(np.int32),
             event_sample=when.astype(np.int32),
             event_time=(when + 1) * DT - lag,
             outside=outside,

@@ -7,8 +7,8 @@ statistics).
 
 On one device, with one version of PyTorch, the same seed gives the same spikes, for any block length and after a
 resume: sums of synaptic events are integers, which atomic additions cannot reorder. With ``batch``, or another number
-of threads on CPU, the streaming core's matrix products may sum in another order, and so differ in the last bits; the
-integrate-and-fire cores do not.
+of threads on CPU, the streaming core's matrix products may sum in another order, and so differ in the last bits; its
+kernel (`noble_net.device.fused`) and the integrate-and-fire cores do not.
 
 Not held, and refused by name: STDP and gap junctions. Stimuli other than Ornstein-Uhlenbeck, white noise, steps and
 Poisson are made on the CPU and copied block by block.
@@ -131,17 +131,18 @@ class DeviceLoop:
             group.gather(start, samples)
             group.advance()
             self._check(group, start)
+        # Before the spikes are sent: the device is then at work while the next block is prepared.
+        answers = {name: each for group in self._groups for name, each in _answers(group)}
         for projection, route in self._routes:
             mask, sample, cell = self._group(projection.source).sent(projection.source)
             if len(cell):
                 route.send(start, mask, sample, cell)
         self.position += samples
-        return {name: each for group in self._groups for name, each in _answers(group)}
+        return answers
 
     def _check(self, group: DeviceGroup, start: int) -> None:
-        voltage = group.answer.voltage
-        if not torch.isfinite(voltage.sum()):
-            response = Response(voltage.T.cpu().numpy(), *_NOTHING)
+        if not group.finite:
+            response = Response(group.answer.voltage.T.cpu().numpy(), *_NOTHING)
             check_finite(self.network, _Told(group.core, group.ranges, group.host_drive(), response), start)
 
     def weights(self) -> dict[str, Float32]:

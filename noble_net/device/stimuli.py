@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noble_net.device.fused import fused
 from noble_net.device.random import chances, normals
 from noble_net.device.synapses import DeviceBank
 from noble_net.network.afferents import Afferents, Poisson
@@ -131,6 +132,12 @@ class DeviceOrnsteinUhlenbeck(Source):
         self._index = self._first - 1
         self._deviation = torch.zeros(len(stimulus.drawn), dtype=torch.float64, device=device)
         self._chunk = torch.zeros((CHUNK, len(stimulus.cells)), device=device)
+        self._fused = fused(device) and not self._shared
+        if self._fused:
+            own = self._mean, self._sigma, self._keep, self._kick
+            self._parameters = torch.stack([each.expand(len(stimulus.cells)) for each in own])
+            key = np.array([stimulus.key], np.uint64).view(np.int64)
+            self._key_there = torch.tensor(key, device=device)
 
     def _stretches(self, start: int, samples: int) -> Iterator[Tensor]:
         for wanted, part in chunks(start, samples):
@@ -142,6 +149,8 @@ class DeviceOrnsteinUhlenbeck(Source):
             yield self._chunk[part]
 
     def _next_chunk(self) -> Tensor:
+        if self._fused:
+            return self._next_chunk_fused()
         noise = normals(self._key, self._drawn, self._index * CHUNK, CHUNK)
         kicks, y, course = self._kick * noise, self._deviation, []
         for k in range(CHUNK):
@@ -154,6 +163,21 @@ class DeviceOrnsteinUhlenbeck(Source):
             deviation = deviation.float().double()
         chunk = (self._mean + deviation).float()
         return chunk if self.reversal is None else chunk.clamp(min=0.0)
+
+    def _next_chunk_fused(self) -> Tensor:
+        from noble_net.device import kernels
+
+        kernels.ornstein_uhlenbeck(
+            self._key_there,
+            self._drawn,
+            self._index * CHUNK,
+            self._index == self._first,
+            self._parameters,
+            self._deviation,
+            self._chunk,
+            positive=self.reversal is not None,
+        )
+        return self._chunk
 
     @property
     def state(self) -> dict[str, NDArray[Any]]:

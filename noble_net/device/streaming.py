@@ -9,6 +9,8 @@ Shape legend: B cells, n samples per step, H hidden units.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from torch.nn.functional import linear, silu
 
 from noble_net.device.cores import Answer, DeviceDrive, State
 from noble_net.device.detection import detect
+from noble_net.device.fused import fused
 from noble_net.spikes import NO_CROSSING
 from noble_net.surrogate import scaling as s
 from noble_net.surrogate.streaming import BLOCK_LIMIT, SETTLE, START, StreamingCore
@@ -36,6 +39,12 @@ class DeviceStreaming:
         limits = core.envelope.limits()
         self._voltage_limits, self._soma_limits = limits[0].tolist(), limits[1].tolist()
         self._coupling = torch.tensor(core.coupling, device=self.device)
+        self._packed: Any = None
+        if fused(self.device):
+            from noble_net.device import streaming_kernel as kernel
+
+            if kernel.holds(core.shape, w, len(core.zones), self.device):
+                self._packed = kernel.packed(w, core.step_samples, split=self.device.type == "cuda")
         self._dendrite_limits = torch.tensor(limits[2:], device=self.device).unbind(1)
 
     def begin(self, cells: CellTable) -> State:
@@ -74,6 +83,12 @@ class DeviceStreaming:
         size = state["hidden"].shape[0]
         voltage = torch.empty((drive.samples, size), device=self.device)
         outside = torch.zeros(size, dtype=torch.int32, device=self.device)
+        if self._packed is not None and drive.nmda is None:
+            from noble_net.device import streaming_kernel as kernel
+
+            limits = (*self._voltage_limits[:2], *self._soma_limits[:3])
+            kernel.advance(self._packed, state, drive, limits, voltage, outside)
+            return voltage, outside
         for first in range(0, drive.samples, n):
             step = slice(first, first + n)
             last = state["history"][:, -1]

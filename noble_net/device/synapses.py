@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noble_net.config import SynapseSpec
+from noble_net.device.fused import fused
 from noble_net.network.synapses import sample_means, synapse_constants
 from noble_net.network.underway_kernels import FIXED_POINT
 from noble_net.run_state import Arrays, fill
@@ -39,6 +40,7 @@ class DeviceBank:
     ) -> None:
         self.spec, self.cells, self.device = spec, cells, device
         self.constants: list[float] = synapse_constants(spec).tolist()
+        self._on_device = torch.tensor(self.constants, dtype=torch.float64, device=device)
         if memory is None or spec.kind == "conductance":
             memory = np.full(1, np.inf)
         self._mean_decaying, self._mean_rising = torch.tensor(sample_means(spec, memory), device=device)
@@ -78,6 +80,14 @@ class DeviceBank:
         """Advance from sample ``start`` by the samples of the drive [samples, cells], adding to it; the exact solution
         of `noble_net.network.synapse_kernels.synapse_block`."""
         gain_d, gain_r, keep_d, keep_r, feed, share, factor = self.constants
+        opened = conductance if share else None
+        if fused(self.device):
+            from noble_net.device import kernels
+
+            means = self._mean_decaying, self._mean_rising
+            states = self.decaying, self.rising
+            kernels.drive_block(self.ring, start, states, means, self._on_device, opened, reversal_current)
+            return
         rows = self.rows(start, reversal_current.shape[0])
         arrived = self.ring.index_select(0, rows).double().mul_(1.0 / FIXED_POINT)
         self.ring.index_fill_(0, rows, 0)
@@ -93,8 +103,8 @@ class DeviceBank:
                 mean = mean + r * self._mean_rising
                 d, r = d * keep_d + r * feed, r * keep_r
             reversal_current[k] += (factor * mean).to(reversal_current.dtype)
-            if share and conductance is not None:
-                conductance[k] += (share * mean).to(conductance.dtype)
+            if opened is not None:
+                opened[k] += (share * mean).to(opened.dtype)
         self.decaying, self.rising = d, r
 
     def add(self, sample: int, values: Tensor, cells: Tensor | None = None) -> None:

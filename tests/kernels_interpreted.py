@@ -1,0 +1,163 @@
+"""The device loop's Triton kernels, run by Triton's interpreter, beside PyTorch operation by operation.
+
+`test_fused` runs this file in a process of its own, with TRITON_INTERPRET=1: Triton reads it when it is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from noble_net import load_core, load_family, network_from
+from noble_net.config import NetworkSpec
+from noble_net.network.stimuli import make_stimulus
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("triton")
+pytestmark = [
+    pytest.mark.usefixtures("one_torch_thread"),
+    pytest.mark.filterwarnings(
+        "ignore:Conversion of an array:DeprecationWarning"
+    ),  # Triton's interpreter does
+]
+
+from noble_net.device import delivery, detection, stimuli, streaming, synapses  # noqa: E402 - needs torch
+from noble_net.device.cores import DeviceDrive  # noqa: E402
+from noble_net.device.delivery import Route  # noqa: E402
+from noble_net.device.streaming import DeviceStreaming  # noqa: E402
+from noble_net.device.synapses import DeviceBank  # noqa: E402
+from noble_net.network.connect import ProjectionArrays  # noqa: E402
+from noble_net.types import DT  # noqa: E402
+
+CPU = torch.device("cpu")
+FAMILY = "allen-pv-peri"
+
+
+def network_of(**changes: Any) -> NetworkSpec:
+    """The file of 300 cells."""
+    data = {"name": "cells", "duration": "20 ms", "core": "integrate-and-fire"}
+    return network_from({**data, "populations": {"cells": {"size": 300}}, **changes})
+
+
+def both(work: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, *modules: Any) -> tuple[Any, Any]:
+    """What ``work`` gives with kernels and without."""
+    fused = work()
+    for module in modules:
+        monkeypatch.setattr(module, "fused", lambda _: False)
+    return fused, work()
+
+
+def test_spikes_are_detected_by_the_same_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    course = np.cumsum(random.normal(0.0, 8.0, (60, 300)), axis=0) - 45.0 + random.normal(0.0, 15.0, 300)
+    voltage = torch.tensor(np.clip(course, -90.0, 20.0).astype(np.float32))
+    detector = torch.tensor(random.choice([-np.inf, np.inf, 0.3, 2.5], 300).astype(np.float32))
+    ours, theirs = both(
+        lambda: detection.detect(voltage[1:].clone(), voltage[0], detector), monkeypatch, detection
+    )
+    assert theirs[0].sum() > 100 and torch.equal(ours[0], theirs[0]) and torch.equal(ours[2], theirs[2])
+    assert torch.equal(ours[1][ours[0]], theirs[1][theirs[0]])
+
+
+SYNAPSES: list[dict[str, Any]] = [
+    {"model": "exp", "decay": "3 ms"},
+    {"model": "exp2", "rise": "0.5 ms", "decay": "4 ms", "reversal": "0 mV"},
+    {"model": "alpha", "decay": "5 ms", "reversal": "-75 mV"},
+]
+
+
+@pytest.mark.parametrize("data", SYNAPSES, ids=[each["model"] for each in SYNAPSES])
+def test_synapses_have_the_same_course(data: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    conducts = "reversal" in data
+
+    def run() -> list[Any]:
+        memory = None if conducts else np.linspace(5.0, 20.0, 300)
+        bank = DeviceBank(network_of(synapses={"s": data}).synapses["s"], 300, 12, 10, memory, CPU)
+        random = torch.Generator().manual_seed(1)
+        bank.ring[:] = torch.randint(0, 2**33, bank.ring.shape, generator=random)
+        told = []
+        for start in (7, 12, 22):  # around the ring's end
+            inward, opened = torch.zeros((2, 10 if start > 7 else 5, 300))
+            bank.drive_block(start, opened if conducts else None, inward)
+            told += [inward, opened]
+        return [*told, bank.ring, bank.decaying, bank.rising]
+
+    for ours, theirs in zip(*both(run, monkeypatch, synapses), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_noise_is_the_same(opened: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = "nS" if opened else "nA"
+    noise = {"mean": f"0.2 {unit}", "sigma": f"0.3 {unit}", "tau": "5 ms", "delay": "2 ms"}
+    noise |= {"reversal": "0 mV"} if opened else {}
+    spec = network_of(stimuli=[{"to": "cells", "ornstein_uhlenbeck": noise}])
+
+    def run() -> Any:
+        source = stimuli.device_source(make_stimulus(spec.stimuli[0], spec), CPU)
+        current, conductance, inward = torch.zeros((3, 200, 300))
+        for start in range(0, 200, 50):
+            part = slice(start, start + 50)
+            source.inject(start, current[part], conductance[part], inward[part])
+        return torch.stack([current, conductance, inward])
+
+    ours, theirs = both(run, monkeypatch, stimuli)
+    assert theirs.abs().max() > 0.5
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_what_arrives_is_the_same(shares: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(2)
+    counts = random.integers(0, 30, 40)
+    counts[3] = 1500  # more than are sent at once
+    indptr = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
+    size = int(indptr[-1])
+    target, delay = (
+        random.integers(0, 50, size).astype(np.int32),
+        random.integers(1, 60, size).astype(np.uint16),
+    )
+    projection = ProjectionArrays(
+        "all", "a", "b", "s", indptr, target, random.normal(0.0, 2.0, size).astype(np.float32), delay
+    )
+    data: dict[str, Any] = {"model": "exp", "decay": "3 ms"}
+    if shares:
+        data["plasticity"] = {"tsodyks_markram": {"U": 0.5, "tau_rec": "80 ms", "tau_facil": "20 ms"}}
+
+    def run() -> Any:
+        bank = DeviceBank(network_of(synapses={"s": data}).synapses["s"], 50, 60, 10, None, CPU)
+        route = Route(projection, bank)
+        fired = torch.from_numpy(np.random.default_rng(3).random((10, 40)) < 0.2)
+        fired[0, 3] = True
+        route.send(55, fired, *fired.nonzero(as_tuple=True))
+        return bank.ring
+
+    ours, theirs = both(run, monkeypatch, delivery)
+    assert theirs.count_nonzero() > 1000 and torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_the_trained_core_answers_the_same(opened: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From rest, which is found under input of no length; 130 cells are a tile and two cells of another."""
+    monkeypatch.setattr(streaming, "SETTLE", 50 * DT)
+    family = load_family(FAMILY)
+    cells = family.cells(family.ids()[:130])
+    random = torch.Generator().manual_seed(0)
+    current = 0.3 + 0.4 * torch.randn((1, 40, 130), generator=random)
+    current[0, 5, 7] = 4.0  # out of the envelope
+    reversal = 100.0 * torch.randn((1, 40, 130), generator=random)
+    conductance = 20.0 * torch.rand((1, 40, 130), generator=random) - 1.0 if opened else None
+
+    def run() -> list[Any]:
+        core = DeviceStreaming(load_core("pv-stream"), "cpu")
+        state = core.begin(cells)
+        answer = core.advance(state, DeviceDrive(current, conductance, reversal))
+        return [answer.voltage, answer.outside, *state.values()]
+
+    ours, theirs = both(run, monkeypatch, streaming)
+    assert theirs[0].max() > -20.0 and theirs[1].sum() > 0
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=0.01)
