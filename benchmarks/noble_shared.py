@@ -17,8 +17,8 @@ _LINE_EVERY = 100
 
 
 def chosen_core() -> str:
-    """The core the command line names; else noble-paper where it ships, else noble-small."""
-    if len(sys.argv) > 1:
+    """The core the command line names first; else noble-paper where it ships, else noble-small."""
+    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
         return sys.argv[1]
     here = [name for name in ("noble-paper", "noble-small") if name in shipped()["step cores"]]
     if not here:

@@ -2,19 +2,23 @@
 
     python benchmarks/noble_variants.py            every variant that is not in the results yet
     python benchmarks/noble_variants.py --print    the tables
+    python benchmarks/noble_variants.py --jobs 11  so many variants at once, in processes of their own: for a GPU
 
 Variants of the recipe noble-small on its dataset, equal but for what the table says: all variants of a table train on
-as many traces, for as many iterations; where the number of members varies, on as many as the fewest members have. Goes
-on where it was interrupted: within a variant from the state of its training, and results
-that are there stay. Tables: benchmarks/results/noble_variants.json, in the order of the paper (arXiv 2506.04536).
+as many traces, for as many iterations; where the number of members varies, on as many as the fewest members have; those
+that embed as the paper does have its 256 modes. Goes on where it was interrupted: within a variant from the state of
+its training, and results that are there stay. Trains and evaluates on the GPU where there is one.
+Tables: benchmarks/results/noble_variants.json, in the order of the paper (arXiv 2506.04536).
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
-import sys
-from typing import Any
+import traceback
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from noble_shared import errors, read_recipe, show_progress
@@ -23,8 +27,10 @@ from scoreboard import RESULTS, Target, record
 from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.cells.features import NOBLE_FEATURES
+from noble_net.processes import cores, in_processes
 from noble_net.registry import load_family, load_step_core
 from noble_net.specs.noble import NobleRecipe
+from noble_net.surrogate.noble import device_here
 from noble_net.training.noble_data import build_noble_dataset
 from noble_net.training.noble_evaluate import evaluate_noble
 from noble_net.training.noble_plan import members_of, plan_traces
@@ -32,8 +38,17 @@ from noble_net.training.noble_train import train_noble
 
 COMMAND = "python benchmarks/noble_variants.py"
 RESULT = RESULTS / "noble_variants.json"
-ITERATIONS = 12_000
-"""Of every variant, to the nearest whole epoch: batches of 4 windows take 35 minutes on 2 cores."""
+ITERATIONS, BATCH = 5_200, 16
+"""Of every variant, to the nearest whole epoch: an hour on 2 cores. On a GPU a batch of 4 would take as long as one of
+16: launching kernels takes most of either, hence several variants at once."""
+PUBLISHED_MODEL: dict[str, Any] = {
+    "feature_octaves": 1,
+    "phase_octaves": 0,
+    "spike_decays": (),
+    "lifting_ratio": 2,
+    "modes": 256,
+}
+"""Of the ablation: features in waves, and nothing of when a cell fires."""
 PUBLISHED_TRAINING: dict[str, Any] = {"points": 0, "power": 4, "learning_rate": 0.002}
 """Of the ablation, which is the paper's: whole windows alone, on relative L4."""
 MEMBERS = (20, 30, 40, 50)
@@ -48,18 +63,67 @@ PAPER_V: dict[str, float] = {
 SHOWN = ("V", "Spikecount", "AP1_width", "mean_AP_amplitude", "steady_state_voltage")
 
 
+class Variant(NamedTuple):
+    """What a process works on."""
+
+    table: str
+    label: str
+    recipe: NobleRecipe
+    threads: int | None
+    """To compute on; PyTorch's own number unless given."""
+
+
 def main() -> None:
     """Train and measure what is missing."""
-    base = read_recipe("noble-small")
-    family = load_family(base.family)
-    if "--print" not in sys.argv[1:]:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--print", action="store_true", dest="only_print")
+    parser.add_argument("--jobs", type=int, default=1)
+    asked = parser.parse_args()
+    failed: list[str] = []
+    if not asked.only_print:
+        base = read_recipe("noble-small")
+        family = load_family(base.family)
         build_noble_dataset(base, family)
-        for table, variants in plan(base, family).items():
-            for label, recipe in variants.items():
-                if label not in results().get(table, {}):
-                    keep(table, label, measure(recipe, family))
+        planned = plan(base, family)
+        for variant, row in measured(missing(planned, asked.jobs), asked.jobs):
+            if row is None:
+                failed.append(f"{variant.table}: {variant.label}")
+            else:
+                keep(variant.table, variant.label, row, planned)
         record(targets())
     print(as_markdown())
+    if failed:
+        raise SystemExit(f"failed, as told above: {', '.join(failed)}")
+
+
+def missing(planned: dict[str, dict[str, NobleRecipe]], jobs: int) -> list[Variant]:
+    """The variants that are not in the results yet."""
+    there = results()
+    threads = max(1, cores() // jobs) if jobs > 1 else None
+    return [
+        Variant(table, label, recipe, threads)
+        for table, variants in planned.items()
+        for label, recipe in variants.items()
+        if label not in there.get(table, {})
+    ]
+
+
+def measured(variants: list[Variant], jobs: int) -> Iterator[tuple[Variant, dict[str, Any] | None]]:
+    """Each variant and its row, as it is done; None for one that failed."""
+    yield from in_processes(attempt, variants, jobs) if jobs > 1 else map(attempt, variants)
+
+
+def attempt(variant: Variant) -> tuple[Variant, dict[str, Any] | None]:
+    """`measure`, without an end to the other variants where this one fails."""
+    if variant.threads:
+        import torch
+
+        torch.set_num_threads(variant.threads)
+    try:
+        return variant, measure(variant.recipe, load_family(variant.recipe.family))
+    except Exception:
+        traceback.print_exc()
+        return variant, None
 
 
 def plan(base: NobleRecipe, family: Family) -> dict[str, dict[str, NobleRecipe]]:
@@ -73,11 +137,10 @@ def plan(base: NobleRecipe, family: Family) -> dict[str, dict[str, NobleRecipe]]
         "both + AHP_depth": ("I_thr", "s_thr", "AHP_depth"),
         "all": usable(base, family),
     }
-    published = {"feature_octaves": 1, "phase_octaves": 0, "spike_decays": (), "lifting_ratio": 2}
     embedding = {
         label: base.variant(
             f"noble-embedding-{n}",
-            model={**published, "features": names},
+            model={**PUBLISHED_MODEL, "features": names},
             training={**small, **PUBLISHED_TRAINING},
         )
         for n, (label, names) in enumerate(embedded.items())
@@ -91,7 +154,7 @@ def plan(base: NobleRecipe, family: Family) -> dict[str, dict[str, NobleRecipe]]
 def training_on(base: NobleRecipe, traces: int) -> dict[str, Any]:
     """Keys of a training on so many traces, for ITERATIONS."""
     trained = traces - max(1, round(base.training.validation * traces))
-    return {"traces": traces, "epochs": round(ITERATIONS / math.ceil(trained / base.training.batch))}
+    return {"traces": traces, "batch": BATCH, "epochs": round(ITERATIONS / math.ceil(trained / BATCH))}
 
 
 def fewest_traces(base: NobleRecipe, family: Family) -> int:
@@ -115,7 +178,7 @@ def measure(recipe: NobleRecipe, family: Family) -> dict[str, Any]:
     folder = cache_folder("noble-variants")
     print(f"training {recipe.name}", flush=True)
     train_noble(recipe, family, folder, progress=show_progress)
-    found = evaluate_noble(recipe, family, load_step_core(str(folder / recipe.name)))
+    found = evaluate_noble(recipe, family, load_step_core(str(folder / recipe.name), device_here()))
     about = json.loads((folder / recipe.name / "core.json").read_text())
     return {
         "features": list(recipe.model.features),
@@ -138,10 +201,13 @@ def results() -> dict[str, Any]:
     return found
 
 
-def keep(table: str, label: str, row: dict[str, Any]) -> None:
-    """Add one variant to the results."""
+def keep(table: str, label: str, row: dict[str, Any], planned: dict[str, dict[str, NobleRecipe]]) -> None:
+    """Add one variant to the results, which stay in the order of the plan."""
     found = results()
     found.setdefault(table, {})[label] = row
+    found = {
+        t: {n: found[t][n] for n in labels if n in found[t]} for t, labels in planned.items() if t in found
+    }
     RESULT.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

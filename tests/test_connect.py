@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from noble_net.config import ProjectionSpec, RuleSpec
+from noble_net.network import threads
 from noble_net.network.connect import connect
 from noble_net.network.random import stream_key
 from noble_net.network.rules import Setting, draw_rows
@@ -197,6 +198,36 @@ def test_stretches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = connect(spec, 50, 40, 1)
     for key in ("indptr", "target", "weight", "delay"):
         assert np.array_equal(getattr(whole, key), getattr(pieces, key))
+
+
+@given(st.integers(1, 7), st.sampled_from(["fixed_indegree", "pairwise_bernoulli", "fixed_total_number"]))
+@settings(max_examples=20)
+def test_threads_change_nothing(number: int, kind: str) -> None:
+    parameters = {
+        "fixed_indegree": {"indegree": 9},
+        "pairwise_bernoulli": {"p": 0.2},
+        "fixed_total_number": {"number": 400},
+    }[kind]
+    spec = projection({kind: parameters}, weight={"normal": {"mean": "1 nS", "std": "0.3 nS"}})
+    alone = connect(spec, 40, 50, seed=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "_WORTH_A_THREAD", 1)
+        patch.setattr(threads.numba, "get_num_threads", lambda: number)
+        assert len(threads.blocks_of(alone.indptr)) == number
+        together = connect(spec, 40, 50, seed=3)
+    for name in ("indptr", "target", "weight", "delay"):
+        np.testing.assert_array_equal(getattr(together, name), getattr(alone, name))
+
+
+@given(st.lists(st.integers(0, 9), max_size=40), st.integers(1, 9))
+def test_blocks_of_rows_are_all_rows_in_turn(counts: list[int], number: int) -> None:
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "_WORTH_A_THREAD", 1)
+        patch.setattr(threads.numba, "get_num_threads", lambda: number)
+        blocks = threads.blocks_of(indptr)
+    assert [row for first, last in blocks for row in range(first, last)] == list(range(len(counts)))
+    assert len(blocks) <= number
 
 
 def test_another_name_or_seed_draws_other_synapses() -> None:

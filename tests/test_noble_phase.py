@@ -213,3 +213,16 @@ def test_training_on_samples_lowers_the_error_of_windows(clocked):
 def test_phases_need_the_threshold(clocked):
     with pytest.raises(ValueError, match="I_thr is not among the features"):
         clocked[0].variant("odd", model={"features": ("s_thr",), "phase_octaves": 3})
+
+
+def test_what_adam_remembers_is_saved_beside_tables_it_does_not_change(clocked):
+    recipe, family, data = clocked
+    recipe = recipe.variant("remembered", training={"seed": 1})
+    first, second = Trainer(recipe, family, data), Trainer(recipe, family, data)
+    first.step()
+    first.save()
+    assert second.restore()
+    first.step()
+    second.step()
+    ends = [weights_of(each.net) for each in (first, second)]
+    assert all(np.array_equal(ends[0][name], ends[1][name]) for name in ends[0])

@@ -102,9 +102,11 @@ def evaluate(recipe: RecipeFile, out: Into = None) -> None:
     folder = folder_of(out, recipe, "checkpoints") / wanted.name
     with progress(f"evaluating {wanted.name}") as update:
         if wanted.kind == "noble":
+            from noble_net.surrogate.noble import device_here
             from noble_net.training.noble_evaluate import evaluate_noble, write_noble_accuracy
 
-            found = evaluate_noble(wanted, cells, load_step_core(str(folder)), update)
+            core = load_step_core(str(folder), device_here())
+            found = evaluate_noble(wanted, cells, core, update)
             typer.echo(write_noble_accuracy(found, folder, cells, wanted.notes))
         else:
             from noble_net.training.evaluate import evaluate_both, write_accuracy

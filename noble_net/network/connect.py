@@ -27,8 +27,8 @@ from noble_net.specs.projections import DelayByDistance
 from noble_net.specs.rule_parameters import Ends
 from noble_net.types import DT, Float32, Float64, Int32, Int64, UInt16
 
-_PER_STRETCH = 1 << 18
-"""Synapses whose weights and delays are drawn at a time."""
+_PER_STRETCH = 1 << 17
+"""Synapses whose weights and delays a thread draws at a time."""
 
 
 class Extent(NamedTuple):

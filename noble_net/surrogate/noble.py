@@ -77,6 +77,13 @@ class Noble(StepCore):
         return answer
 
 
+def device_here() -> str:
+    """Where NOBLE computes fastest on this machine: 'cuda' where PyTorch sees a GPU, else 'cpu'."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def feature_matrix(cells: CellTable, names: Sequence[str]) -> Float32:
     """Features of cells by name, float32 [cells, names].
 

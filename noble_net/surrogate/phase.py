@@ -36,6 +36,8 @@ HIGHEST_STEP = 0.4
 """Above I_thr that tables reach, nA."""
 NEVER = math.log(1e6)
 """Of the interval to a spike that does not come: logarithm, ms."""
+SHORTEST = 0.0
+"""Of any interval, where a table is bent down beyond a member's traces: logarithm, ms."""
 _MIDDLE, _SPREAD = (LOWEST + HIGHEST) / 2.0, 0.8
 """Of scaled features (`noble_net.cells.latent_space`)."""
 CONSTANT = 100.0
@@ -77,7 +79,7 @@ class Phase(nn.Module):
         """Spikes of cells by their tables [B, C, K] and limits [B, `FIRST`]: see `forward`."""
         row_BC = torch.einsum("bck,bk->bc", table, splines(above))
         after_BS = row_BC[:, FIRST:] @ self.get_buffer("later")
-        logarithm_BS = torch.cat([row_BC[:, :FIRST], after_BS], dim=1).clamp(max=NEVER)
+        logarithm_BS = torch.cat([row_BC[:, :FIRST], after_BS], dim=1).clamp(SHORTEST, NEVER)
         comes_BS = (above[:, None] > CURRENT * limits).long().cumprod(dim=1).bool()
         comes_BS = torch.cat([comes_BS, comes_BS[:, -1:].expand(-1, SPIKES - FIRST)], dim=1)
         return torch.cumsum(torch.exp(torch.where(comes_BS, logarithm_BS, NEVER)), dim=1)

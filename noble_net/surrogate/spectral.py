@@ -31,8 +31,7 @@ class _SpectralConvolution(torch.autograd.Function):
         ctx.save_for_backward(x_MBI2, w_MIO2)
         y_BOM = _as_complex(torch.bmm(x_MBI2, w_MIO2))
         y_BOM[..., 0] += bias_O
-        y_BON: Tensor = torch.fft.irfft(y_BOM, n=x_BIN.shape[-1], norm="forward")
-        return y_BON
+        return _signal(y_BOM, x_BIN.shape[-1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -46,9 +45,20 @@ class _SpectralConvolution(torch.autograd.Function):
         back_BOM = torch.fft.rfft(gradient_BON)[..., :count] * times_M
         back_MBO2 = _as_matrices(back_BOM)
         of_x_BIM = _as_complex(torch.bmm(back_MBO2, w_MIO2.transpose(1, 2))) / (samples * times_M)
-        of_x_BIN = torch.fft.irfft(of_x_BIM, n=samples, norm="forward")
+        of_x_BIN = _signal(of_x_BIM, samples)
         of_w_MIO2 = torch.bmm(x_MBI2.transpose(1, 2), back_MBO2)
         return of_x_BIN, _unrotated(of_w_MIO2), back_BOM[..., 0].real.sum(dim=0)
+
+
+def _signal(values_BCM: Tensor, samples: int) -> Tensor:
+    """The real [B, C, N] of these frequencies, which are changed: 0 and N / 2 lose their imaginary parts, that no real
+    signal has. A CPU's transforms ignore them; cuFFT's are not bound to."""
+    imaginary_BCM = torch.view_as_real(values_BCM)[..., 1]
+    imaginary_BCM[..., 0] = 0.0
+    if 2 * (values_BCM.shape[-1] - 1) == samples:
+        imaginary_BCM[..., -1] = 0.0
+    signal_BCN: Tensor = torch.fft.irfft(values_BCM, n=samples, norm="forward")
+    return signal_BCN
 
 
 def _as_matrices(values_BCM: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def save_state(
     for moment in _MOMENTS if steps else ():
         tensors = {
             name: real_view(optimiser.state[p][moment]).cpu().contiguous().numpy()
-            for name, p in net.named_parameters()
+            for name, p in _trained(net).items()
         }
         save_file(tensors, unfinished / f"{moment}.safetensors")
     (unfinished / "state.json").write_text(json.dumps({**about, "steps": steps}))
@@ -83,7 +83,7 @@ def restore_state(
     load_weights(net, load_file(folder / "weights.safetensors"))
     if about["steps"]:
         moments = {m: load_file(folder / f"{m}.safetensors") for m in _MOMENTS}
-        for name, parameter in net.named_parameters():
+        for name, parameter in _trained(net).items():
             state: dict[str, Any] = {"step": torch.tensor(float(about["steps"]))}
             for moment, values in moments.items():
                 state[moment] = torch.zeros_like(parameter, requires_grad=False)
@@ -94,8 +94,13 @@ def restore_state(
 
 def _steps(net: nn.Module, optimiser: torch.optim.Optimizer) -> int:
     """Steps Adam has taken."""
-    first = next(net.parameters())
+    first = next(iter(_trained(net).values()))
     return int(optimiser.state[first]["step"]) if first in optimiser.state else 0
+
+
+def _trained(net: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters that Adam changes, by name: not the tables of firing, which are fitted."""
+    return {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
 
 
 def _states(prefix: Path) -> list[tuple[int, Path]]:

@@ -25,6 +25,7 @@ from noble_net.specs.noble import NobleRecipe
 from noble_net.surrogate.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from noble_net.surrogate.embedding import Ranges, Window
 from noble_net.surrogate.fno import load_weights, parameter_count, weights_of
+from noble_net.surrogate.noble import device_here
 from noble_net.surrogate.noble_torch import NobleNet
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 from noble_net.training.noble_batches import VOLTS, NobleData, feature_ranges
@@ -55,9 +56,8 @@ def train_noble(
     has a line per epoch. Raises CheckpointError when the core to fine-tune is missing or another network.
     """
     stop = math.inf if deadline is None else time.monotonic() + deadline
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     base = load_checkpoint(folder / recipe.fine_tune.base) if recipe.fine_tune else None
-    trainer = Trainer(recipe, family, NobleData.read(recipe, family, device), base)
+    trainer = Trainer(recipe, family, NobleData.read(recipe, family, device_here()), base)
     target = folder / recipe.name
     if not trainer.restore():
         (target / LOG).unlink(missing_ok=True)  # of a training that is not gone on with
