@@ -3,6 +3,8 @@
 # ruff: noqa: E402 (imports after the check that torch is there)
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,7 +25,6 @@ from noble_net.surrogate.phase import COLUMNS, CURRENT, FIRST, KNOTS, SPIKES, Ph
 from noble_net.training.noble_batches import NobleData
 from noble_net.training.noble_data import build_noble_dataset
 from noble_net.training.noble_phase import _kernel_of, _limits, fit_phase, spikes_of
-from noble_net.training.noble_points import train_points
 from noble_net.training.noble_train import Trainer
 
 RANGES = {"s_thr": (200.0, 500.0), "I_thr": (0.1, 0.3)}
@@ -199,15 +200,31 @@ def test_training_on_samples_lowers_the_error_of_windows(clocked):
     for points in (0, 300, 300):
         trainer = Trainer(recipe.variant("points", training={"points": points}), family, data)
         done: list[tuple[int, int, float]] = []
-        train_points(
-            trainer.net, trainer.recipe, data, trainer.last_offset, lambda *said, into=done: into.append(said)
-        )
+        assert trainer.begin(math.inf, lambda *said, into=done: into.append(said))
         assert [each[:2] for each in done] == [(n, points) for n in range(20, points + 1, 20)]
         error.append(trainer.validate())
         weights.append(weights_of(trainer.net))
     assert error[1] < 0.7 * error[0]
     assert all(np.array_equal(weights[1][name], weights[2][name]) for name in weights[1])
     assert not weights[1]["fno.fno_blocks.convs.0.weight.tensor"].any()
+
+
+def test_training_on_samples_goes_on_where_it_was_stopped(clocked):
+    recipe, family, data = clocked
+    whole, pieces = (
+        recipe.variant("whole", training={"points": 4}),
+        recipe.variant("pieces", training={"points": 4}),
+    )
+    at_once = Trainer(whole, family, data)
+    assert at_once.begin(math.inf, None)
+    for _ in range(3):  # an iteration each
+        stopped = Trainer(pieces, family, data)
+        assert not stopped.restore() and not stopped.begin(0.0, None)
+    last = Trainer(pieces, family, data)
+    assert not last.restore() and last.begin(math.inf, None)
+    ends = [weights_of(each.net) for each in (at_once, last)]
+    assert all(np.array_equal(ends[0][name], ends[1][name]) for name in ends[0])
+    assert Trainer(pieces, family, data).restore()
 
 
 def test_phases_need_the_threshold(clocked):

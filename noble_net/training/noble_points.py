@@ -6,8 +6,6 @@ A window of thousands of samples makes one step of the optimiser slow. Where a n
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +13,7 @@ from noble_net.specs.noble import NobleRecipe
 from noble_net.surrogate.fno import forget_frequencies
 from noble_net.surrogate.noble_torch import NobleNet
 from noble_net.training.noble_batches import VOLTS, NobleData
+from noble_net.training.optimising import set_learning_rate
 
 BATCH, LEARNING_RATE = 2048, 3e-3
 """Samples of an iteration, and Adam's rate at the beginning of a cosine."""
@@ -22,50 +21,44 @@ SPIKE, SHARE, WEIGHT = -0.055, 0.5, 0.3
 """So many of the samples are from where the voltage is above this, V, and weigh less: spikes are a fortieth of all."""
 _SMALL = 0.3
 """Errors from here on count by their size, not its square, in the network's own unit."""
-PROGRESS_EVERY = 20
-"""Iterations between calls of a `Progress`: on a GPU each one waits for the loss."""
-
-Progress = Callable[[int, int, float], None]
-"""(iteration, iterations, loss: of an epoch its mean so far)."""
 
 
-def train_points(
-    net: NobleNet,
-    recipe: NobleRecipe,
-    data: NobleData,
-    latest: int,
-    progress: Progress | None = None,
-) -> None:
-    """Train ``net`` in place for as many iterations as the recipe wants; its frequencies are zero afterwards.
+class PointTrainer:
+    """A training of ``net`` in place, for as many iterations as the recipe wants: `step` does one. Its frequencies are
+    zero from the beginning on.
 
-    ``latest``: the stored sample at which a window may begin at last. Depends on the recipe's seed alone.
+    ``latest``: the stored sample at which a window may begin at last. What is drawn depends on (seed, iteration) alone.
     """
-    total = recipe.training.points
-    if not total:
-        return
-    forget_frequencies(net.fno)
-    device, train = data.voltage.device, torch.from_numpy(data.train)
-    spikes = (data.voltage[train.to(device)] > SPIKE / VOLTS).nonzero().cpu()
-    draw = torch.Generator().manual_seed(recipe.training.seed)
-    weight = torch.ones(BATCH, device=device)
-    if len(spikes):
-        weight[: round(SHARE * BATCH)] = WEIGHT
-    optimiser = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
-    for done in range(1, total + 1):
-        row, offset, index = (x.to(device) for x in _draw(draw, recipe, train, spikes, latest))
-        truth = data.voltage[row, offset + recipe.model.decimate * index].float() * VOLTS
-        onset = recipe.dataset.lead - offset.double() * recipe.dataset.sampling
-        answer = net.alone(data.features[row], data.amplitude[row], onset, index)
-        error = (answer - truth) / net.scale
+
+    def __init__(self, net: NobleNet, recipe: NobleRecipe, data: NobleData, latest: int) -> None:
+        self.net, self.recipe, self.data, self.latest = net, recipe, data, latest
+        self.iteration, self.iterations = 0, recipe.training.points
+        self.optimiser = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=LEARNING_RATE)
+        self._train = torch.from_numpy(data.train)
+        self._spikes = (data.voltage[self._train.to(data.voltage.device)] > SPIKE / VOLTS).nonzero().cpu()
+        self._weight = torch.ones(BATCH, device=data.voltage.device)
+        if len(self._spikes):
+            self._weight[: round(SHARE * BATCH)] = WEIGHT
+        forget_frequencies(net.fno)
+
+    def step(self) -> Tensor:
+        """One iteration; its loss."""
+        spec, data = self.recipe.dataset, self.data
+        draw = torch.Generator().manual_seed((self.recipe.training.seed << 32) + self.iteration)
+        drawn = _draw(draw, self.recipe, self._train, self._spikes, self.latest)
+        row, offset, index = (each.to(data.voltage.device) for each in drawn)
+        truth = data.voltage[row, offset + self.recipe.model.decimate * index].float() * VOLTS
+        onset = spec.lead - offset.double() * spec.sampling
+        answer = self.net.alone(data.features[row], data.amplitude[row], onset, index)
+        error = (answer - truth) / self.net.scale
         size = nn.functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=_SMALL)
-        loss = (weight * size).mean()
-        optimiser.zero_grad()
+        loss = (self._weight * size).mean()
+        set_learning_rate(self.optimiser, LEARNING_RATE, self.iteration, self.iterations)
+        self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-        if progress and done % PROGRESS_EVERY == 0:
-            progress(done, total, float(loss.detach()))
+        self.optimiser.step()
+        self.iteration += 1
+        return loss.detach()
 
 
 def _draw(

@@ -61,7 +61,7 @@ def save_state(
     for moment in _MOMENTS if steps else ():
         tensors = {
             name: real_view(optimiser.state[p][moment]).cpu().contiguous().numpy()
-            for name, p in _trained(net).items()
+            for name, p in _remembered(net, optimiser).items()
         }
         save_file(tensors, unfinished / f"{moment}.safetensors")
     (unfinished / "state.json").write_text(json.dumps({**about, "steps": steps}))
@@ -83,7 +83,9 @@ def restore_state(
     load_weights(net, load_file(folder / "weights.safetensors"))
     if about["steps"]:
         moments = {m: load_file(folder / f"{m}.safetensors") for m in _MOMENTS}
-        for name, parameter in _trained(net).items():
+        parameters = dict(net.named_parameters())
+        for name in moments[_MOMENTS[0]]:
+            parameter = parameters[name]
             state: dict[str, Any] = {"step": torch.tensor(float(about["steps"]))}
             for moment, values in moments.items():
                 state[moment] = torch.zeros_like(parameter, requires_grad=False)
@@ -92,15 +94,21 @@ def restore_state(
     return about, load_file(folder / "best.safetensors")
 
 
+def forget_states(prefix: Path) -> None:
+    """Remove the states of a training that is done."""
+    for _, folder in _states(prefix):
+        shutil.rmtree(folder)
+
+
 def _steps(net: nn.Module, optimiser: torch.optim.Optimizer) -> int:
     """Steps Adam has taken."""
-    first = next(iter(_trained(net).values()))
-    return int(optimiser.state[first]["step"]) if first in optimiser.state else 0
+    return max((int(optimiser.state[p]["step"]) for p in _remembered(net, optimiser).values()), default=0)
 
 
-def _trained(net: nn.Module) -> dict[str, nn.Parameter]:
-    """Parameters that Adam changes, by name: not the tables of firing, which are fitted."""
-    return {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
+def _remembered(net: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, nn.Parameter]:
+    """Parameters that Adam has changed, by name: not the tables of firing, which are fitted, nor what no answer hung on
+    so far."""
+    return {name: p for name, p in net.named_parameters() if _MOMENTS[0] in optimiser.state.get(p, {})}
 
 
 def _states(prefix: Path) -> list[tuple[int, Path]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,16 @@ from noble_net.training.noble_batches import VOLTS, NobleData, feature_ranges
 from noble_net.training.noble_losses import relative_error, sag_error
 from noble_net.training.noble_phase import fit_phase
 from noble_net.training.noble_plan import trained_amplitudes, trained_members
-from noble_net.training.noble_points import PROGRESS_EVERY, Progress, train_points
-from noble_net.training.noble_state import restore_state, save_state, state_prefix
+from noble_net.training.noble_points import PointTrainer
+from noble_net.training.noble_state import forget_states, restore_state, save_state, state_prefix
 from noble_net.training.optimising import set_learning_rate
 
 SAVE_EVERY = 60.0
 """Seconds between saves within an epoch."""
+PROGRESS_EVERY = 20
+"""Iterations between calls of a `Progress`: on a GPU each one waits for the loss."""
+Progress = Callable[[int, int, float], None]
+"""(iteration, iterations, loss: of an epoch its mean so far)."""
 LOG = "log.jsonl"
 
 
@@ -63,11 +67,8 @@ def train_noble(
         (target / LOG).unlink(missing_ok=True)  # of a training that is not gone on with
         if base:
             trainer.start_from(base)
-        else:
-            fit_phase(trainer.net.embedding, recipe, trainer.data)
-            train_points(trainer.net, recipe, trainer.data, trainer.last_offset, progress)
-            trainer.best = weights_of(trainer.net)
-            trainer.save()
+        elif not trainer.begin(stop, progress):
+            return write_noble(trainer, family, target)
     saved = time.monotonic()
     while trainer.iteration < trainer.iterations and time.monotonic() < stop:
         ended = trainer.step()
@@ -202,6 +203,37 @@ class Trainer:
         self.seconds += now - self._counted_from
         self._counted_from = now
         return self.seconds
+
+    def begin(self, stop: float, progress: Progress | None) -> bool:
+        """Fit what knows when cells fire, and train on single samples, from where an earlier call was stopped; whether
+        that came to its end before ``stop``."""
+        fit_phase(self.net.embedding, self.recipe, self.data)
+        done = not self.spec.points or self._on_points(stop, progress)
+        self.best = weights_of(self.net)
+        if done:
+            self.save()
+        return done
+
+    def _on_points(self, stop: float, progress: Progress | None) -> bool:
+        points = PointTrainer(self.net, self.recipe, self.data, self.last_offset)
+        prefix = self.prefix.with_name(f"{self.prefix.name}-points")
+        found = restore_state(prefix, self.net, points.optimiser)
+        if found:
+            points.iteration, self.seconds = int(found[0]["iteration"]), float(found[0]["seconds"])
+        saved = time.monotonic()
+        while points.iteration < points.iterations:
+            loss = points.step()
+            ends = time.monotonic() >= stop
+            if ends or time.monotonic() - saved > SAVE_EVERY:
+                about = {"iteration": points.iteration, "seconds": self.count_seconds()}
+                save_state(prefix, points.iteration, about, self.net, points.optimiser, {})
+                saved = time.monotonic()
+            if progress and points.iteration % PROGRESS_EVERY == 0:
+                progress(points.iteration, points.iterations, float(loss))
+            if ends:
+                return False
+        forget_states(prefix)
+        return True
 
     def start_from(self, base: Checkpoint) -> None:
         """Take the weights of a trained core. Raises CheckpointError when it is another network."""
