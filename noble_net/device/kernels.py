@@ -35,7 +35,7 @@ def detect(voltage: Tensor, last: Tensor, detector: Tensor) -> tuple[Tensor, Ten
     fired = torch.empty((samples, cells), dtype=torch.bool, device=voltage.device)
     lag, after = torch.empty_like(voltage), torch.empty_like(detector)
     _detect[(triton.cdiv(cells, LANES),)](
-        voltage, last, detector, fired, lag, after, cells, samples, LANES=LANES
+        voltage, last, detector, fired, lag, after, cells, samples, LANES=LANES, enable_fp_fusion=True
     )
     return fired, lag, after
 
@@ -95,6 +95,7 @@ def drive_block(
         OWN_MEANS=means[0].numel() > 1,
         CONDUCTS=conductance is not None,
         LANES=LANES,
+        enable_fp_fusion=True,
     )
 
 
@@ -177,6 +178,7 @@ def ornstein_uhlenbeck(
         OPENING=opening,
         POSITIVE=positive,
         LANES=LANES,
+        enable_fp_fusion=True,
     )
 
 
@@ -266,6 +268,7 @@ def send(
             ring.numel(),
             SHARES=share is not None,
             ENTRIES=ENTRIES,
+            enable_fp_fusion=True,
         )
 
 

@@ -155,6 +155,7 @@ def advance(
         CONDUCTS=drive.conductance is not None,
         SPLIT=net.large.dtype is torch.float16,
         num_warps=WARPS,
+        enable_fp_fusion=True,
     )
 
 
