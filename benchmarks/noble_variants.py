@@ -31,6 +31,7 @@ from noble_net.processes import cores, in_processes
 from noble_net.registry import load_family, load_step_core
 from noble_net.specs.noble import NobleRecipe
 from noble_net.surrogate.noble import device_here
+from noble_net.training.noble_borders import build_borders
 from noble_net.training.noble_data import build_noble_dataset
 from noble_net.training.noble_evaluate import evaluate_noble
 from noble_net.training.noble_plan import members_of, plan_traces
@@ -84,6 +85,7 @@ def main() -> None:
         base = read_recipe("noble-small")
         family = load_family(base.family)
         build_noble_dataset(base, family)
+        build_borders(base, family)
         planned = plan(base, family)
         for variant, row in measured(missing(planned, asked.jobs), asked.jobs):
             if row is None:

@@ -58,9 +58,11 @@ def dataset(
         raise typer.BadParameter("is for network cores, not for NOBLE", param_hint="--tests")
     with progress(f"dataset of {wanted.name}") as update:
         if wanted.kind == "noble":
+            from noble_net.training.noble_borders import build_borders
             from noble_net.training.noble_data import build_noble_dataset
 
             typer.echo(build_noble_dataset(wanted, cells, jobs, update))
+            build_borders(wanted, cells, jobs, update)
         else:
             from noble_net.training.dataset import build_dataset
 

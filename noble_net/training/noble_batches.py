@@ -14,6 +14,7 @@ from noble_net.errors import FamilyError
 from noble_net.specs.noble import NobleRecipe
 from noble_net.surrogate.embedding import Ranges
 from noble_net.surrogate.noble import feature_matrix
+from noble_net.training.noble_borders import read_borders
 from noble_net.training.noble_data import VOLTAGE_UNIT, noble_dataset_path, read_part
 from noble_net.training.noble_plan import members_of, select_members
 
@@ -42,12 +43,18 @@ class NobleData(NamedTuple):
         held = max(1, round(recipe.training.validation * len(rows)))
         if len(rows) - held < 1:
             raise FamilyError(f"recipe {recipe.name} leaves {len(rows)} traces: too few to train on")
-        features = feature_matrix(family.cells(ids), recipe.model.features)[traces.member[rows]]
-        order = np.arange(len(rows), dtype=np.int64)
+        chosen = [traces.take(np.isin(np.arange(len(traces.member)), rows))]
+        if recipe.training.borders and not recipe.fine_tune:
+            more = read_borders(recipe, family)
+            mine = [number for number, member in enumerate(ids) if member in wanted]
+            chosen.insert(0, more.take(np.isin(more.member, mine)))  # the last traces are validated on
+        member, amplitude, voltage = (np.concatenate(parts) for parts in zip(*chosen, strict=True))
+        features = feature_matrix(family.cells(ids), recipe.model.features)[member]
+        order = np.arange(len(member), dtype=np.int64)
         return NobleData(
-            torch.from_numpy(traces.voltage[rows]).to(device),
+            torch.from_numpy(voltage).to(device),
             torch.from_numpy(features).to(device),
-            torch.from_numpy(traces.amplitude[rows].astype(np.float32)).to(device),
+            torch.from_numpy(amplitude.astype(np.float32)).to(device),
             order[:-held],
             order[-held:],
         )

@@ -166,8 +166,8 @@ def _pieces(plan: Mapping[str, Steps], family: Family, ids: Sequence[str]) -> li
 
 def _piece_to_file(spec: NobleDatasetSpec, solver: Any, folder: Path, piece: Piece) -> int:
     """Solve a piece with ``solver``, a `Solve` or a cell model for NEURON; returns the number of traces."""
-    solve = solver if callable(solver) else _neuron(solver, spec)
-    answers = [_nudged(spec, solve, p, a) for p, a in zip(piece.parameters, piece.amplitudes, strict=True)]
+    solve = solver if callable(solver) else on_neuron(solver, spec)
+    answers = [nudged(spec, solve, p, a) for p, a in zip(piece.parameters, piece.amplitudes, strict=True)]
     volts = np.stack([np.round(voltage / VOLTAGE_UNIT) for voltage, _ in answers]).clip(-32767, 32767)
     target = folder / piece.file_name
     unfinished = target.with_suffix(f".{os.getpid()}.tmp")
@@ -182,7 +182,7 @@ def _piece_to_file(spec: NobleDatasetSpec, solver: Any, folder: Path, piece: Pie
     return len(answers)
 
 
-def _nudged(
+def nudged(
     spec: NobleDatasetSpec, solve: Solve, parameters: Mapping[str, float], amplitude: float
 ) -> tuple[Float64, float]:
     """A trace and its amplitude, which is moved a little where the solver fails."""
@@ -194,7 +194,7 @@ def _nudged(
     raise SolverError(f"a member went to NaN at {_MAX_NUDGES} amplitudes near {amplitude:.4f} nA")
 
 
-def _neuron(model: Any, spec: NobleDatasetSpec) -> Solve:
+def on_neuron(model: Any, spec: NobleDatasetSpec) -> Solve:
     """NEURON on the cell model; the cell is built once per process."""
     cell = exact_cell(model, dt=spec.dt, tolerance=spec.tolerance)
 

@@ -1,0 +1,147 @@
+"""Where firing changes just above threshold: traces at currents found by bisection, which NOBLE is trained on, too.
+
+Some cells fire once, or a few times, up to some current, and from there on for as long as a step lasts. Which of both a
+step evokes cannot be told from traces that lie some pA apart. The traces of all members lie in one file beside the
+dataset's.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noble_net.cells.family import Family
+from noble_net.errors import OutputError
+from noble_net.processes import in_processes
+from noble_net.specs.noble import NobleDatasetSpec, NobleRecipe
+from noble_net.spikes import spike_times
+from noble_net.surrogate.phase import FIRST
+from noble_net.surrogate.step_core import NOBLE_PROTOCOL
+from noble_net.training.noble_data import (
+    VOLTAGE_UNIT,
+    Progress,
+    Solve,
+    Traces,
+    noble_dataset_path,
+    nudged,
+    on_neuron,
+    read_part,
+)
+from noble_net.types import Float32, Float64
+
+CHANGE = 2
+"""A border's least change of the number of spikes: one more comes at any current."""
+
+
+class Border(NamedTuple):
+    """Two steps of a member that no other trace lies between, nA, and how many spikes they evoke."""
+
+    member: int
+    """Row of the dataset's ids."""
+    parameters: dict[str, float]
+    low: float
+    high: float
+    below: int
+    above: int
+
+
+def borders_path(recipe: NobleRecipe, family: Family) -> Path:
+    """Where these traces lie."""
+    return noble_dataset_path(recipe, family).with_suffix(f".borders-{recipe.training.borders}.npz")
+
+
+def build_borders(
+    recipe: NobleRecipe,
+    family: Family,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+    solve: Solve | None = None,
+) -> None:
+    """Solve the traces that the recipe's ``training.borders`` asks for, unless they are there; arguments and errors as
+    those of `noble_net.training.noble_data.build_noble_dataset`, whose dataset must be there."""
+    spec, path = recipe.dataset, borders_path(recipe, family)
+    if not recipe.training.borders or path.exists():
+        return
+    todo = find_borders(recipe, family)
+    work = partial(_bisect, spec, recipe.training.borders, solve or family.model)
+    found: list[tuple[Float64, NDArray[np.int16]]] = []
+    for each in map(work, todo) if solve else in_processes(work, todo, jobs):
+        found.append(each)
+        if progress:
+            progress(len(found), len(todo))
+    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            np.savez_compressed(
+                file,
+                member=np.repeat([each.member for each in todo], recipe.training.borders).astype(np.int32),
+                amplitude=np.concatenate([amplitude for amplitude, _ in found]),
+                voltage=np.concatenate([voltage for _, voltage in found]),
+            )
+        unfinished.rename(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written: {error}; free some space and run again") from error
+
+
+def read_borders(recipe: NobleRecipe, family: Family) -> Traces:
+    """These traces; ``member`` as in the dataset. Raises OutputError when they are not there."""
+    path = borders_path(recipe, family)
+    if not path.exists():
+        raise OutputError(f"{path} is missing; make it by `noble-net dataset` on the recipe {recipe.name}")
+    with np.load(path) as file:
+        return Traces(file["member"], file["amplitude"], file["voltage"])
+
+
+def find_borders(recipe: NobleRecipe, family: Family) -> list[Border]:
+    """The border of each member that has one: of the training traces next to each other in current, with fewer than
+    `FIRST` spikes in one of them, those whose numbers differ most."""
+    ids, traces = read_part(noble_dataset_path(recipe, family), family, "train")
+    volts = VOLTAGE_UNIT * traces.voltage.astype(np.float32)
+    number = spike_numbers(recipe.dataset, volts)
+    cells = family.cells(ids)
+    found = []
+    for member in np.unique(traces.member):
+        rows = np.flatnonzero(traces.member == member)
+        rows = rows[np.argsort(traces.amplitude[rows])]
+        low, high = rows[:-1], rows[1:]
+        change = np.where(
+            np.minimum(number[low], number[high]) < FIRST, np.abs(number[high] - number[low]), 0
+        )
+        if change.max(initial=0) >= CHANGE:
+            at = int(np.argmax(change))
+            ends = low[at], high[at]
+            parameters = {name: float(values[member]) for name, values in cells.parameters.items()}
+            currents, numbers = traces.amplitude[list(ends)].tolist(), number[list(ends)].tolist()
+            found.append(Border(int(member), parameters, *currents, *numbers))
+    return found
+
+
+def spike_numbers(spec: NobleDatasetSpec, volts: Float32) -> NDArray[np.int64]:
+    """How many spikes stored traces (mV, [traces, samples]) have during their steps."""
+    times = spike_times(volts, start=-spec.lead, sampling=spec.sampling)
+    return np.array([np.sum((each > 0.0) & (each < NOBLE_PROTOCOL.duration)) for each in times], np.int64)
+
+
+def _bisect(
+    spec: NobleDatasetSpec, steps: int, solver: Any, border: Border
+) -> tuple[Float64, NDArray[np.int16]]:
+    """Amplitudes and traces (`VOLTAGE_UNIT`) of so many steps towards the current where the number changes."""
+    solve: Solve = solver if callable(solver) else on_neuron(solver, spec)
+    low, high, below, above = border[2:]
+    amplitudes, traces = [], []
+    for _ in range(steps):
+        voltage, amplitude = nudged(spec, solve, border.parameters, (low + high) / 2.0)
+        number = int(spike_numbers(spec, voltage[None].astype(np.float32))[0])
+        amplitudes.append(amplitude)
+        traces.append(np.round(voltage / VOLTAGE_UNIT).clip(-32767, 32767).astype(np.int16))
+        if abs(number - below) < abs(above - number):
+            low, below = amplitude, number
+        else:
+            high, above = amplitude, number
+    return np.array(amplitudes), np.stack(traces)
