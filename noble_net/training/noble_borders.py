@@ -32,7 +32,7 @@ from noble_net.training.noble_data import (
     on_neuron,
     read_part,
 )
-from noble_net.types import Float32, Float64
+from noble_net.types import Float32
 
 CHANGE = 2
 """A border's least change of the number of spikes: one more comes at any current."""
@@ -69,20 +69,17 @@ def build_borders(
         return
     todo = find_borders(recipe, family)
     work = partial(_bisect, spec, recipe.training.borders, solve or family.model)
-    found: list[tuple[Float64, NDArray[np.int16]]] = []
+    found: list[Traces] = []
     for each in map(work, todo) if solve else in_processes(work, todo, jobs):
         found.append(each)
         if progress:
             progress(len(found), len(todo))
+    found.sort(key=lambda traces: int(traces.member[0]))  # processes end in any order
     unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         with unfinished.open("wb") as file:
-            np.savez_compressed(
-                file,
-                member=np.repeat([each.member for each in todo], recipe.training.borders).astype(np.int32),
-                amplitude=np.concatenate([amplitude for amplitude, _ in found]),
-                voltage=np.concatenate([voltage for _, voltage in found]),
-            )
+            columns = zip(Traces._fields, zip(*found, strict=True), strict=True)
+            np.savez_compressed(file, **{name: np.concatenate(parts) for name, parts in columns})
         unfinished.rename(path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
@@ -128,10 +125,8 @@ def spike_numbers(spec: NobleDatasetSpec, volts: Float32) -> NDArray[np.int64]:
     return np.array([np.sum((each > 0.0) & (each < NOBLE_PROTOCOL.duration)) for each in times], np.int64)
 
 
-def _bisect(
-    spec: NobleDatasetSpec, steps: int, solver: Any, border: Border
-) -> tuple[Float64, NDArray[np.int16]]:
-    """Amplitudes and traces (`VOLTAGE_UNIT`) of so many steps towards the current where the number changes."""
+def _bisect(spec: NobleDatasetSpec, steps: int, solver: Any, border: Border) -> Traces:
+    """So many steps towards the current where the number of spikes changes."""
     solve: Solve = solver if callable(solver) else on_neuron(solver, spec)
     low, high, below, above = border[2:]
     amplitudes, traces = [], []
@@ -144,4 +139,5 @@ def _bisect(
             low, below = amplitude, number
         else:
             high, above = amplitude, number
-    return np.array(amplitudes), np.stack(traces)
+    member = np.full(steps, border.member, np.int32)
+    return Traces(member, np.array(amplitudes), np.stack(traces))
