@@ -13,7 +13,9 @@ import pytest
 
 from noble_net import load_core, load_family, network_from
 from noble_net.config import NetworkSpec
+from noble_net.network.build import build_network
 from noble_net.network.stimuli import make_stimulus
+from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
@@ -24,9 +26,17 @@ pytestmark = [
     ),  # Triton's interpreter does
 ]
 
-from noble_net.device import delivery, detection, stimuli, streaming, synapses  # noqa: E402 - needs torch
-from noble_net.device.cores import DeviceDrive  # noqa: E402
+from noble_net.device import (  # noqa: E402 - needs torch
+    delivery,
+    detection,
+    integrate_and_fire,
+    stimuli,
+    streaming,
+    synapses,
+)
+from noble_net.device.cores import DeviceDrive, NmdaInput  # noqa: E402
 from noble_net.device.delivery import Route  # noqa: E402
+from noble_net.device.integrate_and_fire import DeviceIntegrateAndFire  # noqa: E402
 from noble_net.device.streaming import DeviceStreaming  # noqa: E402
 from noble_net.device.synapses import DeviceBank  # noqa: E402
 from noble_net.network.connect import ProjectionArrays  # noqa: E402
@@ -34,6 +44,7 @@ from noble_net.types import DT  # noqa: E402
 
 CPU = torch.device("cpu")
 FAMILY = "allen-pv-peri"
+CORE = IntegrateAndFire()
 
 
 def network_of(**changes: Any) -> NetworkSpec:
@@ -137,6 +148,39 @@ def test_what_arrives_is_the_same(shares: bool, monkeypatch: pytest.MonkeyPatch)
 
     ours, theirs = both(run, monkeypatch, delivery)
     assert theirs.count_nonzero() > 1000 and torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("on_grid", [False, True])
+@pytest.mark.parametrize("opened", [False, True])
+def test_integrate_and_fire_cells_do_the_same(
+    opened: bool, on_grid: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (population,) = build_network(network_of(core=CORE.name), {}, {CORE.name: CORE.info}).populations
+    random = torch.Generator().manual_seed(4)
+    current = 1.5 + 0.5 * torch.randn((1, 60, 300), generator=random).double()
+    current[0, 3, 5] = -100.0  # out of the envelope
+    reversal = 400.0 * torch.randn((1, 60, 300), generator=random).double()
+    conductance = nmda = None
+    if opened:
+        conductance = 20.0 * torch.rand((1, 60, 300), generator=random).double() - 1.0
+        blocked = torch.rand((2, 1, 60, 300), generator=random).double()
+        nmda = NmdaInput(5.0 * blocked[0], 20.0 * blocked[1], torch.full((300,), -20.0))
+
+    def run() -> list[Any]:
+        core = DeviceIntegrateAndFire(IntegrateAndFire(on_grid=on_grid), "cpu")
+        state, told = core.begin(population.cells), []
+        for part in (slice(0, 25), slice(25, 60)):
+            nmda_part = nmda and NmdaInput(nmda[0][:, part], nmda[1][:, part], nmda.half)
+            opened_part = None if conductance is None else conductance[:, part]
+            drive = DeviceDrive(current[:, part], opened_part, reversal[:, part], nmda_part)
+            answer = core.advance(state, drive)
+            told += [answer.voltage, answer.fired, answer.outside, torch.where(answer.fired, answer.lag, 0.0)]
+        return [*told, *state.values()]
+
+    ours, theirs = both(run, monkeypatch, integrate_and_fire)
+    assert theirs[1].sum() > 50 and theirs[2].sum() > 0
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("opened", [False, True])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from noble_net.device.cores import Answer, DeviceDrive, State
+from noble_net.device.fused import fused
 from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
 from noble_net.surrogate.kernels_if import LOWEST, SPIKE_VOLTAGE
 from noble_net.types import BLOCK_SLOPE, DT, CellTable
@@ -31,6 +32,10 @@ class DeviceIntegrateAndFire:
 
     def advance(self, state: State, drive: DeviceDrive) -> Answer:
         """One block, of any number of samples."""
+        if fused(self.device):
+            from noble_net.device import integrate_and_fire_kernel as kernel
+
+            return kernel.advance(state, drive, self.on_grid)
         shape = drive.current.shape[1:]
         voltage = torch.empty(shape, dtype=torch.float32, device=self.device)
         lag = torch.empty_like(voltage)
