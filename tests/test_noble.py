@@ -238,7 +238,7 @@ def test_where_the_solver_fails_the_amplitude_is_moved(recipe):
             raise SolverError("NaN")
         return solve(parameters, current, sampling)
 
-    _, amplitude = noble_data._nudged(recipe.dataset, fragile, {"resistance": 150.0}, 0.1)
+    _, amplitude = noble_data.nudged(recipe.dataset, fragile, {"resistance": 150.0}, 0.1)
     assert amplitude == pytest.approx(0.1, abs=1e-4) and amplitude != 0.1
 
 
