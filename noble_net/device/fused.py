@@ -7,6 +7,7 @@ they can be tested where there is no GPU.
 from __future__ import annotations
 
 import os
+from functools import cache
 from importlib.util import find_spec
 
 import torch
@@ -14,6 +15,9 @@ import torch
 
 def fused(device: torch.device) -> bool:
     """Whether kernels run there; else PyTorch does the same, operation by operation."""
-    if find_spec("triton") is None:
-        return False
-    return device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"
+    return (device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1") and _installed()
+
+
+@cache
+def _installed() -> bool:
+    return find_spec("triton") is not None

@@ -17,6 +17,7 @@ LANES = 128
 """Cells of a program."""
 
 _DT, _BLOCK_SLOPE = tl.constexpr(DT), tl.constexpr(BLOCK_SLOPE)
+_NAN = tl.constexpr(tl.PropagateNan.ALL)  # what is no number stays none, and is found
 _LOWEST, _SPIKE = tl.constexpr(kernels_if.LOWEST), tl.constexpr(kernels_if.SPIKE_VOLTAGE)
 
 
@@ -108,12 +109,11 @@ def _kernel(  # type: ignore[no-untyped-def]
         if CONDUCTS:
             g = tl.load(conductance + drawn, mask=here, other=0.0).to(tl.float64)
             strayed += ((g < 0.0) & (held < _DT)).to(tl.int32)
-            total = total + tl.maximum(g, 0.0)
+            total = total + tl.maximum(g, 0.0, _NAN)
         if NMDA:
             opened = 1.0 / (1.0 + tl.exp((v - half_block) * -_BLOCK_SLOPE))
-            total = total + opened * tl.maximum(
-                tl.load(nmda + drawn, mask=here, other=0.0).to(tl.float64), 0.0
-            )
+            g = tl.load(nmda + drawn, mask=here, other=0.0).to(tl.float64)
+            total = total + opened * tl.maximum(g, 0.0, _NAN)
             inward += opened * tl.load(nmda_reversal + drawn, mask=here, other=0.0).to(tl.float64)
         steady = inward / total
         kept = tl.exp((held - _DT) * total / capacitance)
@@ -134,7 +134,7 @@ def _kernel(  # type: ignore[no-untyped-def]
             strayed += (spike & (free > 0.0) & (again >= threshold)).to(tl.int32)
             after = tl.where(free > 0.0, tl.maximum(tl.minimum(again, threshold), _LOWEST), reset)
             still, late = tl.maximum(free * -1.0, 0.0), (crossing - _DT) * -1.0
-        v = tl.where(spike, after, tl.where(waits, v, tl.maximum(end, _LOWEST)))
+        v = tl.where(spike, after, tl.where(waits, v, tl.maximum(end, _LOWEST, _NAN)))
         held = tl.where(waits, held - _DT, tl.where(spike, still, 0.0))
         tl.store(voltage + told, tl.where(spike, _SPIKE, v).to(tl.float32), mask=here)
         tl.store(lag + told, late.to(tl.float32), mask=here)

@@ -46,9 +46,8 @@ class Packed(NamedTuple):
     """Their rounding to float16; where tensor cores are not used, float32 as they are."""
     small: Tensor
     """What that leaves, float16; unused where there is nothing left."""
-    hidden: int
     decoder: int
-    """HP and DP."""
+    """DP."""
 
 
 def holds(shape: Shape, weights: dict[str, Tensor], zones: int, device: torch.device) -> bool:
@@ -111,9 +110,9 @@ def packed(weights: dict[str, Tensor], samples: int, split: bool) -> Packed:
     matrices = from_input, from_code, *gates, new_x, new_h, decode_x, decode_h, answer
     all_of_them = torch.cat([each.flatten() for each in matrices])
     if not split:
-        return Packed(all_of_them, all_of_them, UNITS, dp)
+        return Packed(all_of_them, all_of_them, dp)
     large = all_of_them.half()
-    return Packed(large, (all_of_them - large.float()).half(), UNITS, dp)
+    return Packed(large, (all_of_them - large.float()).half(), dp)
 
 
 def advance(
@@ -148,7 +147,7 @@ def advance(
         H=hidden.shape[1],
         C=state["code"].shape[1],
         N=n,
-        HP=net.hidden,
+        HP=UNITS,
         DP=net.decoder,
         NP=INPUTS,
         ROWS=ROWS,
@@ -171,6 +170,7 @@ _LOW, _HIGH = tl.constexpr(s.VOLTAGE_LOW), tl.constexpr(s.VOLTAGE_HIGH)
 _CURRENT_SCALE, _CURRENT_LIMIT = tl.constexpr(s.CURRENT_SCALE), tl.constexpr(s.CURRENT_LIMIT)
 _CONDUCTANCE_SCALE = tl.constexpr(s.CONDUCTANCE_SCALE)
 _CONDUCTANCE_LIMIT = tl.constexpr(s.CONDUCTANCE_LIMIT)
+_NAN = tl.constexpr(tl.PropagateNan.ALL)  # what is no number stays none, and is found
 
 
 @triton.jit
@@ -289,13 +289,13 @@ def _kernel(  # type: ignore[no-untyped-def]
                 # Read again, where the input has it.
                 opens = here[:, None] & (column >= N) & (column < 2 * N)
                 g = tl.load(opened + (row - N) * conductance_row, mask=opens, other=0.0)
-                limited = tl.minimum(tl.maximum(g * _CONDUCTANCE_SCALE, 0.0), _CONDUCTANCE_LIMIT)
+                limited = tl.clamp(g * _CONDUCTANCE_SCALE, 0.0, _CONDUCTANCE_LIMIT, _NAN)
                 x = tl.where(opens, limited, x)
             injected = tl.load(current + row * current_row + row_of * current_cell, mask=injects, other=0.0)
             effective = (injected + 1e-3 * inward) * _CURRENT_SCALE
             beyond = (effective < lowest_current) | (effective > highest_current)
             strayed += tl.sum((beyond & injects).to(tl.int32), 1)
-            x = tl.where(column < N, tl.minimum(tl.maximum(effective, -_CURRENT_LIMIT), _CURRENT_LIMIT), x)
+            x = tl.where(column < N, tl.clamp(effective, -_CURRENT_LIMIT, _CURRENT_LIMIT, _NAN), x)
 
             e = _product(h, code_l, code_s, HP, SPLIT)
             e = _plus_product(e, x, input_l, input_s, SPLIT)
@@ -316,7 +316,7 @@ def _kernel(  # type: ignore[no-untyped-def]
             v = last + _product(d, out_l, out_s, NP, SPLIT) / _VOLTAGE_SCALE
             beyond = (v < lowest_voltage) | (v > highest_voltage)
             strayed += tl.sum((beyond & answers).to(tl.int32), 1)
-            v = tl.minimum(tl.maximum(v, _LOW), _HIGH)
+            v = tl.clamp(v, _LOW, _HIGH, _NAN)
             tl.store(voltage + (row - 2 * N) * cells + row_of, v, mask=answers)
         tl.store(own_hidden, h, mask=here[:, None] & (unit < H))
         tl.store(own_history, v, mask=answers)
