@@ -43,7 +43,7 @@ class NobleData(NamedTuple):
         held = max(1, round(recipe.training.validation * len(rows)))
         if len(rows) - held < 1:
             raise FamilyError(f"recipe {recipe.name} leaves {len(rows)} traces: too few to train on")
-        chosen = [traces.take(np.isin(np.arange(len(traces.member)), rows))]
+        chosen = [traces.take(rows)]
         if recipe.training.borders and not recipe.fine_tune:
             more = read_borders(recipe, family)
             mine = [number for number, member in enumerate(ids) if member in wanted]

@@ -7,7 +7,6 @@ dataset's.
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,18 +18,19 @@ from noble_net.cells.family import Family
 from noble_net.errors import OutputError
 from noble_net.processes import in_processes
 from noble_net.specs.noble import NobleDatasetSpec, NobleRecipe
-from noble_net.spikes import spike_times
 from noble_net.surrogate.phase import FIRST
-from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 from noble_net.training.noble_data import (
     VOLTAGE_UNIT,
     Progress,
     Solve,
     Traces,
+    in_units,
     noble_dataset_path,
     nudged,
     on_neuron,
     read_part,
+    save_arrays,
+    step_spikes,
 )
 from noble_net.types import Float32
 
@@ -75,15 +75,8 @@ def build_borders(
         if progress:
             progress(len(found), len(todo))
     found.sort(key=lambda traces: int(traces.member[0]))  # processes end in any order
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            columns = zip(Traces._fields, zip(*found, strict=True), strict=True)
-            np.savez_compressed(file, **{name: np.concatenate(parts) for name, parts in columns})
-        unfinished.rename(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error}; free some space and run again") from error
+    columns = zip(Traces._fields, zip(*found, strict=True), strict=True)
+    save_arrays(path, np.savez_compressed, **{name: np.concatenate(parts) for name, parts in columns})
 
 
 def read_borders(recipe: NobleRecipe, family: Family) -> Traces:
@@ -100,7 +93,7 @@ def find_borders(recipe: NobleRecipe, family: Family) -> list[Border]:
     `FIRST` spikes in one of them, those whose numbers differ most."""
     ids, traces = read_part(noble_dataset_path(recipe, family), family, "train")
     volts = VOLTAGE_UNIT * traces.voltage.astype(np.float32)
-    number = spike_numbers(recipe.dataset, volts)
+    number = _spike_numbers(recipe.dataset, volts)
     cells = family.cells(ids)
     found = []
     for member in np.unique(traces.member):
@@ -119,10 +112,9 @@ def find_borders(recipe: NobleRecipe, family: Family) -> list[Border]:
     return found
 
 
-def spike_numbers(spec: NobleDatasetSpec, volts: Float32) -> NDArray[np.int64]:
+def _spike_numbers(spec: NobleDatasetSpec, volts: Float32) -> NDArray[np.int64]:
     """How many spikes stored traces (mV, [traces, samples]) have during their steps."""
-    times = spike_times(volts, start=-spec.lead, sampling=spec.sampling)
-    return np.array([np.sum((each > 0.0) & (each < NOBLE_PROTOCOL.duration)) for each in times], np.int64)
+    return np.array([len(each) for each in step_spikes(spec, volts)], np.int64)
 
 
 def _bisect(spec: NobleDatasetSpec, steps: int, solver: Any, border: Border) -> Traces:
@@ -132,9 +124,9 @@ def _bisect(spec: NobleDatasetSpec, steps: int, solver: Any, border: Border) -> 
     amplitudes, traces = [], []
     for _ in range(steps):
         voltage, amplitude = nudged(spec, solve, border.parameters, (low + high) / 2.0)
-        number = int(spike_numbers(spec, voltage[None].astype(np.float32))[0])
+        number = int(_spike_numbers(spec, voltage[None].astype(np.float32))[0])
         amplitudes.append(amplitude)
-        traces.append(np.round(voltage / VOLTAGE_UNIT).clip(-32767, 32767).astype(np.int16))
+        traces.append(in_units(voltage).astype(np.int16))
         if abs(number - below) < abs(above - number):
             low, below = amplitude, number
         else:

@@ -29,6 +29,7 @@ from noble_net.cells.solver import exact_cell
 from noble_net.errors import OutputError, SolverError
 from noble_net.processes import in_processes
 from noble_net.specs.noble import NobleDatasetSpec, NobleRecipe, window_samples
+from noble_net.spikes import spike_times
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 from noble_net.training.dataset import dataset_file, open_dataset
 from noble_net.training.noble_plan import (
@@ -63,8 +64,8 @@ class Traces(NamedTuple):
     voltage: NDArray[np.int16]
     """[traces, stored samples], in units of `VOLTAGE_UNIT`."""
 
-    def take(self, rows: NDArray[np.bool_]) -> Traces:
-        """The traces marked in bool [traces]."""
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Traces:
+        """The traces marked in bool [traces], or those of these rows."""
         return Traces(self.member[rows], self.amplitude[rows], self.voltage[rows])
 
 
@@ -168,18 +169,35 @@ def _piece_to_file(spec: NobleDatasetSpec, solver: Any, folder: Path, piece: Pie
     """Solve a piece with ``solver``, a `Solve` or a cell model for NEURON; returns the number of traces."""
     solve = solver if callable(solver) else on_neuron(solver, spec)
     answers = [nudged(spec, solve, p, a) for p, a in zip(piece.parameters, piece.amplitudes, strict=True)]
-    volts = np.stack([np.round(voltage / VOLTAGE_UNIT) for voltage, _ in answers]).clip(-32767, 32767)
-    target = folder / piece.file_name
+    volts = np.stack([in_units(voltage) for voltage, _ in answers])
+    differences = np.diff(volts, axis=1, prepend=0.0).clip(-32767, 32767).astype(np.int16)
+    amplitudes = [amplitude for _, amplitude in answers]
+    save_arrays(folder / piece.file_name, np.savez, voltage=differences, amplitude=amplitudes)
+    return len(answers)
+
+
+def in_units(voltage: Float64) -> Float64:
+    """mV → whole numbers of `VOLTAGE_UNIT` that int16 holds."""
+    return np.round(voltage / VOLTAGE_UNIT).clip(-32767, 32767)
+
+
+def save_arrays(target: Path, save: Callable[..., None], **arrays: Any) -> None:
+    """Write arrays by numpy's `savez` or `savez_compressed`: all of them, or no file. OutputError when the disk is
+    full."""
     unfinished = target.with_suffix(f".{os.getpid()}.tmp")
     try:
         with unfinished.open("wb") as file:
-            differences = np.diff(volts, axis=1, prepend=0.0).clip(-32767, 32767).astype(np.int16)
-            np.savez(file, voltage=differences, amplitude=[amplitude for _, amplitude in answers])
+            save(file, **arrays)
         unfinished.rename(target)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
         raise OutputError(f"{target} cannot be written: {error}; free some space and run again") from error
-    return len(answers)
+
+
+def step_spikes(spec: NobleDatasetSpec, volts: Float32) -> list[Float64]:
+    """When stored traces (mV, [traces, samples]) have spikes during their steps, ms after the onset."""
+    since = spike_times(volts, start=-spec.lead, sampling=spec.sampling)
+    return [each[(each > 0.0) & (each < NOBLE_PROTOCOL.duration)] for each in since]
 
 
 def nudged(

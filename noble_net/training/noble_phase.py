@@ -16,11 +16,11 @@ from torch import Tensor
 from noble_net.cells.features import THRESHOLD_STEP
 from noble_net.errors import FamilyError
 from noble_net.specs.noble import NobleRecipe
-from noble_net.spikes import spike_times
 from noble_net.surrogate.embedding import Embedding
 from noble_net.surrogate.phase import CURRENT, FIRST, KNOTS, Phase, kernel, place_of, splines
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 from noble_net.training.noble_batches import VOLTS, NobleData
+from noble_net.training.noble_data import step_spikes
 from noble_net.types import Float64
 
 STIFFNESS, LATER_STIFFNESS, RIDGE = 1e-4, 1e-2, 1e-8
@@ -86,12 +86,10 @@ def fit_phase(embedding: Embedding, recipe: NobleRecipe, data: NobleData) -> Non
 
 def spikes_of(recipe: NobleRecipe, data: NobleData, rows: NDArray[np.int64]) -> Spikes:
     """The spikes of some traces."""
-    spec = recipe.dataset
     found: list[Float64] = []
     for part in np.array_split(rows, max(1, len(rows) // _TOGETHER)):
         volts = 1000.0 * VOLTS * data.voltage[torch.from_numpy(part)].cpu().numpy().astype(np.float32)
-        since = spike_times(volts, start=-spec.lead, sampling=spec.sampling)
-        found += [each[(each > 0.0) & (each < NOBLE_PROTOCOL.duration)] for each in since]
+        found += step_spikes(recipe.dataset, volts)
     number = np.array([len(each) for each in found], np.int64)
     times = np.full((len(rows), max(FIRST + 1, number.max(initial=0))), np.inf)
     for row, each in zip(times, found, strict=True):

@@ -208,15 +208,16 @@ class Trainer:
         """Fit what knows when cells fire, and train on single samples, from where an earlier call was stopped; whether
         that came to its end before ``stop``."""
         fit_phase(self.net.embedding, self.recipe, self.data)
-        done = not self.spec.points or self._on_points(stop, progress)
+        prefix = self.prefix.with_name(f"{self.prefix.name}-points")
+        done = not self.spec.points or self._on_points(prefix, stop, progress)
         self.best = weights_of(self.net)
         if done:
             self.save()
+            forget_states(prefix)
         return done
 
-    def _on_points(self, stop: float, progress: Progress | None) -> bool:
+    def _on_points(self, prefix: Path, stop: float, progress: Progress | None) -> bool:
         points = PointTrainer(self.net, self.recipe, self.data, self.last_offset)
-        prefix = self.prefix.with_name(f"{self.prefix.name}-points")
         found = restore_state(prefix, self.net, points.optimiser)
         if found:
             points.iteration, self.seconds = int(found[0]["iteration"]), float(found[0]["seconds"])
@@ -232,7 +233,6 @@ class Trainer:
                 progress(points.iteration, points.iterations, float(loss))
             if ends:
                 return False
-        forget_states(prefix)
         return True
 
     def start_from(self, base: Checkpoint) -> None:
