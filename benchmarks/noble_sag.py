@@ -42,8 +42,8 @@ TRAINING: dict[str, Any] = {
     "schedule": "plateau",
     "factor": 0.4,
     "patience": 12,
-    "batch": 16,
-    "epochs": 60,
+    "batch": 8,
+    "epochs": 30,
 }
 """The paper's, but for the number of epochs (300) and traces (19,600), and a batch for so few."""
 

@@ -34,11 +34,11 @@ def read_recipe(name: str) -> NobleRecipe:
 
 
 def errors(row: dict[str, Any]) -> dict[str, float]:
-    """Relative L2 errors of one row of a table: the voltage's and every feature's, NaN where there is none."""
+    """Relative L2 errors of one row of a table: the voltage's and that of every feature that has one."""
     features = {name: each["error"] for name, each in row["features"].items()}
     return {
         "V": float(row["voltage_rel_l2"]),
-        **{name: float("nan") if error is None else float(error) for name, error in features.items()},
+        **{name: float(error) for name, error in features.items() if error is not None},
     }
 
 

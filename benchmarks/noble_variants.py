@@ -1,13 +1,15 @@
-"""What NOBLE's accuracy hangs on: embedded features, number of members trained on, fine-tuning on the sag.
+"""What NOBLE's accuracy hangs on: the features it is told, and the number of members it is trained on.
 
     python benchmarks/noble_variants.py            every variant that is not in the results yet
     python benchmarks/noble_variants.py --print    the tables
-    python benchmarks/noble_variants.py --jobs 11  so many variants at once, in processes of their own: for a GPU
+    python benchmarks/noble_variants.py --jobs 2   so many variants at once, in processes of their own
 
-Variants of the recipe noble-small on its dataset, equal but for what the table says: all variants of a table train on
-as many traces, for as many iterations; where the number of members varies, on as many as the fewest members have; those
-that embed as the paper does have its 256 modes. Goes on where it was interrupted: within a variant from the state of
-its training, and results that are there stay. Trains and evaluates on the GPU where there is one.
+Variants of the recipe noble-small on its dataset, equal but for what the table says and trained for a sixth of its
+time: all variants of a table train on as many traces, for as many iterations; where the number of members varies, on as
+many as the fewest members have. A variant's features also tell its tables (`noble_net.surrogate.phase`) which cell it
+is: told nothing, all members have one table. Beside them, as published, without tables, features in waves, for as many
+iterations. Goes on where it was interrupted: within a variant from the state of its training, and results that are
+there stay. Trains and evaluates on the GPU where there is one.
 Tables: benchmarks/results/noble_variants.json, in the order of the paper (arXiv 2506.04536).
 """
 
@@ -39,9 +41,9 @@ from noble_net.training.noble_train import train_noble
 
 COMMAND = "python benchmarks/noble_variants.py"
 RESULT = RESULTS / "noble_variants.json"
-ITERATIONS, BATCH = 5_200, 16
-"""Of every variant, to the nearest whole epoch: an hour on 2 cores. On a GPU a batch of 4 would take as long as one of
-16: launching kernels takes most of either, hence several variants at once."""
+POINTS, ITERATIONS, TRACES = 3_000, 1_000, 4_000
+"""Of every variant: iterations on single samples, then on windows, to the nearest whole epoch, and, where only features
+vary, traces: some ten minutes of one core."""
 PUBLISHED_MODEL: dict[str, Any] = {
     "feature_octaves": 1,
     "phase_octaves": 0,
@@ -49,9 +51,10 @@ PUBLISHED_MODEL: dict[str, Any] = {
     "lifting_ratio": 2,
     "modes": 256,
 }
-"""Of the ablation: features in waves, and nothing of when a cell fires."""
-PUBLISHED_TRAINING: dict[str, Any] = {"points": 0, "power": 4, "learning_rate": 0.002}
-"""Of the ablation, which is the paper's: whole windows alone, on relative L4."""
+"""Of the paper: features in waves, and nothing of when a cell fires."""
+PUBLISHED_TRAINING: dict[str, Any] = {"points": 0, "power": 4, "learning_rate": 0.002, "borders": 0}
+"""Of the paper: whole windows alone, on relative L4."""
+PUBLISHED = "both, as published"
 MEMBERS = (20, 30, 40, 50)
 PAPER_V: dict[str, float] = {
     "none": 12.1,
@@ -130,7 +133,7 @@ def attempt(variant: Variant) -> tuple[Variant, dict[str, Any] | None]:
 
 def plan(base: NobleRecipe, family: Family) -> dict[str, dict[str, NobleRecipe]]:
     """Table → label → recipe."""
-    small = training_on(base, base.dataset.traces)
+    small = training_on(base, TRACES)
     embedded: dict[str, tuple[str, ...]] = {
         "none": (),
         "s_thr": ("s_thr",),
@@ -140,14 +143,14 @@ def plan(base: NobleRecipe, family: Family) -> dict[str, dict[str, NobleRecipe]]
         "all": usable(base, family),
     }
     embedding = {
-        label: base.variant(
-            f"noble-embedding-{n}",
-            model={**PUBLISHED_MODEL, "features": names},
-            training={**small, **PUBLISHED_TRAINING},
-        )
+        label: base.variant(f"noble-embedding-{n}", model={"features": names}, training=small)
         for n, (label, names) in enumerate(embedded.items())
     }
-    embedding["all, and the phase of firing"] = base.variant("noble-embedding-phase", training=small)
+    embedding[PUBLISHED] = base.variant(
+        "noble-embedding-published",
+        model={**PUBLISHED_MODEL, "features": embedded["both"]},
+        training={**small, **PUBLISHED_TRAINING},
+    )
     equal = training_on(base, fewest_traces(base, family))
     members = {str(n): base.variant(f"noble-members-{n}", training={**equal, "members": n}) for n in MEMBERS}
     return {"embedding": embedding, "members": members}
@@ -156,7 +159,8 @@ def plan(base: NobleRecipe, family: Family) -> dict[str, dict[str, NobleRecipe]]
 def training_on(base: NobleRecipe, traces: int) -> dict[str, Any]:
     """Keys of a training on so many traces, for ITERATIONS."""
     trained = traces - max(1, round(base.training.validation * traces))
-    return {"traces": traces, "batch": BATCH, "epochs": round(ITERATIONS / math.ceil(trained / BATCH))}
+    epochs = max(1, round(ITERATIONS / math.ceil(trained / base.training.batch)))
+    return {"traces": traces, "points": POINTS, "epochs": epochs}
 
 
 def fewest_traces(base: NobleRecipe, family: Family) -> int:
@@ -240,8 +244,9 @@ def as_markdown() -> str:
         ]
         lines.append("|---" * (2 * len(SHOWN) + 2) + "|")
         for label, each in variants.items():
-            cells = [f"{100 * each['rows'][row][n]:.2f}" for row in ("ID", "OOD") for n in SHOWN]
-            paper = PAPER_V.get(label) if table == "embedding" else None
+            errors_of = [each["rows"][row].get(name) for row in ("ID", "OOD") for name in SHOWN]
+            cells = ["—" if error is None else f"{100 * error:.2f}" for error in errors_of]
+            paper = PAPER_V.get(label.removesuffix(", as published")) if table == "embedding" else None
             lines.append(f"| {label} | {' | '.join(cells)} | {paper or '—'} |")
     return "\n".join(lines)
 

@@ -101,7 +101,7 @@ def test_variants_differ_in_what_the_table_says_alone() -> None:
             sizes.add((recipe.training.traces, recipe.training.epochs, recipe.training.batch))
         ((traces, epochs, batch),) = sizes
         assert traces is not None
-        assert epochs * traces / batch == pytest.approx(noble_variants.ITERATIONS, rel=0.05)
+        assert epochs * traces / batch == pytest.approx(noble_variants.ITERATIONS, rel=0.25)
 
 
 def test_the_vip_like_family_stands_beside_the_paper_s_vip_cell() -> None:

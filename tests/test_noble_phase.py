@@ -159,8 +159,11 @@ def test_limits_lie_between_what_lacks_a_spike_and_what_has_it(clocked):
     table = torch.full((COLUMNS, KNOTS), 3.0).double()
     table[FIRST + 1 :] = 0.0
     above = torch.tensor([-0.01, 0.001, 0.004, 0.01, 0.05]).double()
-    found = _limits(phase, table, above, torch.tensor([0, 1, 1, 19, 19]))
+    number = torch.tensor([0, 1, 1, 19, 19])
+    found = _limits(phase, table, above, number, begins=True)
     assert torch.allclose(CURRENT * found, torch.tensor([-0.00125, 0.007, 0.007, 0.007, 0.007]).double())
+    found = _limits(phase, table, above, number, begins=False)
+    assert torch.allclose(CURRENT * found, torch.tensor([-0.0045, 0.007, 0.007, 0.007, 0.007]).double())
 
 
 def test_one_member_has_a_table_alone(clocked):
@@ -227,9 +230,24 @@ def test_training_on_samples_goes_on_where_it_was_stopped(clocked):
     assert Trainer(pieces, family, data).restore()
 
 
-def test_phases_need_the_threshold(clocked):
-    with pytest.raises(ValueError, match="I_thr is not among the features"):
-        clocked[0].variant("odd", model={"features": ("s_thr",), "phase_octaves": 3})
+@pytest.mark.parametrize("features", [(), ("s_thr",)])
+def test_without_the_threshold_tables_run_over_the_current_itself(clocked, features):
+    recipe, family, _ = clocked
+    recipe = recipe.variant("untold", model={"features": features})
+    data = NobleData.read(recipe, family)
+    trainer = Trainer(recipe, family, data)
+    embedding = trainer.net.embedding
+    fit_phase(embedding, recipe, data)
+    told = data.features[data.train]
+    above = embedding.above(told, data.amplitude[data.train])
+    assert torch.equal(above, data.amplitude[data.train])
+    times = embedding.phase(embedding.scaled(told), above)
+    spikes = spikes_of(recipe, data, data.train)
+    both = spikes.times[:, 0].isfinite() & (times[:, 0] < 400.0)
+    late = (times[:, 0] - spikes.times[:, 0])[both].abs().median()
+    # A member is known by its slope; told nothing, all are one, and a spike's time is their mean.
+    assert both.any() and (late < 0.5 if features else 0.5 < late < 30.0)
+    assert math.isfinite(float(trainer.step() or 0.0))
 
 
 def test_what_adam_remembers_is_saved_beside_tables_it_does_not_change(clocked):

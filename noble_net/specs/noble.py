@@ -105,7 +105,7 @@ class NobleModelSpec(Spec):
     """K of the amplitude."""
     phase_octaves: int = Field(default=0, ge=0)
     """K of the cycles of firing, from spikes that tables fitted to spike times predict from the features
-    (`noble_net.surrogate.phase`); 0: none, as in the paper."""
+    (`noble_net.surrogate.phase`), sharpest where I_thr is among these; 0: none, as in the paper."""
     phase_members: int = Field(default=50, gt=0)
     """Most members trained on that have such a table."""
     spike_decays: tuple[Duration, ...] = ()
@@ -199,9 +199,6 @@ class NobleRecipe(Spec):
     def _fits(self) -> NobleRecipe:
         if self.model.padded < self.samples:
             raise fault(f"is below the window's {self.samples} samples", "raise it", ("model", "padded"))
-        if self.model.phase_octaves and "I_thr" not in self.model.features:
-            problem = "begin at a cell's threshold, but I_thr is not among the features"
-            raise fault(problem, "embed it, or leave them out", ("model", "phase_octaves"))
         if self.model.modes > self.model.padded:
             raise fault("are more than the samples", "lower them", ("model", "modes"))
         if self.fine_tune and not self.dataset.hyperpolarising:

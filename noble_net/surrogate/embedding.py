@@ -115,7 +115,9 @@ class Embedding(nn.Module):
         return LOWEST + (HIGHEST - LOWEST) * (features - low) / width
 
     def above(self, features: Tensor, amplitude: Tensor) -> Tensor:
-        """Current above I_thr, [B] nA."""
+        """Current above I_thr, [B] nA; the current itself where I_thr is not embedded."""
+        if "I_thr" not in self.features:
+            return amplitude
         return amplitude - features[:, self.features.index("I_thr")]
 
     def _features(self, scaled_BF: Tensor, time_BN: Tensor) -> Tensor:

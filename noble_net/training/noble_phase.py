@@ -58,19 +58,24 @@ def fit_phase(embedding: Embedding, recipe: NobleRecipe, data: NobleData) -> Non
     if phase is None:
         return
     rows = torch.from_numpy(data.train).to(data.features.device)
-    features, member = torch.unique(data.features[rows], dim=0, return_inverse=True)
+    told = data.features[rows]
+    # Told nothing, all members are one; `unique` wants a column.
+    keys = told if told.shape[1] else told.new_zeros(len(told), 1)
+    features, member = torch.unique(keys, dim=0, return_inverse=True)
+    features = features[:, : told.shape[1]]
     if len(features) > len(phase.places):
         raise FamilyError(
             f"recipe {recipe.name} trains on {len(features)} members, but its model.phase_members is "
             f"{len(phase.places)}: raise it"
         )
-    above = embedding.above(data.features[rows], data.amplitude[rows]).double()
+    above = embedding.above(told, data.amplitude[rows]).double()
     spikes = spikes_of(recipe, data, data.train)
+    begins = "I_thr" in embedding.features
     columns, borders = [], []
     for each in range(len(features)):
         mine = member == each
         columns.append(_table(phase, above[mine], spikes.times[mine]))
-        borders.append(_limits(phase, columns[-1], above[mine], spikes.number[mine]))
+        borders.append(_limits(phase, columns[-1], above[mine], spikes.number[mine], begins))
     tables, limits = torch.stack(columns), torch.stack(borders)
     places = place_of(embedding.scaled(features).double())
     scales, linear = _kernel_of(places, tables)
@@ -122,21 +127,22 @@ def _smooth(rows: Tensor, wanted: Tensor, stiffness: float) -> Tensor:
     return found
 
 
-def _limits(phase: Phase, table: Tensor, above: Tensor, number: Tensor) -> Tensor:
+def _limits(phase: Phase, table: Tensor, above: Tensor, number: Tensor, begins: bool) -> Tensor:
     """Half-way between the highest current that lacks each of the first spikes, though there was time for it, and the
-    lowest that has it, [FIRST] in `CURRENT`; where none lacks it, that of the spike before. I_thr is the lowest step
-    tried that had a first one."""
+    lowest that has it, [FIRST] in `CURRENT`; where none lacks it, that of the spike before. ``begins``: currents are
+    those above I_thr, the lowest step tried that had a first one."""
     free = torch.full((len(above), FIRST), -math.inf).to(above)
     times = phase.times(table.expand(len(above), -1, -1), free, above)
-    limits: list[float] = []
+    limits = [-THRESHOLD_STEP / CURRENT]
     for spike in range(FIRST):
         has = above[number > spike]
         lacks = above[(number == spike) & (times[:, spike] < NOBLE_PROTOCOL.duration)]
-        lowest = min(has.tolist() + [0.0] * (spike == 0), default=math.inf)
-        highest = max(lacks.tolist() + [-THRESHOLD_STEP] * (spike == 0), default=-math.inf)
+        at_once = begins and spike == 0
+        lowest = min(has.tolist() + [0.0] * at_once, default=math.inf)
+        highest = max(lacks.tolist() + [-THRESHOLD_STEP] * at_once, default=-math.inf)
         known = math.isfinite(lowest) and math.isfinite(highest)
         limits.append((lowest + highest) / 2.0 / CURRENT if known else limits[-1])
-    return above.new_tensor(limits)
+    return above.new_tensor(limits[1:])
 
 
 def _kernel_of(places: Tensor, tables: Tensor) -> tuple[Tensor, Tensor]:
