@@ -10,6 +10,7 @@ checkpoint. Datasets that are missing are made (extras [reference] and [train]; 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from noble_shared import ROOT, errors, read_recipe
@@ -74,7 +75,8 @@ def targets(name: str, family: str, found: dict[str, Any]) -> list[Target]:
             cells = f"{found['members'][row]} {ROWS[row]}, {table['traces']} traces at new amplitudes"
             conditions = f"{cells}, relative L2{paper}"
             label = f"{name}, {ROWS[row]}: {'voltage' if feature == 'V' else feature}"
-            rows.append(Target(3, label, f"≤ {limit:g}", 100 * measured[feature], "%", conditions, COMMAND))
+            value = 100 * measured.get(feature, math.nan)
+            rows.append(Target(3, label, f"≤ {limit:g}", value, "%", conditions, COMMAND))
     return [*rows, curves(name, found)] if family == PV else rows
 
 
@@ -93,7 +95,8 @@ def curves(name: str, found: dict[str, Any]) -> Target:
 def summary(found: dict[str, Any]) -> str:
     """One line for people."""
     return "; ".join(
-        f"{ROWS[row]}: V {100 * errors(table)['V']:.2f} %, spike count {100 * errors(table)['Spikecount']:.1f} %"
+        f"{ROWS[row]}: V {100 * errors(table)['V']:.2f} %, "
+        f"spike count {100 * errors(table).get('Spikecount', math.nan):.1f} %"
         for row, table in found["table"].items()
     )
 

@@ -93,7 +93,7 @@ def test_waves_from_the_onset_move_with_the_step():
     assert early.shape[1] == embedding.channels == 1 + 18 + 4 + 6 + 4
     assert torch.allclose(early[..., 100:5000], late[..., 200:5100], atol=2e-3)  # 0.06 ms a sample
     on = early[0, 0] > 0
-    times = embedding.phase(embedding.scaled(features), embedding.above(features, amplitude))
+    times = embedding.spikes(features, amplitude)
     since = (torch.arange(WINDOW.padded) * WINDOW.sampling - 6.0).double()
     cycles, length = phase_of(times, since[None])
     told = [RATE_SCALE / length[0], CYCLE_SCALE * cycles[0]]
@@ -130,8 +130,7 @@ def test_a_phase_is_fitted_to_spikes_and_then_kept(clocked):
     fit_phase(embedding, recipe, data)
     spikes = spikes_of(recipe, data, data.train)
     rows = torch.from_numpy(data.train)
-    above = embedding.above(data.features[rows], data.amplitude[rows])
-    times = embedding.phase(embedding.scaled(data.features[rows]), above)
+    times = embedding.spikes(data.features[rows], data.amplitude[rows])
     fired = spikes.times.isfinite()
     late = (times[:, : fired.shape[1]] - spikes.times)[fired].abs()
     assert late.median() < 0.2 and late.max() < 5.0
@@ -172,7 +171,7 @@ def test_one_member_has_a_table_alone(clocked):
     data = NobleData.read(single, family)
     embedding = Trainer(single, family, data).net.embedding
     fit_phase(embedding, single, data)
-    times = embedding.phase(embedding.scaled(data.features), embedding.above(data.features, data.amplitude))
+    times = embedding.spikes(data.features, data.amplitude)
     spikes = spikes_of(single, data, data.train)
     fired = spikes.times.isfinite()
     assert fired.any() and (times[data.train, : fired.shape[1]] - spikes.times)[fired].abs().median() < 0.5
@@ -241,7 +240,7 @@ def test_without_the_threshold_tables_run_over_the_current_itself(clocked, featu
     told = data.features[data.train]
     above = embedding.above(told, data.amplitude[data.train])
     assert torch.equal(above, data.amplitude[data.train])
-    times = embedding.phase(embedding.scaled(told), above)
+    times = embedding.spikes(told, data.amplitude[data.train])
     spikes = spikes_of(recipe, data, data.train)
     both = spikes.times[:, 0].isfinite() & (times[:, 0] < 400.0)
     late = (times[:, 0] - spikes.times[:, 0])[both].abs().median()

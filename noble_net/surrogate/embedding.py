@@ -87,10 +87,16 @@ class Embedding(nn.Module):
         self.register_buffer(name, values, persistent=False)
 
     def forward(
-        self, features: Tensor, amplitude: Tensor, onset: Tensor, index: Tensor | None = None
+        self,
+        features: Tensor,
+        amplitude: Tensor,
+        onset: Tensor,
+        index: Tensor | None = None,
+        spikes: Tensor | None = None,
     ) -> Tensor:
         """``features`` [B, F] in their own units, ``amplitude`` [B] nA, ``onset`` [B] ms → float32 [B, C, N]: of all
-        samples of the padded window, or of those with numbers ``index`` [B, N].
+        samples of the padded window, or of those with numbers ``index`` [B, N]. ``spikes``: what the
+        method of that name gives, where it is known already.
 
         Features are scaled as in a latent space (`noble_net.cells.latent_space`) and extrapolated outside their range.
         """
@@ -105,9 +111,16 @@ class Embedding(nn.Module):
             self._features(scaled_BF, time_BN),
         ]
         if self.phase is not None:
-            above_B = self.above(features, amplitude)
-            channels.append(self._firing(self.phase(scaled_BF, above_B), onset, index_BN) * on_BN[:, None])
+            spikes = self.spikes(features, amplitude) if spikes is None else spikes
+            channels.append(self._firing(spikes, onset, index_BN) * on_BN[:, None])
         return torch.cat(channels, dim=1)
+
+    def spikes(self, features: Tensor, amplitude: Tensor) -> Tensor:
+        """Times of the spikes that the tables tell, [B, S] ms after the onset. Raises ValueError without tables."""
+        if self.phase is None:
+            raise ValueError("this core has no tables of spikes")
+        times: Tensor = self.phase(self.scaled(features), self.above(features, amplitude))
+        return times
 
     def scaled(self, features: Tensor) -> Tensor:
         """Features [B, F] as a latent space scales them."""

@@ -52,8 +52,13 @@ class NobleNet(nn.Module):
         v_B1N = cast(Tensor, self.fno(x_BCN))
         return self.centre + self.scale * v_B1N[:, 0, : self.embedding.window.samples]
 
-    def alone(self, features: Tensor, amplitude: Tensor, onset: Tensor, index: Tensor) -> Tensor:
-        """As `forward` at one sample of each window, ``index`` [B], by a network without frequencies: [B] volts."""
-        x_BC1 = self.embedding(features, amplitude, onset, index[:, None])
+    def alone(
+        self, features: Tensor, amplitude: Tensor, onset: Tensor, index: Tensor, spikes: Tensor | None = None
+    ) -> Tensor:
+        """As `forward` at one sample of each window, ``index`` [B], by a network without frequencies: [B] volts.
+
+        ``spikes``: see `Embedding.forward`.
+        """
+        x_BC1 = self.embedding(features, amplitude, onset, index[:, None], spikes)
         answer_B = answer_alone(self.fno, x_BC1[:, :, 0], index / self.embedding.window.padded)
         return self.centre + self.scale * answer_B

@@ -36,10 +36,21 @@ class PointTrainer:
         self.optimiser = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=LEARNING_RATE)
         self._train = torch.from_numpy(data.train)
         self._spikes = (data.voltage[self._train.to(data.voltage.device)] > SPIKE / VOLTS).nonzero().cpu()
+        self._told = self._spikes_told()
         self._weight = torch.ones(BATCH, device=data.voltage.device)
         if len(self._spikes):
             self._weight[: round(SHARE * BATCH)] = WEIGHT
         forget_frequencies(net.fno)
+
+    @torch.no_grad()
+    def _spikes_told(self) -> Tensor | None:
+        """What the tables tell of every trace's spikes, which no iteration changes; None without tables."""
+        if self.net.embedding.phase is None:
+            return None
+        parts = zip(
+            torch.split(self.data.features, BATCH), torch.split(self.data.amplitude, BATCH), strict=True
+        )
+        return torch.cat([self.net.embedding.spikes(*part) for part in parts])
 
     def step(self) -> Tensor:
         """One iteration; its loss."""
@@ -49,7 +60,8 @@ class PointTrainer:
         row, offset, index = (each.to(data.voltage.device) for each in drawn)
         truth = data.voltage[row, offset + self.recipe.model.decimate * index].float() * VOLTS
         onset = spec.lead - offset.double() * spec.sampling
-        answer = self.net.alone(data.features[row], data.amplitude[row], onset, index)
+        told = None if self._told is None else self._told[row]
+        answer = self.net.alone(data.features[row], data.amplitude[row], onset, index, told)
         error = (answer - truth) / self.net.scale
         size = nn.functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=_SMALL)
         loss = (self._weight * size).mean()
