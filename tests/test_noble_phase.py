@@ -21,10 +21,10 @@ from noble_net.specs.specification import validate_document
 from noble_net.specs.yaml_source import Document
 from noble_net.surrogate.embedding import CYCLE_SCALE, RATE_SCALE, Embedding, Window
 from noble_net.surrogate.fno import forget_frequencies, weights_of
-from noble_net.surrogate.phase import COLUMNS, CURRENT, FIRST, KNOTS, SPIKES, Phase, phase_of, splines
+from noble_net.surrogate.phase import COLUMNS, CURRENT, FIRST, KNOTS, SPIKES, Phase, kernel, phase_of, splines
 from noble_net.training.noble_batches import NobleData
 from noble_net.training.noble_data import build_noble_dataset
-from noble_net.training.noble_phase import _kernel_of, _limits, fit_phase, spikes_of
+from noble_net.training.noble_phase import _kernel_of, _limits, _nearness, fit_phase, spikes_of
 from noble_net.training.noble_train import Trainer
 
 RANGES = {"s_thr": (200.0, 500.0), "I_thr": (0.1, 0.3)}
@@ -151,6 +151,16 @@ def test_the_kernel_minds_the_features_that_tell():
     tables[:, : FIRST + 1] = torch.sin(2.0 * places[:, 1])[:, None, None]
     scales, linear = _kernel_of(places, tables)
     assert scales[1] > 5 * scales[[0, 2]].max() and scales[1] > 0.5 and linear > 0
+
+
+def test_members_keep_their_tables_where_features_tell_nothing_of_them():
+    generator = torch.Generator().manual_seed(2)
+    places = 4.0 * torch.rand(40, 1, generator=generator).double() - 2.0
+    tables = torch.randn(40, COLUMNS, KNOTS, generator=generator).double()
+    told = _kernel_of(places, tables)
+    solved = torch.linalg.solve(_nearness(places, *told), tables.flatten(1)).float().double()
+    found = kernel(places, places, *told) @ solved
+    assert (found - tables.flatten(1)).abs().median() < 0.01
 
 
 def test_limits_lie_between_what_lacks_a_spike_and_what_has_it(clocked):

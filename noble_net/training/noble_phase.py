@@ -32,6 +32,10 @@ NUGGET = 1e-6
 """By how much a member is nearer to itself: what keeps the kernel's matrix from being singular."""
 SEARCH, TIMIDITY = 200, 0.01
 """Iterations of L-BFGS for the kernel, and what the squares of its scales' logarithms cost."""
+SHORTER, LARGEST = (1.0, 10.0, 100.0, 1000.0), 10.0
+"""What the scales begin from, one after the other until the Gaussian process is no larger than so many times the
+variance it tells. Where features tell little, tables that do not hang on them, all noise, are as likely as each
+member's own, and the kernel would give a member the mean of all."""
 FEWEST = 3
 """Members by which a kernel is chosen."""
 USUAL = 50.0
@@ -147,29 +151,45 @@ def _limits(phase: Phase, table: Tensor, above: Tensor, number: Tensor, begins: 
 
 def _kernel_of(places: Tensor, tables: Tensor) -> tuple[Tensor, Tensor]:
     """Scales [F] and linear part [1] of the kernel by which the members' logarithmic intervals at `COMPARED` are
-    likeliest as a Gaussian process of common size."""
+    likeliest as a Gaussian process of common size, which they then give each member as they are."""
     if len(places) < FEWEST:
         return torch.ones_like(places[0]), torch.ones(1).to(places)
     wanted = (tables[:, : FIRST + 1] @ splines(torch.tensor(COMPARED).to(tables)).T).flatten(1)
     wanted = (wanted - wanted.mean(dim=0)) / wanted.std(dim=0).clamp(min=1e-6)
-    begin = math.log(0.5 / math.sqrt(places.shape[1]))
+    for shorter in SHORTER:
+        scales, linear, size = _likeliest(
+            places, wanted, math.log(0.5 * shorter / math.sqrt(places.shape[1]))
+        )
+        if size <= LARGEST:
+            break
+    return scales, linear
+
+
+def _likeliest(places: Tensor, wanted: Tensor, begin: float) -> tuple[Tensor, Tensor, float]:
+    """Scales, linear part and size of the likeliest Gaussian process for ``wanted`` [M, W], where the logarithms of its
+    scales begin at ``begin``."""
     logarithms = torch.full((places.shape[1] + 1,), begin).to(places)
     logarithms[-1] = 0.0
     logarithms.requires_grad_(True)
     search = torch.optim.LBFGS([logarithms], max_iter=SEARCH, line_search_fn="strong_wolfe")
 
+    def parts() -> tuple[Tensor, Tensor]:
+        factor = torch.linalg.cholesky(_nearness(places, logarithms[:-1].exp(), logarithms[-1:].exp()))
+        return (torch.cholesky_solve(wanted, factor) * wanted).mean(), factor
+
     def closure() -> Tensor:
         search.zero_grad()
-        factor = torch.linalg.cholesky(_nearness(places, logarithms[:-1].exp(), logarithms[-1:].exp()))
-        size = (torch.cholesky_solve(wanted, factor) * wanted).mean()
+        size, factor = parts()
         unlikely = 0.5 * len(places) * size.log() + factor.diagonal().log().sum()
         loss: Tensor = unlikely + TIMIDITY * (logarithms[:-1] - begin).square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     search.step(closure)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        size = float(parts()[0])
     found = logarithms.detach().exp()
-    return found[:-1], found[-1:]
+    return found[:-1], found[-1:], size
 
 
 def _nearness(places: Tensor, scales: Tensor, linear: Tensor) -> Tensor:
