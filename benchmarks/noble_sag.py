@@ -43,7 +43,7 @@ TRAINING: dict[str, Any] = {
     "factor": 0.4,
     "patience": 12,
     "batch": 8,
-    "epochs": 30,
+    "epochs": 20,
 }
 """The paper's, but for the number of epochs (300) and traces (19,600), and a batch for so few."""
 

@@ -63,15 +63,17 @@ def test_borders_are_found_by_bisection(recipe, family):
         assert abs(amplitude[-1] - at) < 1.01 * (begin.high - begin.low) / 2**5
 
 
-def test_they_are_trained_on_but_not_validated_on(recipe, family):
+def test_tables_are_made_from_them_too_but_nothing_else_is(recipe, family):
     plain = NobleData.read(recipe.variant("plain", training={"borders": 0}), family)
     build_borders(recipe, family, solve=once_or_forever)
     more = NobleData.read(recipe, family)
     added = len(more.voltage) - len(plain.voltage)
     assert added == len(read_borders(recipe, family).member)
-    assert len(more.train) == len(plain.train) + added
-    assert torch.equal(more.voltage[more.validation], plain.voltage[plain.validation])
-    assert torch.equal(more.amplitude[more.train][added:], plain.amplitude[plain.train])
+    assert np.array_equal(more.train, plain.train) and np.array_equal(more.validation, plain.validation)
+    assert torch.equal(more.voltage[: len(plain.voltage)], plain.voltage)
+    assert np.array_equal(plain.tables, plain.train)
+    borders = np.arange(len(plain.voltage), len(more.voltage))
+    assert np.array_equal(more.tables, np.concatenate([plain.train, borders]))
     few = NobleData.read(recipe.variant("few", training={"members": 2}), family)
     assert set(np.unique(few.features[:, 0])) < set(np.unique(more.features[:, 0]))
 

@@ -140,8 +140,8 @@ class NobleTrainingSpec(Spec):
     """Iterations on single samples before whole windows are trained on: the network without its frequencies, which then
     begin at zero. What is known of the phase of firing gives much of a voltage sample by sample, and this is fast."""
     borders: int = Field(default=0, ge=0)
-    """Traces of each member, beside the dataset's, at the current where a few spikes turn into many: see
-    `noble_net.training.noble_borders`."""
+    """Traces of each member at the current where a few spikes turn into many, beside the dataset's and for the tables
+    alone: see `noble_net.training.noble_borders`."""
     schedule: Literal["plateau", "cosine"] = "plateau"
     """plateau: the rate is lowered when the validation error stalls, as in the paper; cosine: it falls by half a cosine
     to 1 % over all epochs, which suits a training too short to stall."""

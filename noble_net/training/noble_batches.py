@@ -31,6 +31,9 @@ class NobleData(NamedTuple):
     amplitude: Tensor
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
+    tables: NDArray[np.int64]
+    """What the tables of spikes are made from: the training traces, and those of borders. An operator trained on the
+    latter, too, answers low and wide where a cell is about to fire: there the tables tell times worst."""
 
     @staticmethod
     def read(recipe: NobleRecipe, family: Family, device: str | torch.device = "cpu") -> NobleData:
@@ -47,7 +50,7 @@ class NobleData(NamedTuple):
         if recipe.training.borders and not recipe.fine_tune:
             more = read_borders(recipe, family)
             mine = [number for number, member in enumerate(ids) if member in wanted]
-            chosen.insert(0, more.take(np.isin(more.member, mine)))  # the last traces are validated on
+            chosen.append(more.take(np.isin(more.member, mine)))
         member, amplitude, voltage = (np.concatenate(parts) for parts in zip(*chosen, strict=True))
         features = feature_matrix(family.cells(ids), recipe.model.features)[member]
         order = np.arange(len(member), dtype=np.int64)
@@ -55,8 +58,9 @@ class NobleData(NamedTuple):
             torch.from_numpy(voltage).to(device),
             torch.from_numpy(features).to(device),
             torch.from_numpy(amplitude.astype(np.float32)).to(device),
-            order[:-held],
-            order[-held:],
+            order[: len(rows) - held],
+            order[len(rows) - held : len(rows)],
+            np.delete(order, np.s_[len(rows) - held : len(rows)]),
         )
 
 

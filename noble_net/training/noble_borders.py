@@ -1,4 +1,4 @@
-"""Where firing changes just above threshold: traces at currents found by bisection, which NOBLE is trained on, too.
+"""Where firing changes just above threshold: traces at currents found by bisection, for NOBLE's tables of spikes.
 
 Some cells fire once, or a few times, up to some current, and from there on for as long as a step lasts. Which of both a
 step evokes cannot be told from traces that lie some pA apart. The traces of all members lie in one file beside the

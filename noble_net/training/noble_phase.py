@@ -54,14 +54,14 @@ class Spikes(NamedTuple):
 
 
 def fit_phase(embedding: Embedding, recipe: NobleRecipe, data: NobleData) -> None:
-    """Fit the embedding's phase to the spikes of the training traces, in place: some seconds; nothing is random.
+    """Fit the embedding's phase to the spikes of the traces for tables, in place: some seconds; nothing is random.
 
     Raises FamilyError when there are more members than the recipe has room for.
     """
     phase = embedding.phase
     if phase is None:
         return
-    rows = torch.from_numpy(data.train).to(data.features.device)
+    rows = torch.from_numpy(data.tables).to(data.features.device)
     told = data.features[rows]
     # Told nothing, all members are one; `unique` wants a column.
     keys = told if told.shape[1] else told.new_zeros(len(told), 1)
@@ -73,7 +73,7 @@ def fit_phase(embedding: Embedding, recipe: NobleRecipe, data: NobleData) -> Non
             f"{len(phase.places)}: raise it"
         )
     above = embedding.above(told, data.amplitude[rows]).double()
-    spikes = spikes_of(recipe, data, data.train)
+    spikes = spikes_of(recipe, data, data.tables)
     begins = "I_thr" in embedding.features
     columns, borders = [], []
     for each in range(len(features)):
