@@ -41,7 +41,7 @@ from noble_net.training.noble_train import train_noble
 
 COMMAND = "python benchmarks/noble_variants.py"
 RESULT = RESULTS / "noble_variants.json"
-POINTS, ITERATIONS, TRACES = 3_000, 1_000, 4_000
+POINTS, ITERATIONS, TRACES = 2_500, 700, 3_000
 """Of every variant: iterations on single samples, then on windows, to the nearest whole epoch, and, where only features
 vary, traces: some ten minutes of one core."""
 PUBLISHED_MODEL: dict[str, Any] = {
