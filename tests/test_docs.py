@@ -82,6 +82,12 @@ def test_validation_shows_what_was_found_last(monkeypatch):
         assert page.figure_path(found).stat().st_size < 150_000
 
 
+def test_noble_s_page_shows_what_was_measured_last(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    page = pytest.importorskip("noble_page")
+    assert f"\n{page.section()}\n" in page.PAGE.read_text(encoding="utf-8"), "run benchmarks/noble_page.py"
+
+
 def test_scaling_shows_the_model_fitted_last(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     model = pytest.importorskip("performance_model")
