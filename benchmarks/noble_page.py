@@ -37,7 +37,7 @@ PAPER_SAG = {"before": 69.6, "λ = 0": 19.2, "λ = 25": 9.6}
 
 ACCURACY = """Relative L2 errors, the paper's in brackets (another PVALB cell, another VIP cell). F–I curves off by more
 than 10 % somewhere above 1.2 I_thr: {curves} (the paper: 3 of 50 deviate visibly)."""
-EMBEDDING = """`noble-small`, trained for a sixth of its time, told of a cell what stands in front. Its tables of spikes
+EMBEDDING = """`noble-small`, trained on a tenth of its windows, told of a cell what stands in front. Its tables of spikes
 are told no more: without features all members are one. The paper's voltage is of members seen. I_thr alone is a poor
 name here: it is searched on a grid of currents, and many of the 50 members have the same. `as published`: features in
 waves, no tables, as many windows."""
