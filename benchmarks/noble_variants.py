@@ -5,8 +5,8 @@
     python benchmarks/noble_variants.py --jobs 2   so many variants at once, in processes of their own
 
 Variants of the recipe noble-small on its dataset, equal but for what the table says and trained on a tenth of its
-windows: all variants of a table train on as many traces, for as many iterations; where the number of members varies, on as
-many as the fewest members have. A variant's features also tell its tables (`noble_net.surrogate.phase`) which cell it
+windows: all variants of a table train on as many traces, for as many iterations; where the number of members varies,
+on as many as the fewest members have. A variant's features also tell its tables (`noble_net.surrogate.phase`) which cell it
 is: told nothing, all members have one table. Beside them, as published, without tables, features in waves, for as many
 iterations. Goes on where it was interrupted: within a variant from the state of its training, and results that are
 there stay. Trains and evaluates on the GPU where there is one.
