@@ -39,8 +39,8 @@ ACCURACY = """Relative L2 errors, the paper's in brackets (another PVALB cell, a
 than 10 % somewhere above 1.2 I_thr: {curves} (the paper: 3 of 50 deviate visibly)."""
 EMBEDDING = """`noble-small`, trained on a tenth of its windows, told of a cell what stands in front. Its tables of
 spikes are told no more: without features all members are one. The paper's voltage is of members seen. I_thr alone is a
-poor name here: it is searched on a grid of currents, and many of the 50 members have the same. `as published`: features in
-waves, no tables, as many windows."""
+poor name here: it is searched on a grid of currents, and many of the 50 members have the same. `as published`: features
+in waves, no tables, as many windows."""
 MEMBERS = "As many traces, of more or fewer members; the paper's voltage is of members held out."
 INTERPOLATION = """Traces that lie within the family's ranges of all 16 e-features, taken over their own step, that and
 its neighbours, or all steps. NEURON's own held-out members say what a perfect model scores. In the paper the
