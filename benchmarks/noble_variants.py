@@ -7,9 +7,9 @@
 Variants of the recipe noble-small on its dataset, equal but for what the table says and trained on a tenth of its
 windows: all variants of a table train on as many traces, for as many iterations; where the number of members varies,
 on as many as the fewest members have. A variant's features also tell its tables (`noble_net.surrogate.phase`) which
-cell it is: told nothing, all members have one table. Beside them, as published, without tables, features in waves, for as many
-iterations. Goes on where it was interrupted: within a variant from the state of its training, and results that are
-there stay. Trains and evaluates on the GPU where there is one.
+cell it is: told nothing, all members have one table. Beside them, as published, without tables, features in waves,
+for as many iterations. Goes on where it was interrupted: within a variant from the state of its training, and results
+that are there stay. Trains and evaluates on the GPU where there is one.
 Tables: benchmarks/results/noble_variants.json, in the order of the paper (arXiv 2506.04536).
 """
 
