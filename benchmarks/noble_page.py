@@ -7,14 +7,12 @@ noble_variants.py, noble_interpolation.py, noble_sag.py and respond.py left.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any
 
-from noble_variants import PAPER_V
-from noble_variants import results as variants
+from noble_shared import errors, percent, read_recipe, table
+from noble_variants import variants_table
 from scoreboard import RESULTS, ROOT, load, write_between
 
-from noble_net.training.noble_evaluate import PAPER
+from noble_net.training.noble_evaluate import paper_rows
 
 PAGE = ROOT / "docs/noble.md"
 SHOWN = {
@@ -28,10 +26,6 @@ CORES = {
     "noble-small": {"ID": "PV, seen", "OOD": "PV, held out"},
     "noble-vip": {"ID": "VIP-like, seen", "OOD": "VIP-like, held out"},
 }
-THEIRS = {("noble-small", "ID"): "ID", ("noble-small", "OOD"): "OOD", ("noble-vip", "ID"): "VIP"}
-"""What the paper has to put beside a row."""
-PAPER_MEMBERS = {"20": 10.6, "50": 11.7}
-"""Voltage of held-out members by the number trained on, %."""
 PAPER_SAG = {"before": 69.6, "λ = 0": 19.2, "λ = 25": 9.6}
 """Relative error of the sag, %."""
 
@@ -54,8 +48,8 @@ def section() -> str:
     """All tables as Markdown."""
     parts = {
         "Accuracy on new currents": accuracy(),
-        "What is embedded": embedding(),
-        "How many members it is trained on": members(),
+        "What is embedded": f"{EMBEDDING}\n\n{variants_table('embedding')}",
+        "How many members it is trained on": f"{MEMBERS}\n\n{variants_table('members')}",
         "Between members": interpolation(),
         "The sag": sag(),
         "Step responses a second": speed(),
@@ -70,35 +64,15 @@ def accuracy() -> str:
         found = json.loads((ROOT / f"surrogate/checkpoints/{core}/accuracy.json").read_text(encoding="utf-8"))
         for kind, label in kinds.items():
             row = found["table"][kind]
-            ours = {name: each["error"] for name, each in row["features"].items()} | {
-                "V": row["voltage_rel_l2"]
-            }
-            theirs = PAPER.get(THEIRS.get((core, kind), ""), {})
+            ours, theirs = errors(row), paper_rows(read_recipe(core).family)[kind]
             cells = [
-                f"{percent(ours[n])} ({percent(theirs[n])})" if theirs else percent(ours[n]) for n in SHOWN
+                percent(ours.get(name)) + (f" ({percent(theirs[name])})" if theirs[name] else "")
+                for name in SHOWN
             ]
             rows.append([f"`{core}`, {label}, {found['members'][kind]} members", *cells])
             fi = found["fi"][kind]
             curves.append(f"{label}: {fi['deviating']} of {len(fi['members'])}")
     return f"{ACCURACY.format(curves='; '.join(curves))}\n\n{table(['', *SHOWN.values()], rows)}"
-
-
-def embedding() -> str:
-    """The ablation."""
-    rows = []
-    for label, each in variants().get("embedding", {}).items():
-        paper = PAPER_V.get(label)
-        rows.append([label, *of_variant(each), "–" if paper is None else f"{paper:g} %"])
-    return f"{EMBEDDING}\n\n{table(['features', *heads(), 'the paper, seen'], rows)}"
-
-
-def members() -> str:
-    """By the number of members trained on, as many traces of all."""
-    rows = []
-    for label, each in variants().get("members", {}).items():
-        paper = PAPER_MEMBERS.get(label)
-        rows.append([label, *of_variant(each), "–" if paper is None else f"{paper:g} %"])
-    return f"{MEMBERS}\n\n{table(['members', *heads(), 'the paper, held out'], rows)}"
 
 
 def interpolation() -> str:
@@ -110,10 +84,7 @@ def interpolation() -> str:
 
 def sag() -> str:
     """Fine-tuning on the sag."""
-    path = RESULTS / "noble_sag.json"
-    if not path.exists():
-        return "Not measured."
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = json.loads((RESULTS / "noble_sag.json").read_text(encoding="utf-8"))
     rows = [
         [label, percent(each["sag_amplitude"]), f"{PAPER_SAG[label]:g} %", percent(each["V"])]
         for label, each in found["table"].items()
@@ -129,36 +100,6 @@ def speed() -> str:
             what = target["name"].removeprefix("respond, ").replace(": times faster than serial NEURON", "")
             rows.append([what, f"{target['value']:g} ×"])
     return f"{SPEED}\n\n{table(['', ''], rows)}"
-
-
-def heads() -> list[str]:
-    """Of the columns that `of_variant` fills."""
-    return [
-        f"{name}, {kind}" for kind in ("seen", "held out") for name in ("voltage", "spike count", "AP width")
-    ]
-
-
-def of_variant(each: dict[str, Any]) -> list[str]:
-    """Errors of one variant."""
-    rows = (each["rows"][kind] for kind in ("ID", "OOD"))
-    return [percent(row.get(name)) for row in rows for name in ("V", "Spikecount", "AP1_width")]
-
-
-def percent(share: float | None) -> str:
-    """Three digits; a dash where there is none."""
-    return "–" if share is None else f"{float(f'{100 * share:.3g}'):g} %"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows of Markdown."""
-
-    def lines() -> Iterator[str]:
-        yield f"| {' | '.join(head)} |"
-        yield "|---" * len(head) + "|"
-        for row in rows:
-            yield f"| {' | '.join(row)} |"
-
-    return "\n".join(lines())
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,20 @@ def show_progress(done: int, total: int, loss: float) -> None:
     """A line now and then while a core is trained."""
     if done % _LINE_EVERY == 0:
         print(f"  {done} of {total}: {loss:.4f}", flush=True)
+
+
+def percent(share: float | None) -> str:
+    """Three digits; a dash where there is none."""
+    return "–" if share is None else f"{float(f'{100 * share:.3g}'):g} %"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows of Markdown."""
+
+    def lines() -> Iterator[str]:
+        yield f"| {' | '.join(head)} |"
+        yield "|---" * len(head) + "|"
+        for row in rows:
+            yield f"| {' | '.join(row)} |"
+
+    return "\n".join(lines())

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from noble_shared import errors, read_recipe, show_progress
+from noble_shared import errors, percent, read_recipe, show_progress, table
 from scoreboard import RESULTS, Target, record
 
 from noble_net.cache import cache_folder
@@ -64,7 +64,10 @@ PAPER_V: dict[str, float] = {
     "both + AHP_depth": 2.16,
 }
 """The paper's ablation, relative L2 error of the voltage of members trained on, %."""
-SHOWN = ("V", "Spikecount", "AP1_width", "mean_AP_amplitude", "steady_state_voltage")
+PAPER_MEMBERS: dict[str, float] = {"20": 10.6, "50": 11.7}
+"""The paper's error of the voltage of members held out, by the number trained on, %."""
+PAPER = {"embedding": (PAPER_V, "seen"), "members": (PAPER_MEMBERS, "held out")}
+FIRST_COLUMN = {"embedding": "features", "members": "members"}
 
 
 class Variant(NamedTuple):
@@ -233,22 +236,31 @@ def targets() -> list[Target]:
 
 
 def as_markdown() -> str:
-    """The tables, %."""
-    lines: list[str] = []
-    for table, variants in results().items():
-        lines += [
-            "",
-            f"### {table}",
-            "",
-            "| | " + " | ".join(f"{row} {n}" for row in ("ID", "OOD") for n in SHOWN) + " | paper, ID V |",
-        ]
-        lines.append("|---" * (2 * len(SHOWN) + 2) + "|")
-        for label, each in variants.items():
-            errors_of = [each["rows"][row].get(name) for row in ("ID", "OOD") for name in SHOWN]
-            cells = ["—" if error is None else f"{100 * error:.2f}" for error in errors_of]
-            paper = PAPER_V.get(label.removesuffix(", as published")) if table == "embedding" else None
-            lines.append(f"| {label} | {' | '.join(cells)} | {paper or '—'} |")
-    return "\n".join(lines)
+    """The tables that there are."""
+    return "\n\n".join(f"### {name}\n\n{variants_table(name)}" for name in results())
+
+
+def variants_table(name: str) -> str:
+    """One of the tables, beside what the paper has."""
+    paper, row = PAPER[name]
+    rows = [
+        [label, *of_variant(each), f"{paper[label]:g} %" if label in paper else percent(None)]
+        for label, each in results()[name].items()
+    ]
+    return table([FIRST_COLUMN[name], *heads(), f"the paper, {row}"], rows)
+
+
+def heads() -> list[str]:
+    """Of the columns that `of_variant` fills."""
+    return [
+        f"{name}, {kind}" for kind in ("seen", "held out") for name in ("voltage", "spike count", "AP width")
+    ]
+
+
+def of_variant(each: dict[str, Any]) -> list[str]:
+    """Errors of one variant."""
+    rows = (each["rows"][kind] for kind in ("ID", "OOD"))
+    return [percent(row.get(name)) for row in rows for name in ("V", "Spikecount", "AP1_width")]
 
 
 if __name__ == "__main__":

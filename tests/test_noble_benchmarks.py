@@ -93,7 +93,7 @@ def test_variants_differ_in_what_the_table_says_alone() -> None:
     family = load_family(base.family)
     ids = np.array(select_members(base.dataset, family, None))
     member = ids[plan_traces(base.dataset, family)["train"].member]
-    for table in noble_variants.plan(base, family).values():
+    for name, table in noble_variants.plan(base, family).items():
         sizes = set()
         for recipe in table.values():
             wanted = select_members(recipe.dataset, family, recipe.training.members)
@@ -102,6 +102,11 @@ def test_variants_differ_in_what_the_table_says_alone() -> None:
         ((traces, epochs, batch),) = sizes
         assert traces is not None
         assert epochs * traces / batch == pytest.approx(noble_variants.ITERATIONS, rel=0.25)
+        measured = noble_variants.results()[name].values()
+        ((trained, iterations),) = {(row["traces"], row["iterations"]) for row in measured}
+        per_epoch = -(-trained // batch)
+        assert iterations == epochs * per_epoch, "the results are of another plan"
+        assert abs(iterations - noble_variants.ITERATIONS) <= per_epoch / 2 and trained < traces
 
 
 def test_the_vip_like_family_stands_beside_the_paper_s_vip_cell() -> None:
