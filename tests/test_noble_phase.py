@@ -214,7 +214,7 @@ def test_training_on_samples_lowers_the_error_of_windows(clocked):
         done: list[tuple[int, int, float]] = []
         assert trainer.begin(math.inf, lambda *said, into=done: into.append(said))
         assert [each[:2] for each in done] == [(n, points) for n in range(20, points + 1, 20)]
-        error.append(trainer.validate())
+        error.append(trainer.validate()["validation_rel_l2"])
         weights.append(weights_of(trainer.net))
     assert error[1] < 0.7 * error[0]
     assert all(np.array_equal(weights[1][name], weights[2][name]) for name in weights[1])

@@ -38,11 +38,7 @@ def sag_amplitude(
     return steady - (weights * millivolts).sum(dim=1)
 
 
-def sag_error(
-    answer: Tensor, truth: Tensor, onset: Tensor, sampling: float, duration: float, temperature: float
-) -> Tensor:
-    """Relative L2 error of the sag over a batch of traces, a scalar."""
-    modelled = sag_amplitude(answer, onset, sampling, duration, temperature)
-    wanted = sag_amplitude(truth, onset, sampling, duration, temperature)
+def sag_error(modelled: Tensor, wanted: Tensor) -> Tensor:
+    """Relative L2 error of sags [B] over a batch of traces, a scalar."""
     error = torch.linalg.vector_norm(modelled - wanted)
     return torch.div(error, torch.linalg.vector_norm(wanted).clamp(min=1e-3))

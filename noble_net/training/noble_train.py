@@ -21,7 +21,7 @@ from torch import Tensor
 
 from noble_net.cells.family import Family
 from noble_net.errors import CheckpointError
-from noble_net.specs.noble import NobleRecipe
+from noble_net.specs.noble import FineTuneSpec, NobleRecipe
 from noble_net.surrogate.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from noble_net.surrogate.embedding import Ranges, Window
 from noble_net.surrogate.fno import load_weights, parameter_count, weights_of
@@ -29,7 +29,7 @@ from noble_net.surrogate.noble import device_here
 from noble_net.surrogate.noble_torch import NobleNet
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 from noble_net.training.noble_batches import VOLTS, NobleData, feature_ranges
-from noble_net.training.noble_losses import relative_error, sag_error
+from noble_net.training.noble_losses import relative_error, sag_amplitude, sag_error
 from noble_net.training.noble_phase import fit_phase
 from noble_net.training.noble_plan import trained_amplitudes, trained_members
 from noble_net.training.noble_points import PointTrainer
@@ -128,11 +128,9 @@ class Trainer:
         rows, offsets = self._batch(epoch, position)
         answer, truth, onset = self._answer(rows, offsets)
         loss = relative_error(answer, truth, self.spec.power).mean()
-        if self.recipe.fine_tune:
-            tune = self.recipe.fine_tune
-            window = self.net.embedding.window
-            sag = sag_error(answer, truth, onset, window.sampling, window.duration, tune.temperature)
-            loss = loss + tune.weight * sag
+        tune = self.recipe.fine_tune
+        if tune:
+            loss = loss + tune.weight * sag_error(*self._sags(tune, onset, answer, truth))
         if self.spec.schedule == "cosine":
             set_learning_rate(self.optimiser, self.spec.learning_rate, self.iteration, self.iterations)
         self.optimiser.zero_grad()
@@ -172,8 +170,19 @@ class Trainer:
             answer = self.net(self.data.features[row], self.data.amplitude[row], onset)
         return answer.float(), truth, onset
 
+    def _sags(self, tune: FineTuneSpec, onset: Tensor, *volts: Tensor) -> Tensor:
+        """Sag amplitudes, mV [T, B], of T times traces [B, N]."""
+        window = self.net.embedding.window
+        sags = [sag_amplitude(v, onset, window.sampling, window.duration, tune.temperature) for v in volts]
+        return torch.stack(sags)
+
     def _end_epoch(self) -> dict[str, float]:
-        error = self.validate()
+        """Validation and schedule. By the error that is trained, so that of the epochs of fine-tuning on the sag those
+        are not the best that left it alone."""
+        errors = self.validate()
+        error, tune = errors["validation_rel_l2"], self.recipe.fine_tune
+        if tune:
+            error += tune.weight * errors["validation_sag"]
         if self.spec.schedule == "plateau":
             self.schedule.step(error)
         if error < self.best_error:
@@ -183,19 +192,24 @@ class Trainer:
             "epoch": self.iteration // self.per_epoch,
             "learning_rate": float(self.optimiser.param_groups[0]["lr"]),
             ("loss" if self.recipe.fine_tune else f"train_rel_l{self.spec.power}"): self.recent_loss,
-            "validation_rel_l2": error,
+            **errors,
             "seconds": round(self.count_seconds(), 1),
         }
 
     @torch.no_grad()
-    def validate(self) -> float:
-        """Mean relative L2 error of the validation traces, in the evaluation window."""
+    def validate(self) -> dict[str, float]:
+        """Mean relative L2 error of the validation traces in the evaluation window; in fine-tuning also their sags'."""
         offset = self.recipe.dataset.evaluation_offset
-        total = 0.0
+        total, sags, tune = 0.0, [], self.recipe.fine_tune
         for rows in _slices(self.data.validation, self.spec.batch):
-            answer, truth, _ = self._answer(rows, np.full(len(rows), offset, np.int64))
+            answer, truth, onset = self._answer(rows, np.full(len(rows), offset, np.int64))
             total += float(relative_error(answer, truth, 2).double().sum())
-        return total / len(self.data.validation)
+            if tune:
+                sags.append(self._sags(tune, onset, answer, truth))
+        errors = {"validation_rel_l2": total / len(self.data.validation)}
+        if sags:
+            errors["validation_sag"] = float(sag_error(*torch.cat(sags, dim=1)))
+        return errors
 
     def count_seconds(self) -> float:
         """Wall-clock time trained so far, over all pieces."""
@@ -304,7 +318,9 @@ def write_noble(trainer: Trainer, family: Family, target: Path) -> Path:
             "iterations": trainer.iteration,
             "epochs": trainer.iteration / trainer.per_epoch,
             "traces": len(trainer.data.train),
-            "validation_rel_l2": None if math.isinf(trainer.best_error) else trainer.best_error,
+            ("validation_loss" if recipe.fine_tune else "validation_rel_l2"): None
+            if math.isinf(trainer.best_error)
+            else trainer.best_error,
             "hours": round(trainer.seconds / 3600, 3),
             "device": trainer.device.type,
             "threads": torch.get_num_threads(),
