@@ -15,13 +15,16 @@ torch = pytest.importorskip("torch")
 STEPS, N, MEMBERS, SAMPLES = 12, 5, 4, 6000
 
 
-def recipe_of(zoned: bool, **training: object) -> CoreRecipe:
+CALCIUM = {"rest": "0.1 uM", "unit": "0.4 uM", "decay": "30 ms"}
+
+
+def recipe_of(zoned: bool, calcium: bool = False, **training: object) -> CoreRecipe:
     zones = {"zones": ["soma", "proximal", "distal"], "nmda": True} if zoned else {}
     content = {
         "name": "toy",
         "family": "toy",
-        "dataset": {"seed": 1, "duration": "600 ms", **zones},
-        "model": {"hidden": 16, "code_units": 4},
+        "dataset": {"seed": 1, "duration": "600 ms", "calcium": calcium, **zones},
+        "model": {"hidden": 16, "code_units": 4, "calcium": CALCIUM if calcium else None},
         "training": {
             "iterations": 6,
             "batch": 8,
@@ -54,24 +57,26 @@ def data():
         voltage=g.normal(-8000, 300, (MEMBERS, SAMPLES + 1)).astype(np.int16),
         code=normal(0.0, 1.0, MEMBERS, 6),
         family_hash="",
+        calcium=1e-4 + 1e-4 * np.abs(normal(0.0, 2.0, MEMBERS, SAMPLES + 1)),
     )
 
 
-@pytest.fixture(params=[False, True], ids=["soma", "zones"])
+@pytest.fixture(params=["soma", "zones", "calcium"])
 def running(request, data):
     """A trainer with its own streams begun on a chunk: trainer, chunk, code, state."""
     from noble_net.training.train import Trainer
 
-    if not request.param:
+    if request.param == "soma":
         data = data._replace(
             conductance=data.conductance[:, :1],
             reversal_current=data.reversal_current[:, :1],
             nmda=None,
             half=None,
+            calcium=None,
         )
-    trainer = Trainer(recipe_of(request.param), data)
+    trainer = Trainer(recipe_of(request.param != "soma", request.param == "calcium"), data)
     rows = np.arange(8) % MEMBERS
-    chunk = data.chunk(rows, 100 + 50 * np.arange(8), STEPS, N)
+    chunk = trainer._in_unit(data.chunk(rows, 100 + 50 * np.arange(8), STEPS, N))
     trainer.own.begin(chunk)
     return trainer, chunk, torch.from_numpy(data.code[rows]), 0.1 * torch.randn(1, 8, 16)
 
@@ -83,32 +88,59 @@ def own(trainer, within: float):
 
 def test_far_from_nothing_it_is_the_free_run_of_the_net(running):
     trainer, chunk, code, state = running
-    fed = own(trainer, np.inf).run(trainer.net, chunk, code, state)
+    fed, calcium = own(trainer, np.inf).run(trainer.net, chunk, code, state)
+    carried = state if chunk.calcium is None else torch.cat([state, chunk.calcium[None, :, :1]], dim=-1)
     with torch.no_grad():
-        free, _ = trainer.net.roll_out(chunk.drive, chunk.before[:, 0], code, state, chunk.dendrites)
+        free, last = trainer.net.roll_out(chunk.drive, chunk.before[:, 0], code, carried, chunk.dendrites)
     torch.testing.assert_close(fed[:, 0], chunk.before[:4, 0])
     torch.testing.assert_close(fed[:, 1:], free[:4, :-1], atol=2e-3, rtol=0)
     torch.testing.assert_close(trainer.own.voltage, free[:4, -1], atol=2e-3, rtol=0)
-    assert trainer.own.brought_back == 0.0
+    torch.testing.assert_close(trainer.own.calcium, last[0, :4, 16:], atol=1e-4, rtol=1e-3)
+    assert trainer.own.brought_back == 0.0 and (calcium is None) == (chunk.calcium is None)
 
 
 def test_where_nothing_is_near_enough_the_truth_is_fed(running):
     trainer, chunk, code, state = running
-    fed = own(trainer, -1.0).run(trainer.net, chunk, code, state)
+    fed, calcium = own(trainer, -1.0).run(trainer.net, chunk, code, state)
     assert torch.equal(fed, chunk.before[:4]) and trainer.own.brought_back == 1.0
+    assert calcium is None or torch.equal(calcium, chunk.calcium[:4, :-1])
 
 
 def test_what_strays_is_brought_back_alone(running):
     trainer, chunk, code, state = running
     limit = 3.0
-    fed = own(trainer, limit).run(trainer.net, chunk, code, state)
+    fed, calcium = own(trainer, limit).run(trainer.net, chunk, code, state)
     with torch.no_grad():
-        answer, _ = trainer.net(chunk.drive[:4], fed, code[:4], state[:, :4], _first(chunk.dendrites, 4))
+        answer, _ = trainer.net(
+            chunk.drive[:4], fed, code[:4], state[:, :4], _first(chunk.dendrites, 4), calcium
+        )
+    answer, influx = answer[..., :N], answer[..., N:]
     strayed = (answer[..., -1] - chunk.after[:4, :, -1]).abs() > limit
     assert 0.1 < float(strayed.float().mean()) < 0.9, "the case shows nothing"
     expected = torch.where(strayed[..., None], chunk.after[:4], answer)
     torch.testing.assert_close(fed[:, 1:], expected[:, :-1], atol=2e-3, rtol=0)
     assert trainer.own.brought_back == pytest.approx(float(strayed.float().mean()))
+    if calcium is not None:
+        after = torch.where(strayed, chunk.calcium[:4, 1:], trainer.net.let_in(influx[..., 0], calcium))
+        torch.testing.assert_close(calcium[:, 1:], after[:, :-1], atol=1e-4, rtol=1e-3)
+
+
+def test_what_flows_in_is_learned_and_nothing_where_nothing_does(data):
+    from noble_net.surrogate import scaling
+    from noble_net.training.train import Trainer
+
+    trainer = Trainer(recipe_of(True, calcium=True), data)
+    chunk = trainer._in_unit(data.chunk(np.arange(2), np.full(2, 100), STEPS, N))
+    rest = trainer.net.calcium.rest / trainer.net.calcium.unit
+    decaying = [torch.full((2,), 2.0)]
+    for _ in range(STEPS):
+        decaying.append(trainer.net.left(decaying[-1]))
+    chunk = chunk._replace(calcium=torch.stack(decaying, dim=1))
+    error = trainer._influx_error(torch.tensor([[-3.0] * STEPS, [0.5] * STEPS]), chunk)
+    torch.testing.assert_close(error, torch.tensor([[0.0] * STEPS, [0.5] * STEPS]), atol=1e-5, rtol=0)
+    more = torch.cat([chunk.calcium[:, :1], chunk.calcium[:, 1:] + scaling.CALCIUM_INFLUX], dim=1)
+    error = trainer._influx_error(torch.ones(2, STEPS), chunk._replace(calcium=more))
+    assert float(error[0, 0].abs()) < 1e-5 and rest == pytest.approx(0.25)
 
 
 def _first(dendrites, streams: int):
@@ -120,7 +152,7 @@ def test_training_goes_on_from_where_it_was_saved(data, optimiser, monkeypatch, 
     from noble_net.training.train import Trainer
 
     monkeypatch.setenv("NOBLE_NET_CACHE", str(tmp_path))
-    recipe = recipe_of(True, optimiser=optimiser)
+    recipe = recipe_of(True, calcium=optimiser == "muon", optimiser=optimiser)
     whole, first = Trainer(recipe, data), Trainer(recipe, data)
     losses = [whole.step() for _ in range(5)]
     assert [first.step() for _ in range(2)] == losses[:2]

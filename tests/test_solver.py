@@ -118,6 +118,16 @@ def test_members_fire_above_their_threshold_only(cell: ExactCell) -> None:
     assert spikes(cell.run(pulse(threshold + 0.005, 1000, 5000, 6000), settle=100.0)) >= 1
 
 
+def test_calcium_rises_with_spikes_and_decays(cell: ExactCell) -> None:
+    current = pulse(0.4, 500, 1500, 3000)
+    voltage, calcium = cell.run_with_calcium(current, settle=100.0)
+    np.testing.assert_array_equal(voltage, cell.run(current, settle=100.0))
+    assert calcium.shape == voltage.shape and spikes(voltage) > 1
+    assert calcium[0] == pytest.approx(1e-4, rel=0.05) and calcium.max() > 1.5e-4
+    late = calcium[2000:]
+    assert np.all(np.diff(late[calcium[2000:] > 1.01e-4]) < 0.0)
+
+
 def test_morphology_and_constants(cell: ExactCell, model: CellModel) -> None:
     assert cell.segments == 121
     assert cell.h.celsius == model.celsius == 34.0

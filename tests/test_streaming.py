@@ -13,6 +13,7 @@ from noble_net.errors import CheckpointError
 from noble_net.registry import load_core, load_family
 from noble_net.surrogate.checkpoint import Checkpoint
 from noble_net.surrogate.streaming import StreamingCore
+from noble_net.surrogate.streaming_shape import Calcium
 from noble_net.surrogate.streaming_torch import Dendrites, StreamingNet
 from noble_net.types import CellTable, Drive, Nmda
 
@@ -39,17 +40,28 @@ def weights() -> dict[str, np.ndarray]:
     return {k: (g.standard_normal(s) / np.sqrt(s[-1])).astype(np.float32) for k, s in SHAPES.items()}
 
 
-def made(weights, precision) -> StreamingCore:
+CALCIUM = Calcium(rest=1e-4, unit=4e-4, decay=50.0)
+
+
+def made(weights, precision, calcium=None) -> StreamingCore:
     about = {
         "name": "random", "kind": "streaming", "version": 1, "family": "none", "family_hash": "",
         "code": [f"c{i}" for i in range(CODE)], "zones": ["soma"], "step_samples": STEP, "weights_sha256": "",
+        "calcium": calcium and calcium._asdict(),
     }  # fmt: skip
     return StreamingCore(Checkpoint(about, weights, ""), precision)
 
 
-@pytest.fixture(scope="module", params=["float32", "bfloat16", "int16"])
+@pytest.fixture(scope="module", params=["float32", "bfloat16", "int16", "calcium"])
 def core(weights, request) -> StreamingCore:
-    return made(weights, request.param)
+    if request.param != "calcium":
+        return made(weights, request.param)
+    more = {"encode_in.weight": np.insert(weights["encode_in.weight"], 3 * STEP, 0.3, axis=1)}
+    more |= {
+        key: np.concatenate([weights[key], weights[key][:1]])
+        for key in ("decode_out.weight", "decode_out.bias")
+    }
+    return made({**weights, **more}, "int16", CALCIUM)
 
 
 def cells(n: int) -> CellTable:
@@ -78,16 +90,15 @@ def cut(d: Drive, cell: slice, sample: slice) -> Drive:
 ZONES = ("soma", "proximal", "distal")
 
 
-def zoned_core(nmda: bool) -> tuple[StreamingCore, StreamingNet]:
+def zoned_core(nmda: bool, calcium=None) -> tuple[StreamingCore, StreamingNet]:
     """A random core with dendrites, an embedded code and one encoder layer, and its definition."""
     torch.manual_seed(3)
-    net = StreamingNet(
-        CODE, HIDDEN, STEP, zones=2, nmda=nmda, code_units=8, encoder_layers=1, decoder_units=20
-    )
+    shape = {"code_units": 8, "encoder_layers": 1, "decoder_units": 20}
+    net = StreamingNet(CODE, HIDDEN, STEP, zones=2, nmda=nmda, calcium=calcium, **shape)
     about = {
         "name": "zoned", "kind": "streaming", "version": 1, "family": "none", "family_hash": "",
         "code": [f"c{i}" for i in range(CODE)], "zones": list(ZONES), "step_samples": STEP, "weights_sha256": "",
-        "nmda": nmda, "encoder_layers": 1,
+        "nmda": nmda, "encoder_layers": 1, "calcium": calcium and calcium._asdict(),
     }  # fmt: skip
     return StreamingCore(Checkpoint(about, {k: v.numpy() for k, v in net.state_dict().items()}, "")), net
 
@@ -105,13 +116,18 @@ def zoned_drive(n: int, samples: int, nmda: bool) -> Drive:
     return Drive(ZONES, current, conductance, (conductance * -40).astype(np.float32), nmda=into)
 
 
-@pytest.mark.parametrize("nmda", [False, True])
-def test_dendrites_agree_with_the_pytorch_definition(nmda):
-    core, net = zoned_core(nmda)
+@pytest.mark.parametrize(
+    ("nmda", "calcium"), [(False, None), (True, None), (True, CALCIUM), (False, CALCIUM)]
+)
+def test_dendrites_agree_with_the_pytorch_definition(nmda, calcium):
+    core, net = zoned_core(nmda, calcium)
     table, d = cells(70), zoned_drive(70, 200, nmda)
     state = core.begin(table)
-    start, hidden = (torch.from_numpy(state.arrays[name].copy()) for name in ("history", "hidden"))
-    response, _ = core.advance(state, d)
+    start, *carried = (
+        torch.from_numpy(state.arrays[name].copy()) for name in ("history", "hidden", "calcium")
+    )
+    hidden = torch.cat(carried, dim=1)
+    response, after = core.advance(state, d)
 
     def steps(a):
         return torch.from_numpy(a.reshape(*a.shape[:-1], -1, STEP).copy())
@@ -122,7 +138,9 @@ def test_dendrites_agree_with_the_pytorch_definition(nmda):
         means += [steps(d.nmda.conductance[1:]).mean(-1).permute(1, 2, 0), torch.from_numpy(d.nmda.half)]
     with torch.no_grad():
         args = torch.from_numpy(table.code), hidden[None], Dendrites(*means)
-        expected, _ = net.roll_out(soma, start, *args)
+        expected, last = net.roll_out(soma, start, *args)
+    np.testing.assert_allclose(after.arrays["calcium"], last[0, :, HIDDEN:], rtol=2e-3)
+    assert not calcium or after.arrays["calcium"].max() > 0.5, "nothing flowed in"
     np.testing.assert_allclose(response.voltage, expected.reshape(70, -1).numpy(), atol=2e-2)
     silent = replace(
         d, conductance=np.zeros_like(d.conductance), reversal_current=np.zeros_like(d.conductance)
@@ -131,8 +149,9 @@ def test_dendrites_agree_with_the_pytorch_definition(nmda):
     assert np.abs(other.voltage - response.voltage).max() > 0.1  # the dendrites are heard
 
 
-def test_teacher_forcing_and_free_runs_are_one_network():
-    _, net = zoned_core(True)
+@pytest.mark.parametrize("calcium", [None, CALCIUM])
+def test_teacher_forcing_and_free_runs_are_one_network(calcium):
+    _, net = zoned_core(True, calcium)
     generator = torch.Generator().manual_seed(0)
 
     def random(*shape):
@@ -148,6 +167,18 @@ def test_teacher_forcing_and_free_runs_are_one_network():
         before = torch.cat([start[:, None], free[:, :-1]], dim=1)
         forced, state = net(drive, before, code, None, dendrites)
     assert torch.allclose(free, forced, atol=1e-3) and torch.allclose(last, state, atol=1e-5)
+    if not calcium:
+        return
+    # Fed the calcium that it lets in itself, it answers the same, and what flows in.
+    concentration, fed = net.start(4)[0, :, HIDDEN], []
+    for step in range(6):
+        fed.append(concentration)
+        told = torch.stack([*fed, *fed[:1] * (5 - step)], dim=1)
+        with torch.no_grad():
+            answer, _ = net(drive, before, code, None, dendrites, told)
+        concentration = net.let_in(answer[:, step, STEP], concentration)
+    assert torch.allclose(answer[..., :STEP], free, atol=1e-3)
+    assert torch.allclose(concentration, last[0, :, HIDDEN], rtol=1e-4)
 
 
 def test_zones_of_another_kind_and_wrong_weights_are_refused():
@@ -164,6 +195,42 @@ def test_zones_of_another_kind_and_wrong_weights_are_refused():
             StreamingCore(Checkpoint({**about, "zones": zones}, weights, ""))
     with pytest.raises(CheckpointError, match="no weight encode_out"):
         StreamingCore(Checkpoint({**about, "zones": list(ZONES), "encoder_layers": 2}, weights, ""))
+
+
+def test_calcium_decays_to_rest_and_stays_within_bounds():
+    core, net = zoned_core(False, CALCIUM)
+    high = torch.tensor([5.0, 0.25])
+    left = net.left(high)
+    after = CALCIUM.rest + (5.0 * CALCIUM.unit - CALCIUM.rest) * np.exp(-0.5 / CALCIUM.decay)
+    assert left[0].item() * CALCIUM.unit == pytest.approx(after, rel=1e-5) and left[
+        1
+    ].item() == pytest.approx(0.25)
+    assert net.let_in(torch.tensor([-1.0, 1e9]), high).tolist() == [left[0].item(), 100.0]
+    assert core.begin(cells(3)).arrays["calcium"].shape == (3, 1)
+    assert net.start(2)[0, :, HIDDEN:].tolist() == [[0.25], [0.25]]
+
+
+def test_a_core_that_keeps_account_of_calcium_hears_it():
+    core, _ = zoned_core(False, CALCIUM)
+    table, d = cells(3), zoned_drive(3, 100, False)
+    little, much = core.begin(table), core.begin(table)
+    much.arrays["calcium"][:] = 10.0
+    apart = core.advance(little, d)[0].voltage - core.advance(much, d)[0].voltage
+    assert np.abs(apart).max() > 1e-3, "without it not a bit would differ"
+
+
+@pytest.mark.parametrize(
+    "calcium",
+    [{"rest": 1.0, "unit": 1.0}, {"rest": 1.0, "unit": 0.0, "decay": 1.0}, {"rest": "a"}, 3, [1, 2, 3]],
+)
+def test_calcium_that_cannot_be_is_refused(calcium):
+    _, net = zoned_core(False, CALCIUM)
+    about = {
+        "name": "zoned", "family": "none", "family_hash": "", "code": [f"c{i}" for i in range(CODE)],
+        "step_samples": STEP, "encoder_layers": 1, "nmda": False, "zones": list(ZONES), "calcium": calcium,
+    }  # fmt: skip
+    with pytest.raises(CheckpointError, match="a rest, a unit and a decay"):
+        StreamingCore(Checkpoint(about, {k: v.numpy() for k, v in net.state_dict().items()}, ""))
 
 
 def test_agrees_with_the_pytorch_definition(weights):

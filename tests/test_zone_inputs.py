@@ -164,6 +164,12 @@ def test_dataset(family, tmp_path, monkeypatch):
     )
     solved = []
     assert build_dataset(recipe(), family, jobs=2, progress=lambda *counts: solved.append(counts)) == path
+    with_calcium = build_dataset(recipe(calcium=True), family, jobs=2)
+    assert with_calcium != path
+    with h5py.File(with_calcium) as file:
+        assert file["train/calcium"].shape == (members, 3001) and "calcium" not in file["test/zero"]
+        assert file["train/calcium"][:].min() > 0.9e-4
+        np.testing.assert_array_equal(file["train/voltage"][:], before)
     with h5py.File(path) as file:
         assert set(file["test"]) == {"zero", "poisson_distal", "chirp"}, "a new regime is not added"
         np.testing.assert_array_equal(file["train/voltage"][:], before)

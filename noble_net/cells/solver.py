@@ -141,6 +141,41 @@ class ExactCell:
         constant over each sample; ``zones`` those of the dendritic zones. Raises SolverError when the solver returns a
         non-finite voltage: the Allen mechanisms have singular rates, and some parameter sets run into them.
         """
+        inputs = current, conductance, reversal_current
+        return self._run(*inputs, settle, sampling, zones, ("v",))[0]
+
+    def run_with_calcium(
+        self,
+        current: NDArray[np.floating],
+        conductance: NDArray[np.floating] | None = None,
+        reversal_current: NDArray[np.floating] | None = None,
+        settle: float = SETTLE,
+        *,
+        zones: Mapping[str, ZoneInput] | None = None,
+    ) -> tuple[Float32, Float32]:
+        """The same by the fixed step, and beside the voltage the concentration of calcium inside the soma, mM.
+
+        Raises FamilyError when no mechanism of the soma keeps account of calcium.
+        """
+        if not hasattr(self.soma(0.5), "cai"):
+            raise FamilyError(
+                "no mechanism of the soma keeps account of calcium: leave dataset.calcium out of the recipe"
+            )
+        inputs = current, conductance, reversal_current
+        voltage, calcium = self._run(*inputs, settle, DT, zones, ("v", "cai"))
+        return voltage, calcium
+
+    def _run(
+        self,
+        current: NDArray[np.floating],
+        conductance: NDArray[np.floating] | None,
+        reversal_current: NDArray[np.floating] | None,
+        settle: float,
+        sampling: float,
+        zones: Mapping[str, ZoneInput] | None,
+        variables: tuple[str, ...],
+    ) -> list[Float32]:
+        """Variables of the soma's middle over time; the variable step tells the voltage alone."""
         inputs = [
             (self.drive._ref_i0, current),
             (self.drive._ref_g, conductance),
@@ -152,22 +187,26 @@ class ExactCell:
         ]
         times = settle + sampling * np.arange(round(len(current) * DT / sampling) + 1, dtype=np.float64)
         try:
-            voltage = None if self.tolerance is None else self._integrate_variable(times, self.tolerance)
-            return self._integrate_fixed(times) if voltage is None else voltage
+            if self.tolerance is not None and variables == ("v",):
+                voltage = self._integrate_variable(times, self.tolerance)
+                if voltage is not None:
+                    return [voltage]
+            return self._integrate_fixed(times, variables)
         finally:
             for vector, _ in vectors:
                 vector.play_remove()
 
-    def _integrate_fixed(self, times: Float64) -> Float32:
+    def _integrate_fixed(self, times: Float64, variables: tuple[str, ...]) -> list[Float32]:
         at = self.h.Vector(times)  # NEURON keeps no reference to it
-        recorded = self.h.Vector().record(self.soma(0.5)._ref_v, at)
+        middle = self.soma(0.5)
+        recorded = [self.h.Vector().record(getattr(middle, f"_ref_{name}"), at) for name in variables]
         self._integrate(float(times[-1]), None)
-        voltage = np.array(recorded, dtype=np.float32)
-        if len(voltage) != len(times):
-            raise SolverError(f"NEURON recorded {len(voltage)} of {len(times)} samples")
-        if not np.isfinite(voltage).all():
+        values = [np.array(each, dtype=np.float32) for each in recorded]
+        if len(values[0]) != len(times):
+            raise SolverError(f"NEURON recorded {len(values[0])} of {len(times)} samples")
+        if not all(np.isfinite(each).all() for each in values):
             raise SolverError("NEURON returned a voltage that is not finite")
-        return voltage
+        return values
 
     def _integrate_variable(self, times: Float64, tolerance: float) -> Float32 | None:
         """The variable step's own points, interpolated at ``times``: far cheaper than to make it stop at each.

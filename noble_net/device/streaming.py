@@ -39,6 +39,8 @@ class DeviceStreaming:
         limits = core.envelope.limits()
         self._voltage_limits, self._soma_limits = limits[0].tolist(), limits[1].tolist()
         self._coupling = torch.tensor(core.coupling, device=self.device)
+        calcium = core.shape.calcium
+        self._kept = calcium.numbers(core.step_samples) if calcium else None
         self._packed: Any = None
         if fused(self.device):
             from noble_net.device import streaming_kernel as kernel
@@ -57,6 +59,7 @@ class DeviceStreaming:
             "code": torch.tensor(code, device=self.device),
             "hidden": torch.zeros(size, self.core.hidden, device=self.device),
             "history": torch.full((size, n), START, device=self.device),
+            "calcium": torch.tensor(self._kept[:1] if self._kept else (), device=self.device).repeat(size, 1),
             "voltage": voltage,
             "detector": torch.full_like(voltage, float(NO_CROSSING)),
         }
@@ -109,15 +112,20 @@ class DeviceStreaming:
         to ``outside`` [B]."""
         w, history = self._w, state["history"]
         soma = self._scaled(current, conductance, reversal, history, outside)
-        x_BI = torch.cat([soma, *dendrites, state["code"]], dim=1)
+        calcium = s.CALCIUM_SCALE * (state["calcium"].sqrt() - s.CALCIUM_CENTRE)
+        x_BI = torch.cat([soma, *dendrites, calcium, state["code"]], dim=1)
         e_BH = silu(linear(x_BI, w["encode_in.weight"], w["encode_in.bias"]))
         if "encode_out.weight" in w:
             e_BH = silu(linear(e_BH, w["encode_out.weight"], w["encode_out.bias"]))
         told = [state["code"]] if self.core.shape.code_units else []
         state["hidden"] = h_BH = self._gated(state["hidden"], e_BH)
         d_BH = silu(linear(torch.cat([e_BH, h_BH, *told], 1), w["decode_in.weight"], w["decode_in.bias"]))
-        change_Bn = linear(d_BH, w["decode_out.weight"], w["decode_out.bias"])
-        new_Bn = history[:, -1:] + change_Bn / s.VOLTAGE_SCALE
+        answered = linear(d_BH, w["decode_out.weight"], w["decode_out.bias"])
+        new_Bn = history[:, -1:] + answered[:, : history.shape[1]] / s.VOLTAGE_SCALE
+        if self._kept:
+            rest, kept = self._kept
+            above = kept * (state["calcium"] - rest) + s.CALCIUM_INFLUX * answered[:, -1:].clamp(min=0.0)
+            state["calcium"] = (rest + above).clamp(max=s.CALCIUM_LIMIT)
         lowest, highest, *_ = self._voltage_limits
         outside += ((new_Bn < lowest) | (new_Bn > highest)).sum(1, dtype=torch.int32)
         state["history"] = new_Bn.clamp(s.VOLTAGE_LOW, s.VOLTAGE_HIGH)

@@ -56,6 +56,7 @@ def holds(shape: Shape, weights: dict[str, Tensor], zones: int, device: torch.de
     code = shape.code_units or shape.code
     if (
         zones > 1
+        or shape.calcium
         or "encode_out.weight" in weights
         or shape.hidden + 1 + code > UNITS
         or shape.inputs >= INPUTS

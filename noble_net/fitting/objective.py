@@ -102,6 +102,7 @@ def trained_net(checkpoint: Checkpoint) -> StreamingNet:
         code_units=shape.code_units,
         encoder_layers=int(about.get("encoder_layers", 2)),
         decoder_units=shape.decoder,
+        calcium=shape.calcium,
     )
     net.load_state_dict({name: torch.from_numpy(weight) for name, weight in checkpoint.weights.items()})
     return net.requires_grad_(False)

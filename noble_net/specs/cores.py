@@ -42,6 +42,8 @@ class DatasetSpec(_Recipe):
     lowest_current: Annotated[float, Quantity("nA", at_most=10.0)] = -0.3
     """What injected current in training stays above when smoothed over 10 ms, where there is input on the dendrites:
     some families' mechanisms leave their range in long and deep hyperpolarisation."""
+    calcium: Flag = False
+    """Whether the concentration of calcium in the soma is recorded in training, for a core that keeps account of it."""
     test: TestSpec = TestSpec()
 
     @property
@@ -61,10 +63,19 @@ class DatasetSpec(_Recipe):
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A recipe for the soma alone reads, and names its dataset, as it did before there were zones."""
+        """A recipe reads, and names its dataset, as it did before there was what it has no need of."""
         content: dict[str, Any] = handler(self)
-        new = () if self.zoned else ("zones", "nmda", "lowest_current")
+        new = set() if self.zoned else {"zones", "nmda", "lowest_current"}
+        new |= set() if self.calcium else {"calcium"}
         return {key: value for key, value in content.items() if key not in new}
+
+
+class CalciumSpec(_Recipe):
+    """See `noble_net.surrogate.streaming_shape.Calcium`."""
+
+    rest: Annotated[float, Quantity("mM", above=0.0)]
+    unit: Annotated[float, Quantity("mM", above=0.0)]
+    decay: Duration
 
 
 class ModelSpec(_Recipe):
@@ -79,6 +90,14 @@ class ModelSpec(_Recipe):
     as it is."""
     decoder_units: int | None = Field(default=32, gt=0, multiple_of=4)
     """Width of the decoder; null: ``hidden``."""
+    calcium: CalciumSpec | None = None
+    """Account of the calcium in the soma (which the dataset then has to record), for cells whose potassium currents
+    follow it over hundreds of ms; null: none is kept."""
+
+    @property
+    def calcium_numbers(self) -> dict[str, float] | None:
+        """As core.json has them."""
+        return self.calcium.model_dump() if self.calcium else None
 
 
 class OwnVoltageSpec(_Recipe):
@@ -147,3 +166,10 @@ class CoreRecipe(_Recipe):
     training: TrainingSpec
     notes: str = ""
     """Markdown for the card: what was tried, what failed."""
+
+    @model_validator(mode="after")
+    def _calcium_is_recorded(self) -> CoreRecipe:
+        if self.model.calcium and not self.dataset.calcium:
+            remedy = "add `calcium: true` to `dataset`, or leave it out"
+            raise fault("needs a dataset that records calcium", remedy, ("model", "calcium"))
+        return self

@@ -17,8 +17,10 @@ from noble_net.surrogate.activations import MATH, gate, silu
 from noble_net.surrogate.kernels_inputs import (
     answer,
     by_samples,
+    let_in,
     mean_of,
     opened,
+    scale_calcium,
     scale_dendrites,
     scale_soma,
     to_cells,
@@ -121,9 +123,11 @@ def _micro_batch(
     code: Float32,
     hidden: Float32,
     history: Float32,
+    calcium: Float32,
     weights: tuple[Any, ...],
     coupling: Float32,
     limits: Float32,
+    kept: Float32,
     voltage: Float32,
     outside: UInt32,
 ) -> None:
@@ -149,24 +153,29 @@ def _micro_batch(
     x = np.zeros((net.encode.weight.shape[1], LANES), np.float32)
     soma, share = np.zeros((5, n, LANES), np.float32), np.zeros(LANES, np.float32)
     past = np.zeros((n, LANES), np.float32)
+    pool = np.zeros((calcium.shape[1], LANES), np.float32)
+    behind = len(x) - codes
     layer, state = floats(told, width), floats(own, width)
     gates = np.empty((2 * width, LANES), np.float32)
-    new, kept = np.empty((width, LANES), np.float32), np.empty((width, LANES), np.float32)
+    new, carried = np.empty((width, LANES), np.float32), np.empty((width, LANES), np.float32)
     decoded = np.empty((len(net.decode.weight), LANES), np.float32)
     increment = np.empty((len(net.increments.weight), LANES), np.float32)
     strayed = np.zeros(LANES, np.uint32)
     by_samples(hidden[cells], state)
     by_samples(history[cells], past)
-    by_samples(code[cells], x[len(x) - codes :])
+    by_samples(calcium[cells], pool)
+    by_samples(code[cells], x[behind:])
     if late:
-        put(x[len(x) - codes :], terms[:late])
+        put(x[behind:], terms[:late])
     keep(state, own)
     if len(block):
         for i in range(here):
-            x[len(x) - codes - 1, i] = block[first + i]
+            x[behind - len(pool) - 1, i] = block[first + i]
     for at in range(0, voltage.shape[1], n):
         step = slice(at, at + n)
         _load(drive, cells, step, half, len(block) > 0, past, coupling, limits, soma, share, x, strayed)
+        if len(pool):
+            scale_calcium(pool[0], x[behind - 1])
         _apply(net.encode, x, layer)
         silu(layer)
         keep(layer, told)
@@ -176,16 +185,19 @@ def _micro_batch(
             put(new, told)
         _apply(net.gates, terms[late:], gates)
         _apply(net.new, told, new)
-        _apply(net.new_from_state, own, kept)
-        gate(gates, new, kept, state)
+        _apply(net.new_from_state, own, carried)
+        gate(gates, new, carried, state)
         keep(state, own)
         _apply(net.decode, terms, decoded)
         silu(decoded)
         _apply(net.increments, decoded, increment)
+        if len(pool):
+            let_in(increment[n], kept, pool[0])
         answer(increment, past, limits[0], strayed)
         to_cells(past, voltage[cells, step])
     to_cells(state, hidden[cells])
     to_cells(past, history[cells])
+    to_cells(pool, calcium[cells])
     for i in range(here):
         outside[first + i] += strayed[i]
 
@@ -198,9 +210,11 @@ def advance(
     code: Float32,
     hidden: Float32,
     history: Float32,
+    calcium: Float32,
     weights: tuple[Float32 | Words, ...],
     coupling: Float32,
     limits: Float32,
+    kept: Float32,
     voltage: Float32,
     outside: UInt32,
 ) -> None:
@@ -211,11 +225,25 @@ def advance(
     block (mV); without, it is empty and the last two arrays are not read. ``block`` [cells]: of a core that knows NMDA
     input on dendrites the scaled half of its magnesium block, else empty.
 
-    ``code`` [cells, K] is what the layers are told of the cell's code; ``hidden`` [cells, H] and ``history``
-    [cells, n] (mV) are updated in place; ``weights`` are `Layers.arrays`, ``coupling`` [dendritic zones] in nS,
-    ``limits`` `Envelope.limits`; ``voltage`` [cells, samples] and ``outside`` [cells] (added to) are the answer.
+    ``code`` [cells, K] is what the layers are told of the cell's code; ``hidden`` [cells, H], ``history`` [cells, n]
+    (mV) and ``calcium`` [cells, 1, or 0 without] are updated in place; ``weights`` are `Layers.arrays`, ``coupling``
+    [dendritic zones] in nS, ``limits`` `Envelope.limits`, ``kept`` `Calcium.numbers`;
+    ``voltage`` [cells, samples] and ``outside`` [cells] (added to) are the answer.
     """
     for batch in prange((len(hidden) + LANES - 1) // LANES):
         _micro_batch(
-            batch, drive, half, block, code, hidden, history, weights, coupling, limits, voltage, outside
+            batch,
+            drive,
+            half,
+            block,
+            code,
+            hidden,
+            history,
+            calcium,
+            weights,
+            coupling,
+            limits,
+            kept,
+            voltage,
+            outside,
         )

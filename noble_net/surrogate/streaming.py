@@ -66,6 +66,8 @@ class StreamingCore(Core):
         """Of each dendritic zone to the soma, nS."""
         self.envelope = Envelope.of(checkpoint, self.zones)
         self._limits = self.envelope.limits()
+        calcium = self.shape.calcium
+        self._kept = np.array(calcium.numbers(self.step_samples) if calcium else (), np.float32)
 
     @staticmethod
     def load(folder: Path, precision: Precision = "float32") -> StreamingCore:
@@ -122,6 +124,7 @@ class StreamingCore(Core):
             "code": self.told(np.ascontiguousarray(cells.code, np.float32)),
             "hidden": np.zeros((cells.size, self.hidden), np.float32),
             "history": np.repeat(rest[:, None], n, axis=1),
+            "calcium": np.repeat(self._kept[None, :1], cells.size, axis=0),
             "voltage": rest.copy(),
             "detector": new_detector(cells.size),
         }
@@ -169,9 +172,11 @@ class StreamingCore(Core):
             a["code"],
             a["hidden"],
             a["history"],
+            a["calcium"],
             self._weights,
             self.coupling,
             self._limits,
+            self._kept,
             voltage,
             outside,
         )

@@ -3,16 +3,34 @@ are too small."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from noble_net.surrogate.checkpoint import Checkpoint
+from noble_net.types import DT
 
 
-def input_count(samples: int, zones: int, nmda: bool) -> int:
+class Calcium(NamedTuple):
+    """Concentration of calcium in the soma, of which a core keeps account beside the voltage: what the decoder lets in
+    at a step is added, and what is above rest decays, dc/dt = (rest − c)/decay."""
+
+    rest: float
+    """mM."""
+    unit: float
+    """mM; where the currents that follow it are half open."""
+    decay: float
+    """ms."""
+
+    def numbers(self, samples: int) -> tuple[float, float]:
+        """What compiled code knows of it: rest in units, and what a step of so many samples leaves of all above."""
+        return self.rest / self.unit, math.exp(-samples * DT / self.decay)
+
+
+def input_count(samples: int, zones: int, nmda: bool, calcium: bool = False) -> int:
     """Inputs of the encoder without the code: three per sample, three (with NMDA four) per dendritic zone, one for the
-    half of the magnesium block."""
-    return 3 * samples + zones * (4 if nmda else 3) + (1 if nmda else 0)
+    half of the magnesium block, one for calcium."""
+    return 3 * samples + zones * (4 if nmda else 3) + int(nmda) + int(calcium)
 
 
 class Shape(NamedTuple):
@@ -28,6 +46,7 @@ class Shape(NamedTuple):
     decoder: int
     """Units of the decoder."""
     dendritic_nmda: bool
+    calcium: Calcium | None
     products: int
     """Multiply-adds of one step of a cell."""
 
@@ -41,7 +60,9 @@ class Shape(NamedTuple):
         if h == 0 or h % 8:
             raise checkpoint.damaged(f"encode_in.bias has {h} numbers, where a multiple of 8 is wanted")
         nmda = bool(dendrites) and bool(about.get("nmda"))
-        inputs = input_count(n, dendrites, nmda)
+        calcium = _calcium(checkpoint)
+        inputs = input_count(n, dendrites, nmda, calcium is not None)
+        answers = n + int(calcium is not None)
         units = len(weights.get("code_in.bias", ()))
         decoder = len(weights.get("decode_in.bias", range(h)))
         shapes: dict[str, tuple[int, ...]] = {
@@ -53,8 +74,8 @@ class Shape(NamedTuple):
             "gru.bias_hh_l0": (3 * h,),
             "decode_in.weight": (decoder, 2 * h + units),
             "decode_in.bias": (decoder,),
-            "decode_out.weight": (n, decoder),
-            "decode_out.bias": (n,),
+            "decode_out.weight": (answers, decoder),
+            "decode_out.bias": (answers,),
         }
         if dendrites:
             shapes["coupling"] = (dendrites,)
@@ -74,7 +95,21 @@ class Shape(NamedTuple):
         if odd:
             raise checkpoint.damaged(f"core.json knows no weight {odd[0]}")
         at_every_step = (size for name, size in _sizes(shapes) if not name.startswith("code_"))
-        return Shape(h, inputs, code, units, decoder, nmda, sum(at_every_step))
+        return Shape(h, inputs, code, units, decoder, nmda, calcium, sum(at_every_step))
+
+
+def _calcium(checkpoint: Checkpoint) -> Calcium | None:
+    """The calcium that core.json tells of, if it does. Raises CheckpointError where that cannot be."""
+    told = checkpoint.about.get("calcium")
+    if told is None:
+        return None
+    try:
+        found = Calcium(**{name: float(number) for name, number in told.items()})
+    except (AttributeError, TypeError, ValueError):
+        found = Calcium(math.nan, math.nan, math.nan)
+    if not all(math.isfinite(number) and number > 0.0 for number in found):
+        raise checkpoint.damaged("calcium must be a rest, a unit and a decay, each above 0")
+    return found
 
 
 def _sizes(shapes: dict[str, tuple[int, ...]]) -> Iterator[tuple[str, int]]:

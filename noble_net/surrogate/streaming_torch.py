@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from noble_net.surrogate import scaling as s
 from noble_net.surrogate.recurrent_torch import recur
-from noble_net.surrogate.streaming_shape import input_count
+from noble_net.surrogate.streaming_shape import Calcium, input_count
 from noble_net.types import BLOCK_SLOPE
 
 COUPLINGS = (30.0, 10.0)
@@ -45,13 +45,16 @@ class Dendrites(NamedTuple):
 class StreamingNet(nn.Module):
     """One recurrent step maps (n samples of input, the cell's own last n voltages, code, state) → next n voltages.
 
-    encoder: [effective current | conductance | voltage | dendrites | code] → H (→ H with two layers); GRU of H units;
-    decoder [encoded | state] → D (H, unless told) → n increments on the last voltage. Activations are SiLU. See
-    `noble_net.surrogate.scaling` for units. With ``code_units`` the code is first embedded, C → K → K, and enters
+    encoder: [effective current | conductance | voltage | dendrites | calcium | code] → H (→ H with two layers); GRU of
+    H units; decoder [encoded | state] → D (H, unless told) → n increments on the last voltage. Activations are SiLU.
+    See `noble_net.surrogate.scaling` for units. With ``code_units`` the code is first embedded, C → K → K, and enters
     encoder and decoder; without, the encoder alone, as it is.
 
     The input of a dendritic zone acts at a voltage of its own, at which it is balanced by the current from the soma
     through ``coupling`` (log nS, learned). The encoder gets that current, that voltage and roots of the conductances.
+
+    With ``calcium`` the encoder gets the root of its concentration too, and the decoder answers what flows in during
+    the step, where that is above 0; the state is the H hidden units, then the concentration, in its unit.
     """
 
     def __init__(
@@ -64,10 +67,11 @@ class StreamingNet(nn.Module):
         code_units: int = 0,
         encoder_layers: int = 2,
         decoder_units: int | None = None,
+        calcium: Calcium | None = None,
     ) -> None:
         super().__init__()
-        self.samples, self.hidden = samples, hidden
-        self.inputs = input_count(samples, zones, nmda)
+        self.samples, self.hidden, self.calcium = samples, hidden, calcium
+        self.inputs = input_count(samples, zones, nmda, calcium is not None)
         self.code_in = nn.Linear(code, code_units) if code_units else None
         self.code_out = nn.Linear(code_units, code_units) if code_units else None
         if zones:
@@ -78,7 +82,7 @@ class StreamingNet(nn.Module):
         self.encode_out = nn.Linear(hidden, hidden) if encoder_layers == 2 else None
         self.gru = nn.GRU(hidden, hidden, batch_first=True)
         self.decode_in = nn.Linear(2 * hidden + code_units, decoder_units or hidden)
-        self.decode_out = nn.Linear(decoder_units or hidden, samples)
+        self.decode_out = nn.Linear(decoder_units or hidden, samples + int(calcium is not None))
         with torch.no_grad():
             self.decode_out.weight.mul_(0.1)
 
@@ -89,19 +93,26 @@ class StreamingNet(nn.Module):
         code: Tensor,
         state: Tensor | None = None,
         dendrites: Dendrites | None = None,
+        calcium: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Teacher-forced pass, parallel over time but for the recurrent unit.
 
         ``drive`` [B, T, 3, n] (nA, nS, pA) of the soma, ``voltage`` [B, T, n] (mV): the n samples before each step,
         ``code`` [B, C], ``state`` [1, B, H] or None at the start. Returns the next voltages [B, T, n] (mV) and the
         state.
+
+        A net with calcium is fed that, too, [B, T] before each step, and what flows in stands behind each step's
+        voltages, [B, T, n + 1]; or it is not, keeps account of it as in `roll_out`, one step after the other, and
+        answers as a net without.
         """
+        if self.calcium and calcium is None:
+            return self._walk(drive, voltage[:, 0], code, state, dendrites, voltage)
         c_BK = self._embed(code)
-        e_BTH = self._encode(
-            self._scale(drive, voltage, dendrites), self._fold(self.encode_in, c_BK)[:, None]
-        )
+        x_BTI = self._scale(drive, voltage, dendrites, calcium)
+        e_BTH = self._encode(x_BTI, self._fold(self.encode_in, c_BK)[:, None])
         g_BTH, state = recur(self.gru, e_BTH, state)
-        return self._decode(e_BTH, g_BTH, voltage, self._late_bias(c_BK)[:, None]), state
+        answer, influx = self._decode(e_BTH, g_BTH, voltage, self._late_bias(c_BK)[:, None])
+        return torch.cat([answer, influx], dim=-1), state
 
     def roll_out(
         self,
@@ -112,20 +123,52 @@ class StreamingNet(nn.Module):
         dendrites: Dendrites | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Free-running pass on the core's own voltage; ``voltage`` [B, n] are the n samples before the first step,
-        other shapes as in `forward`."""
-        h_BH = state[0] if state is not None else drive.new_zeros(len(drive), self.hidden)
+        other shapes as in `forward`; with calcium the state is [1, B, H + 1]."""
+        return self._walk(drive, voltage, code, state, dendrites, None)
+
+    def start(self, cells: int) -> Tensor:
+        """The state of so many cells that have long been at rest."""
+        rest = [self.calcium.numbers(self.samples)[0]] if self.calcium else []
+        like = self.decode_out.weight
+        return torch.cat([like.new_zeros(self.hidden), like.new_tensor(rest)]).expand(1, cells, -1)
+
+    def _walk(
+        self,
+        drive: Tensor,
+        voltage: Tensor,
+        code: Tensor,
+        state: Tensor | None,
+        dendrites: Dendrites | None,
+        fed: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """One step after the other, from its own voltage, or from what is ``fed`` [B, T, n]."""
+        state = self.start(len(drive)) if state is None else state
+        h_BH, s_BM = state[0, :, : self.hidden], state[0, :, self.hidden :]
         c_BK = self._embed(code)
         bias = self._fold(self.encode_in, c_BK)
         late = self._late_bias(c_BK)
         gru: list[Tensor] = [*self.gru.parameters()]  # weight_ih, weight_hh, bias_ih, bias_hh
         answers = []
         for t in range(drive.shape[1]):
-            x_BI = self._scale(drive[:, t], voltage, None if dendrites is None else dendrites.at(t))
+            voltage = voltage if fed is None else fed[:, t]
+            at = None if dendrites is None else dendrites.at(t)
+            x_BI = self._scale(drive[:, t], voltage, at, s_BM[:, 0] if self.calcium else None)
             e_BH = self._encode(x_BI, bias)
             h_BH = torch.gru_cell(e_BH, h_BH, *gru)
-            voltage = self._decode(e_BH, h_BH, voltage, late)
+            voltage, influx = self._decode(e_BH, h_BH, voltage, late)
+            s_BM = self.let_in(influx, s_BM) if self.calcium else s_BM
             answers.append(voltage)
-        return torch.stack(answers, dim=1), h_BH[None]
+        return torch.stack(answers, dim=1), torch.cat([h_BH, s_BM], dim=-1)[None]
+
+    def let_in(self, influx: Tensor, calcium: Tensor) -> Tensor:
+        """The concentration after a step of which the decoder answers ``influx``, of any shape."""
+        flown = s.CALCIUM_INFLUX * influx.clamp(min=0.0)
+        return (self.left(calcium) + flown).clamp(max=s.CALCIUM_LIMIT)
+
+    def left(self, calcium: Tensor) -> Tensor:
+        """What decay leaves of concentrations within a step."""
+        rest, kept = self.calcium.numbers(self.samples) if self.calcium else (0.0, 1.0)
+        return rest + kept * (calcium - rest)
 
     def _embed(self, code: Tensor) -> Tensor:
         """What the layers are told of the code: its embedding [B, K], or itself."""
@@ -143,9 +186,11 @@ class StreamingNet(nn.Module):
         """The decoder's bias, [B or 1, H]: with the code, where it is embedded."""
         return self.decode_in.bias[None] if self.code_in is None else self._fold(self.decode_in, code)
 
-    def _scale(self, drive: Tensor, voltage: Tensor, dendrites: Dendrites | None) -> Tensor:
-        """[…, 3, n] and […, n] → […, inputs]: effective current at the last voltage, conductance, voltage; of the
-        dendrites what `_local` finds, and the roots of the conductances."""
+    def _scale(
+        self, drive: Tensor, voltage: Tensor, dendrites: Dendrites | None, calcium: Tensor | None
+    ) -> Tensor:
+        """[…, 3, n], […, n] and […] → […, inputs]: effective current at the last voltage, conductance, voltage; of the
+        dendrites what `_local` finds, and the roots of the conductances; that of the calcium."""
         current, conductance, reversal = drive.unbind(dim=-2)
         last = voltage[..., -1:]
         parts = [
@@ -166,6 +211,8 @@ class StreamingNet(nn.Module):
             if dendrites.nmda is not None and half is not None:
                 scaled = s.BLOCK_SCALE * (half - s.BLOCK_CENTRE)
                 parts += [_root(dendrites.nmda), scaled.expand(*voltage.shape[:-1], 1)]
+        if calcium is not None:
+            parts.append(s.CALCIUM_SCALE * (calcium.sqrt()[..., None] - s.CALCIUM_CENTRE))
         return torch.cat(parts, dim=-1)
 
     def _local(self, dendrites: Dendrites, last: Tensor, half: Tensor | None) -> Tensor:
@@ -185,11 +232,13 @@ class StreamingNet(nn.Module):
         encoded = silu(nn.functional.linear(x, weight) + bias)
         return encoded if self.encode_out is None else silu(self.encode_out(encoded))
 
-    def _decode(self, encoded: Tensor, state: Tensor, voltage: Tensor, bias: Tensor) -> Tensor:
+    def _decode(self, encoded: Tensor, state: Tensor, voltage: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """The next voltages […, n], and what flows in […, 1], or nothing […, 0]."""
         weight = self.decode_in.weight[:, : 2 * self.hidden]
         d = nn.functional.silu(nn.functional.linear(torch.cat([encoded, state], dim=-1), weight) + bias)
-        new: Tensor = voltage[..., -1:] + self.decode_out(d) / s.VOLTAGE_SCALE
-        return new.clamp(s.VOLTAGE_LOW, s.VOLTAGE_HIGH)
+        answered: Tensor = self.decode_out(d)
+        new = voltage[..., -1:] + answered[..., : self.samples] / s.VOLTAGE_SCALE
+        return new.clamp(s.VOLTAGE_LOW, s.VOLTAGE_HIGH), answered[..., self.samples :]
 
 
 def _current(effective: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ Layout: ``/train`` and ``/test/<regime>`` hold ``ids``, ``voltage`` int16 [membe
 ``/test/<regime>/floor`` is the voltage of the first members at a fifth of the solver's step. With dendritic zones,
 ``conductance`` and ``reversal_current`` are [members, zones, samples] in the order of the recipe's ``zones``; there are
 ``nmda_conductance`` nS float32 [members, dendritic zones, samples], which reverses at 0 mV, and ``nmda_half`` mV
-float32 [members] where the recipe has NMDA. The root's attribute ``provenance`` says how it was made.
+float32 [members] where the recipe has NMDA. With ``calcium`` in the recipe, ``/train/calcium`` float32 [members,
+samples + 1] is its concentration in the soma, mM. The root's attribute ``provenance`` says how it was made.
 
 Runs are written one file each into ``<file>.parts`` and put together at the end, so an interrupted build resumes with
 nothing lost. The tests alone, enough to judge a trained core, lie in ``<file>-tests.h5`` until the whole is made.
@@ -184,9 +185,14 @@ def plan_runs(recipe: NetworkCoreRecipe, family: Family) -> list[Run]:
     return runs
 
 
-def solve(model: CellModel, spec: DatasetSpec, run: Run) -> tuple[Input | ZonedInput, Float32]:
-    """Input and exact voltage of one run. A training input the solver fails on is redrawn; in that of a test, which its
-    floor has to share, the current is moved by `_NUDGE`."""
+def solve(
+    model: CellModel, spec: DatasetSpec, run: Run
+) -> tuple[Input | ZonedInput, Float32, Float32 | None]:
+    """Input and exact voltage of one run, and in training the soma's calcium where the recipe wants it.
+
+    A training input the solver fails on is redrawn; in that of a test, which its floor has to share, the current is
+    moved by `_NUDGE`.
+    """
     cell = exact_cell(model, dt=run.dt)
     cell.set_parameters(run.parameters)
     for attempt in range(_MAX_REDRAWS):
@@ -195,7 +201,7 @@ def solve(model: CellModel, spec: DatasetSpec, run: Run) -> tuple[Input | ZonedI
         if redrawn < attempt:
             drive = drive._replace(current=drive.current + np.float32(attempt * _NUDGE))
         with suppress(SolverError):
-            return drive, _answer(cell, drive)
+            return drive, *_answer(cell, drive, spec.calcium and run.part == "train")
     raise SolverError(f"{run.member} ({run.part}) went to NaN {_MAX_REDRAWS} times")
 
 
@@ -209,22 +215,25 @@ def _drawn(spec: DatasetSpec, run: Run, generator: np.random.Generator) -> Input
     return test_input(run.regime, generator, run.duration)
 
 
-def _answer(cell: ExactCell, drive: Input | ZonedInput) -> Float32:
+def _answer(cell: ExactCell, drive: Input | ZonedInput, calcium: bool) -> tuple[Float32, Float32 | None]:
     if isinstance(drive, Input):
-        return cell.run(*drive)
-    soma = drive.current, drive.conductance[0], drive.reversal_current[0]
-    return cell.run(*soma, zones=drive.dendrites())
+        inputs, zones = drive, None
+    else:
+        inputs = Input(drive.current, drive.conductance[0], drive.reversal_current[0])
+        zones = drive.dendrites()
+    return cell.run_with_calcium(*inputs, zones=zones) if calcium else (cell.run(*inputs, zones=zones), None)
 
 
 def _run_to_file(model: CellModel, spec: DatasetSpec, folder: Path, run: Run) -> None:
-    drive, voltage = solve(model, spec, run)
+    drive, voltage, calcium = solve(model, spec, run)
     inputs = {k: v for k, v in drive._asdict().items() if spec.nmda or not k.startswith("nmda")}
     integers = np.clip(np.round(voltage / VOLTAGE_UNIT), -32767, 32767).astype(np.int16)
     target = folder / run.file_name
     unfinished = target.with_suffix(f".{os.getpid()}.tmp")
     try:
         with unfinished.open("wb") as file:
-            np.savez(file, voltage=integers, **inputs)
+            arrays = inputs if calcium is None else {**inputs, "calcium": calcium}
+            np.savez(file, voltage=integers, **arrays)
         unfinished.rename(target)
     except OSError as error:
         unfinished.unlink(missing_ok=True)

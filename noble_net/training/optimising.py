@@ -90,9 +90,9 @@ def set_learning_rate(
         group["lr"] = rate * min(1.0, (iteration + 1) / warmup)
 
 
-def descend(net: nn.Module, optimiser: Together, error: Tensor) -> float:
-    """One step down the mean of |error| and error², the gradient's norm bounded; returns that loss."""
-    loss = error.abs().mean() + error.square().mean()
+def descend(net: nn.Module, optimiser: Together, *errors: Tensor) -> float:
+    """One step down the means of |error| and error², the gradient's norm bounded; returns their sum."""
+    loss = torch.stack([error.abs().mean() + error.square().mean() for error in errors]).sum()
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(net.parameters(), GRADIENT_NORM)

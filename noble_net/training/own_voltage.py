@@ -1,4 +1,5 @@
 """The core's own voltage in training: part of the streams run free, as in a network, and learn from what becomes of it.
+Where the core keeps account of calcium, that is its own there too.
 
 Fed the true voltage, a core reads a cell's slow currents off its course and has no need to keep account of them itself;
 alone, it then drifts within some tenths of a second. Free runs are fed their own voltage without end. Only where that
@@ -7,6 +8,8 @@ No gradient flows through what is fed back, as in the pushforward trick of Brand
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +25,13 @@ from noble_net.training.streams import Chunk, TrainingData
 from noble_net.types import Drive, Float32, Nmda, State
 
 
+class Fed(NamedTuple):
+    """What streams are fed before each step: voltages [streams, T, n], mV, and calcium [streams, T] in its unit."""
+
+    voltage: Tensor
+    calcium: Tensor | None
+
+
 class OwnVoltage:
     """The first `streams` of a training's streams, run on the compiled core with the weights of the moment."""
 
@@ -29,6 +39,8 @@ class OwnVoltage:
         self.streams = round(spec.share * recipe.training.batch)
         self.voltage = torch.zeros(self.streams, recipe.model.step_samples)
         """Fed at the next step, [streams, n] mV."""
+        self.calcium = torch.zeros(self.streams, int(recipe.model.calcium is not None))
+        """Fed at the next step, in its unit [streams, 1], or nothing [streams, 0]."""
         self.brought_back = 0.0
         """Share of the steps of the last chunk after which the truth took the place of the own voltage."""
         self._within = spec.within
@@ -43,34 +55,43 @@ class OwnVoltage:
             "envelope": envelope_of(data, recipe.dataset.zones, recipe.model.step_samples).to_json(),
             "step_samples": recipe.model.step_samples,
             "encoder_layers": recipe.model.encoder_layers,
+            "calcium": recipe.model.calcium_numbers,
         }
 
     def begin(self, chunk: Chunk) -> None:
         """Start new streams, from the truth."""
         self.voltage = chunk.before[: self.streams, 0].cpu().clone()
+        if chunk.calcium is not None and self.calcium.shape[1]:
+            self.calcium = chunk.calcium[: self.streams, :1].cpu().clone()
 
-    def run(self, net: StreamingNet, chunk: Chunk, code: Tensor, state: Tensor) -> Tensor:
-        """Run the streams through a chunk; returns what they are fed, [streams, T, n] mV on the chunk's device.
+    def run(self, net: StreamingNet, chunk: Chunk, code: Tensor, state: Tensor) -> Fed:
+        """Run the streams through a chunk; returns what they are fed, on the chunk's device.
 
-        ``code`` [B, C] and ``state`` [1, B, H] are those of all streams.
+        ``code`` [B, C] and ``state`` [1, B, H] are those of all streams; the chunk's calcium is in its unit.
         """
         weights = {name: values.detach().cpu().numpy() for name, values in net.state_dict().items()}
         core = StreamingCore(Checkpoint(self._about, weights, ""))
         running = self._state(core, code[: self.streams], state[0, : self.streams])
         truth = chunk.after[: self.streams].cpu().numpy()
         fed = np.empty_like(truth)
+        held = np.empty((*truth.shape[:2], self.calcium.shape[1]), np.float32)
+        wanted = held if chunk.calcium is None else chunk.calcium[: self.streams, 1:, None].cpu().numpy()
         away = 0
         for step, drive in enumerate(_steps(chunk, self._zones, self.streams)):
             history = running.arrays["history"]
-            fed[:, step] = history
+            fed[:, step], held[:, step] = history, running.arrays["calcium"]
             _, running = core.advance(running, drive)
             history = running.arrays["history"]
             strayed = np.abs(history[:, -1] - truth[:, step, -1]) > self._within
             history[strayed] = truth[strayed, step]
+            if held.shape[-1]:
+                running.arrays["calcium"][strayed] = wanted[strayed, step]
             away += int(strayed.sum())
         self.voltage = torch.from_numpy(running.arrays["history"].copy())
+        self.calcium = torch.from_numpy(running.arrays["calcium"].copy())
         self.brought_back = away / (self.streams * truth.shape[1])
-        return torch.from_numpy(fed).to(chunk.before.device)
+        calcium = torch.from_numpy(held[..., 0]).to(chunk.before.device) if held.shape[-1] else None
+        return Fed(torch.from_numpy(fed).to(chunk.before.device), calcium)
 
     def _state(self, core: StreamingCore, code: Tensor, hidden: Tensor) -> State:
         voltage = self.voltage.numpy()
@@ -79,6 +100,7 @@ class OwnVoltage:
                 "code": core.told(code.cpu().numpy()),
                 "hidden": hidden.detach().cpu().numpy().copy(),
                 "history": voltage.copy(),
+                "calcium": self.calcium.numpy().copy(),
                 "voltage": voltage[:, -1].copy(),
                 "detector": new_detector(len(voltage)),
             }

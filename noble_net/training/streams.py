@@ -19,17 +19,20 @@ from noble_net.training.dataset import VOLTAGE_UNIT, open_dataset
 
 class Chunk(NamedTuple):
     """A stretch of B streams of T steps of n samples: input of the soma [B, T, 3, n] (nA, nS, pA) and of the dendrites,
-    the voltages before and after each step [B, T, n], mV."""
+    the voltages before and after each step [B, T, n], mV; where it is recorded the soma's calcium before the first
+    step and after each [B, T + 1], mM."""
 
     drive: Tensor
     dendrites: Dendrites | None
     before: Tensor
     after: Tensor
+    calcium: Tensor | None = None
 
     def to(self, device: torch.device) -> Chunk:
         """The same on a device."""
         dendrites = self.dendrites and self.dendrites.to(device)
-        return Chunk(self.drive.to(device), dendrites, self.before.to(device), self.after.to(device))
+        calcium = None if self.calcium is None else self.calcium.to(device)
+        return Chunk(self.drive.to(device), dendrites, self.before.to(device), self.after.to(device), calcium)
 
 
 class TrainingData(NamedTuple):
@@ -37,7 +40,8 @@ class TrainingData(NamedTuple):
 
     float32 ``current`` [members, samples] nA, ``conductance`` nS and ``reversal_current`` pA [members, zones, samples]
     with the soma first, ``nmda`` nS [members, dendritic zones, samples] and ``half`` mV [members] or None; int16
-    ``voltage`` [members, samples + 1]; float32 ``code`` [members, n].
+    ``voltage`` [members, samples + 1]; float32 ``code`` [members, n]; float32 ``calcium`` mM [members, samples + 1] or
+    None.
     """
 
     current: NDArray[np.float32]
@@ -48,6 +52,7 @@ class TrainingData(NamedTuple):
     voltage: NDArray[np.int16]
     code: NDArray[np.float32]
     family_hash: str
+    calcium: NDArray[np.float32] | None = None
 
     @staticmethod
     def read(path: Path, family: Family) -> TrainingData:
@@ -61,7 +66,8 @@ class TrainingData(NamedTuple):
             nmda, half = (group[n][:] if n in group else None for n in ("nmda_conductance", "nmda_half"))
             drive = group["current"][:], conductance, reversal_current, nmda, half
             voltage = group["voltage"][:]
-        return TrainingData(*drive, voltage, family.codes(ids), family.hash)
+            calcium = group["calcium"][:] if "calcium" in group else None
+        return TrainingData(*drive, voltage, family.codes(ids), family.hash, calcium)
 
     @property
     def dendrites(self) -> int:
@@ -71,6 +77,7 @@ class TrainingData(NamedTuple):
     def chunk(self, rows: NDArray[np.int64], starts: NDArray[np.int64], steps: int, n: int) -> Chunk:
         """The stretches of members ``rows`` from input samples ``starts`` on, ``steps`` of ``n`` samples long."""
         samples = steps * n
+        ends = starts[:, None] + n * np.arange(steps + 1)
 
         def taken(array: NDArray[np.float32]) -> NDArray[np.float32]:
             return np.stack([array[r, ..., s : s + samples] for r, s in zip(rows, starts, strict=True)])
@@ -87,6 +94,7 @@ class TrainingData(NamedTuple):
             self._dendrites(rows, conductance, reversal, taken, steps) if self.dendrites else None,
             _tensor(volts[:, :-1]),
             _tensor(volts[:, 1:]),
+            None if self.calcium is None else _tensor(self.calcium[rows[:, None], ends]),
         )
 
     def _dendrites(

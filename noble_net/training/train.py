@@ -24,6 +24,7 @@ from noble_net.specs.cores import CoreRecipe, TrainingSpec
 from noble_net.specs.windowed import NetworkCoreRecipe
 from noble_net.surrogate import scaling
 from noble_net.surrogate.checkpoint import save_checkpoint
+from noble_net.surrogate.streaming_shape import Calcium
 from noble_net.surrogate.streaming_torch import StreamingNet
 from noble_net.training.dataset import dataset_path
 from noble_net.training.optimising import (
@@ -41,6 +42,9 @@ from noble_net.training.streams import Chunk, TrainingData
 from noble_net.types import DT
 
 SAVE_EVERY = 200
+CALCIUM_NOISE, NO_INFLUX = 0.05, 1e-3
+"""Relative standard deviation of a stream's calcium where it is fed the true one, over a chunk; and below what part of
+`scaling.CALCIUM_INFLUX` nothing flows in, where the decoder may answer anything below 0."""
 
 Progress = Callable[[int, int, float], None]
 """(iteration, iterations, recent loss)."""
@@ -152,6 +156,7 @@ class Trainer:
                 code_units=model.code_units,
                 encoder_layers=model.encoder_layers,
                 decoder_units=model.decoder_units,
+                calcium=Calcium(**model.calcium_numbers) if model.calcium_numbers else None,
             )
         )
         if self.spec.start is not None:
@@ -166,7 +171,7 @@ class Trainer:
 
     def _state_file(self, spec: TrainingSpec) -> Path:
         """Where a run of ``spec`` keeps its state."""
-        asked = [spec.model_dump(exclude_none=True), self.recipe.model.model_dump()]
+        asked = [each.model_dump(exclude_none=True) for each in (spec, self.recipe.model)]
         return state_file(self.recipe.name, asked, self.data.family_hash)
 
     def learn(self, net: StreamingNet) -> None:
@@ -179,7 +184,7 @@ class Trainer:
         spec, n = self.spec, self.recipe.model.step_samples
         steps = round(spec.chunk / (n * DT))
         rows, starts = self._streams(steps * n)
-        chunk = self.data.chunk(rows, starts, steps, n).to(self.device)
+        chunk = self._in_unit(self.data.chunk(rows, starts, steps, n)).to(self.device)
         code = torch.from_numpy(self.data.code[rows]).to(self.device)
         first = self.iteration % spec.chunks == 0
         if first:
@@ -189,8 +194,10 @@ class Trainer:
         self._set_learning_rate()
         answer, state = self._answer(chunk, code)
         skip = round(spec.burn_in / (n * DT)) if first else 0
-        error = scaling.VOLTAGE_SCALE * (answer - chunk.after)[:, skip:]
-        loss = descend(self.net, self.optimiser, error)
+        errors = [scaling.VOLTAGE_SCALE * (answer[..., :n] - chunk.after)]
+        if self.net.calcium:
+            errors.append(self._influx_error(answer[..., n], chunk))
+        loss = descend(self.net, self.optimiser, *(error[:, skip:] for error in errors))
         self.state = state.detach()
         self.iteration += 1
         return loss
@@ -203,13 +210,34 @@ class Trainer:
         else:
             set_learning_rate(self.optimiser, spec.learning_rate, done, spec.iterations, spec.warmup)
 
+    def _in_unit(self, chunk: Chunk) -> Chunk:
+        """The chunk with calcium in the unit of the core, or without where the core keeps no account."""
+        calcium = self.net.calcium
+        told = chunk.calcium / calcium.unit if calcium and chunk.calcium is not None else None
+        return chunk._replace(calcium=told)
+
     def _answer(self, chunk: Chunk, code: Tensor) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(self.spec.seed * 1_000_003 + self.iteration)
         fed = chunk.before + self._noise(chunk.before.shape, generator).to(self.device)
+        calcium = None
+        if chunk.calcium is not None:
+            off = CALCIUM_NOISE * torch.randn(len(fed), 1, generator=generator)
+            calcium = chunk.calcium[:, :-1] * (1.0 + off.to(self.device))
         if self.own:
-            fed[: self.own.streams] = self.own.run(self.net, chunk, code, self.state)
-        answer: tuple[Tensor, Tensor] = self.net(chunk.drive, fed, code, self.state, chunk.dendrites)
+            own = self.own.run(self.net, chunk, code, self.state)
+            fed[: self.own.streams] = own.voltage
+            if calcium is not None and own.calcium is not None:
+                calcium[: self.own.streams] = own.calcium
+        answer: tuple[Tensor, Tensor] = self.net(chunk.drive, fed, code, self.state, chunk.dendrites, calcium)
         return answer
+
+    def _influx_error(self, answer: Tensor, chunk: Chunk) -> Tensor:
+        """Of what the decoder lets in [B, T], in `scaling.CALCIUM_INFLUX`."""
+        assert chunk.calcium is not None
+        flown = chunk.calcium[:, 1:] - self.net.left(chunk.calcium[:, :-1])
+        error = answer - flown / scaling.CALCIUM_INFLUX
+        shut = (answer < 0.0) & (flown < NO_INFLUX * scaling.CALCIUM_INFLUX)
+        return torch.where(shut, torch.zeros_like(error), error)
 
     def _noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
         """Per step one offset N(0, σ)·U(0, 1), and 0.3 σ per sample; [B, T, n] mV. With a correlation time the offsets
@@ -239,6 +267,8 @@ class Trainer:
     def save(self) -> None:
         """Write net, optimiser and carried state, replacing the last save at once."""
         carried = {"state": self.state} | ({"voltage": self.own.voltage} if self.own else {})
+        if self.own and self.net.calcium:
+            carried["calcium"] = self.own.calcium
         save_training(self.path, self.net, self.optimiser, self.iteration, self.seconds, carried)
 
     def restore(self) -> None:
@@ -251,6 +281,7 @@ class Trainer:
             self.iteration, self.seconds, self.state = found.iteration, found.seconds, found.carried["state"]
             if self.own:
                 self.own.voltage = found.carried["voltage"].cpu()
+                self.own.calcium = found.carried.get("calcium", self.own.calcium).cpu()
 
     def described(self, family: Family) -> dict[str, Any]:
         """What core.json says of the core, besides what every core's says."""
@@ -259,6 +290,7 @@ class Trainer:
             "step_samples": model.step_samples,
             "hidden": model.hidden,
             "encoder_layers": model.encoder_layers,
+            **({"calcium": model.calcium_numbers} if model.calcium else {}),
             "parameters": sum(p.numel() for p in self.net.parameters()),
         }
 
