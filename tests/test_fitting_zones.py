@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from test_fitting import CURRENT, VOLTAGE, answered, noise_current
+from test_streaming import CALCIUM, CODE, STEP, zoned_core
 
 torch = pytest.importorskip("torch")
 
@@ -18,12 +19,12 @@ from noble_net.cells.family import Family
 from noble_net.errors import RecordingError
 from noble_net.fitting import Sweep, fit_recording
 from noble_net.fitting.calibration import calibrate
-from noble_net.fitting.objective import SomaticNet
+from noble_net.fitting.objective import SomaticNet, Stretches
 from noble_net.registry import checkpoint_folder, load_core, load_family
 from noble_net.surrogate.checkpoint import load_checkpoint, save_checkpoint
 from noble_net.training import evaluate
 from noble_net.training.dataset import VOLTAGE_UNIT
-from noble_net.types import DT, Drive
+from noble_net.types import DT, CellTable, Drive
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,37 @@ def test_dendrites_without_input_are_told_as_in_a_run(name: str) -> None:
     told[:, 0, 0] = torch.from_numpy(drive.current[0])
     predicted = net.predict(told, before, torch.from_numpy(cells.code))
     np.testing.assert_allclose(predicted[:, 0].numpy(), answer, atol=1e-3)
+
+
+def test_stretches_are_told_the_account_of_calcium_over_the_whole_recording() -> None:
+    core, torch_net = zoned_core(True, CALCIUM)
+    net = SomaticNet(torch_net, STEP, 2, True, CODE)
+    generator = np.random.default_rng(0)
+    voltage = generator.normal(-60.0, 20.0, 6001).astype(np.float32)
+    inputs = generator.normal(0.0, 0.3, (3, 6000)).astype(np.float32)
+    inputs[1] = np.abs(inputs[1])
+    account = net.account(voltage, inputs, None)
+    assert account[0] == 0.25 and account.max() > 1.0 and len(account) == 6001 // STEP - 1
+    assert net.account(voltage, inputs, 10.0 * CALCIUM.unit)[0] == 10.0
+    data = Stretches.of([(voltage, *inputs)], net, generator)
+    assert data.calcium is not None and data.size == 5
+    for k, told in enumerate(data.calcium.numpy()):
+        np.testing.assert_array_equal(told, account[200 * k :][:300])
+        assert len(np.unique(told)) > 100
+    part = data.take(slice(1, 3))
+    assert part.calcium is not None and torch.equal(part.repeat(2).calcium[2:], part.calcium)
+    state = core.begin(CellTable(1, np.zeros((1, CODE), np.float32), {}))
+    state.arrays["hidden"][:], state.arrays["calcium"][:] = 0.0, 0.25
+    for step in range(20):  # the compiled core, fed the same voltages, lets in the same
+        assert state.arrays["calcium"][0, 0] == pytest.approx(account[step], rel=1e-3)
+        state.arrays["history"][:] = voltage[step * STEP : (step + 1) * STEP]
+        at = slice((step + 1) * STEP - 1, (step + 2) * STEP - 1)
+        drive = Drive.zeros(core.zones, 1, STEP)
+        for target, source in zip(
+            (drive.current, drive.conductance, drive.reversal_current), inputs[:, at], strict=True
+        ):
+            target[0] = source
+        core.advance(state, drive)
 
 
 def test_a_core_whose_errors_were_never_measured_gives_the_family_s_uncertainty(

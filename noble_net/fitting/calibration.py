@@ -18,19 +18,17 @@ from noble_net.cells.family import Family
 from noble_net.errors import CheckpointError
 from noble_net.fitting import objective
 from noble_net.fitting.gaussian import NOTHING
-from noble_net.fitting.objective import DELTA, STRETCH, SomaticNet, Stretches
+from noble_net.fitting.objective import DELTA, STRETCH, Piece, SomaticNet, Stretches
 from noble_net.fitting.posterior import Misfit
 from noble_net.output import write_json
 from noble_net.surrogate.checkpoint import load_checkpoint
-from noble_net.types import DT, Float32
+from noble_net.types import DT
 
 FILE = "fitting.json"
 SECONDS = 4.0
 """Of every member's run, at most."""
 _SPREADS = 12
 """Members on which the spread of the errors is measured."""
-
-Sweep = tuple[Float32, Float32, Float32, Float32]
 
 
 def calibrate(
@@ -51,7 +49,7 @@ def calibrate(
         codes = family.codes(ids).astype(np.float64)
 
         def stretches(row: int) -> Stretches | None:
-            return _stretches(group, row, net.samples)
+            return _stretches(group, row, net)
 
         few = np.unique(np.linspace(0, len(ids) - 1, _SPREADS).round().astype(int)).tolist()
         some = [(each, codes[i]) for i in few if (each := stretches(i)) is not None]
@@ -114,7 +112,7 @@ def read_misfit(folder: Path, weights: str, length: int) -> Misfit | None:
     return misfit
 
 
-def _stretches(group: h5py.Group, row: int, samples: int) -> Stretches | None:
+def _stretches(group: h5py.Group, row: int, net: SomaticNet) -> Stretches | None:
     """Some `SECONDS` of a member's run, nothing arriving on its dendrites; None where there is no such stretch."""
     length = group["current"].shape[1]
     if group["conductance"].ndim == 2:
@@ -124,7 +122,9 @@ def _stretches(group: h5py.Group, row: int, samples: int) -> Stretches | None:
     most = round(1000.0 * SECONDS / STRETCH)
     try:
         sweeps = [_sweep(group, row, cut) for cut in cuts]
-        return Stretches.of(sweeps, samples, np.random.default_rng([row, 0]), most)
+        there = net.net.calcium and "calcium" in group
+        calcium = [float(group["calcium"][row, cut.start]) for cut in cuts] if there else None
+        return Stretches.of(sweeps, net, np.random.default_rng([row, 0]), most, calcium)
     except ValueError:  # none is long enough
         return None
 
@@ -138,7 +138,7 @@ def _silent(group: h5py.Group, row: int) -> list[slice]:
     return [slice(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
-def _sweep(group: h5py.Group, row: int, cut: slice) -> Sweep:
+def _sweep(group: h5py.Group, row: int, cut: slice) -> Piece:
     """Voltage before, during and after some samples of a member's run, and what drives its soma in them."""
     from noble_net.training.dataset import ARRAYS, VOLTAGE_UNIT
 

@@ -132,7 +132,7 @@ def fit_recording(
     pieces = [(s.voltage, s.current, zero, zero) for s, zero in zip(fitted, zeros, strict=True)]
     most = round(1000.0 * MOST_SECONDS / STRETCH)
     try:
-        data = Stretches.of(pieces, net.samples, np.random.default_rng([seed, 0]), most)
+        data = Stretches.of(pieces, net, np.random.default_rng([seed, 0]), most)
     except ValueError as error:
         raise RecordingError(
             f"{error}. Give a longer recording: a second or more of changing current"

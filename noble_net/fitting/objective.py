@@ -4,7 +4,8 @@ A recording is cut into stretches of `STRETCH` ms. In each, the core is told the
 the noise it was trained with, and predicts the next one; the first `BURN_IN` ms only fill its recurrent state. The loss
 of a prediction error r is the pseudo-Huber ρ(r) = δ²·(√(1 + (r/δ)²) − 1): quadratic below δ, so that the few samples of
 spikes do not outweigh all others. A recording is that of a somatic electrode: a core with dendritic zones is told that
-nothing arrives there.
+nothing arrives there. One that keeps account of calcium is told, in every stretch, the account that the family's mean
+cell keeps over the whole recording, since what flows in long before a stretch still counts there.
 
 Shape legend: S stretches, T steps of n samples, C code length.
 """
@@ -37,14 +38,20 @@ _AT_ONCE = 2048
 """Stretches × codes predicted at a time: what bounds the memory."""
 
 
+Piece = tuple[Float32, Float32, Float32, Float32]
+"""A voltage [samples + 1] mV, and current (nA), conductance (nS) and Σ g·E (pA) at the soma [samples], at `DT`."""
+
+
 class Stretches(NamedTuple):
-    """Pieces of recordings: input [S, T, 3, n] (nA, nS, pA), and the voltage before and after each step [S, T, n], mV.
-    The first ``burn_in`` steps do not count."""
+    """Pieces of recordings: input [S, T, 3, n] (nA, nS, pA), and the voltage before and after each step [S, T, n], mV;
+    for a core that keeps account of calcium what there is of it before each [S, T]. The first ``burn_in`` steps do not
+    count."""
 
     drive: Tensor
     before: Tensor
     after: Tensor
     burn_in: int
+    calcium: Tensor | None = None
 
     @property
     def samples(self) -> int:
@@ -58,24 +65,37 @@ class Stretches(NamedTuple):
 
     def take(self, rows: NDArray[np.int64] | slice) -> Stretches:
         """Some of them."""
-        return Stretches(self.drive[rows], self.before[rows], self.after[rows], self.burn_in)
+        calcium = None if self.calcium is None else self.calcium[rows]
+        return Stretches(self.drive[rows], self.before[rows], self.after[rows], self.burn_in, calcium)
+
+    def repeat(self, times: int) -> Stretches:
+        """All of them so many times over."""
+        drive, before, after = (each.repeat(times, 1, *[1] * (each.dim() - 2)) for each in self[:3])
+        calcium = None if self.calcium is None else self.calcium.repeat(times, 1)
+        return Stretches(drive, before, after, self.burn_in, calcium)
 
     @staticmethod
     def of(
-        sweeps: Sequence[tuple[Float32, Float32, Float32, Float32]],
-        samples: int,
+        sweeps: Sequence[Piece],
+        net: SomaticNet,
         generator: np.random.Generator,
         most: int | None = None,
+        calcium: Sequence[float] | None = None,
     ) -> Stretches:
-        """Stretches of sweeps, each a voltage [samples + 1] and current, conductance, reversal current [samples] at
-        `DT`, for a core with so many ``samples`` a step; ``most`` of them, taken evenly. Whatever is left over at a
-        sweep's end counts for nothing. Raises ValueError when no sweep is as long as one stretch."""
+        """Stretches of sweeps for a core's net; ``most`` of them, taken evenly. Whatever is left over at a sweep's end
+        counts for nothing. ``calcium``: at the start of each sweep, mM (None: at rest). Raises ValueError when no sweep
+        is as long as one stretch."""
+        samples = net.samples
         steps, burn_in = (round(each / (samples * DT)) for each in (STRETCH + BURN_IN, BURN_IN))
-        drives, volts = [], []
+        drives, volts, accounts = [], [], []
         length, hop = steps * samples, (steps - burn_in) * samples
-        for voltage, *inputs in sweeps:
+        for number, (voltage, *inputs) in enumerate(sweeps):
             stacked = np.stack(inputs)
-            for start in range(samples - 1, len(voltage) - length, hop):
+            starts = range(samples - 1, len(voltage) - length, hop)
+            if net.net.calcium and starts:
+                account = net.account(voltage, stacked, None if calcium is None else calcium[number])
+                accounts += [account[start // samples :][:steps] for start in starts]
+            for start in starts:
                 # what arrives during the step that ends in the voltages to be predicted
                 drives.append(stacked[:, start : start + length])
                 volts.append(voltage[start - samples + 1 : start + length + 1])
@@ -86,7 +106,8 @@ class Stretches(NamedTuple):
         drive = np.stack(drives)[keep].reshape(-1, 3, steps, samples).swapaxes(1, 2)
         voltage = np.maximum(np.stack(volts)[keep], scaling.VOLTAGE_LOW).reshape(-1, steps + 1, samples)
         before = voltage[:, :-1] + _noise(generator, (len(voltage), steps, samples))
-        return Stretches(_tensor(drive), _tensor(before), _tensor(voltage[:, 1:]), burn_in)
+        told = _tensor(np.stack(accounts)[keep]) if accounts else None
+        return Stretches(_tensor(drive), _tensor(before), _tensor(voltage[:, 1:]), burn_in, told)
 
 
 def trained_net(checkpoint: Checkpoint) -> StreamingNet:
@@ -116,18 +137,36 @@ class SomaticNet(NamedTuple):
     samples: int
     zones: int
     nmda: bool
+    code: int
+    """Numbers of a code; the family's mean cell has zeros."""
 
     @staticmethod
     def of(checkpoint: Checkpoint) -> SomaticNet:
         """Of a streaming core's checkpoint. Raises CheckpointError."""
         zones = len(checkpoint.about["zones"]) - 1
         net = trained_net(checkpoint)
-        return SomaticNet(net, net.samples, zones, Shape.of(checkpoint, zones).dendritic_nmda)
+        shape = Shape.of(checkpoint, zones)
+        return SomaticNet(net, net.samples, zones, shape.dendritic_nmda, shape.code)
 
-    def predict(self, drive: Tensor, before: Tensor, code: Tensor) -> Tensor:
+    def predict(self, drive: Tensor, before: Tensor, code: Tensor, calcium: Tensor | None = None) -> Tensor:
         """The voltage after each step [B, T, n], mV; arguments as in `StreamingNet.forward`."""
-        answer: Tensor = self.net(drive, before, code, None, self._silence(*drive.shape[:2]))[0]
-        return answer
+        answer: Tensor = self.net(drive, before, code, None, self._silence(*drive.shape[:2]), calcium)[0]
+        return answer[..., : self.samples]
+
+    @torch.no_grad()
+    def account(self, voltage: Float32, inputs: Float32, calcium: float | None) -> Float32:
+        """Calcium before each step of a sweep, in its unit [steps], by the family's mean cell: ``voltage``
+        [samples + 1], ``inputs`` [3, samples]; ``calcium`` mM at its start, None: at rest."""
+        n = self.samples
+        steps = (len(voltage) - n) // n
+        drive = _tensor(inputs[None, :, n - 1 :][..., : steps * n].reshape(1, 3, steps, n).swapaxes(1, 2))
+        before = _tensor(np.maximum(voltage[: steps * n], scaling.VOLTAGE_LOW).reshape(1, steps, n))
+        code = torch.zeros(1, self.code)
+        state = self.net.start(1).clone()
+        if calcium is not None and self.net.calcium:
+            state[..., -1] = calcium / self.net.calcium.unit
+        told = self.net.account(drive, before, code, state, self._silence(1, steps))
+        return told[0].numpy()
 
     def _silence(self, cells: int, steps: int) -> Dendrites | None:
         if not self.zones:
@@ -173,10 +212,8 @@ def slopes(net: SomaticNet, data: Stretches, code: Float64, delta: float) -> Slo
     with torch.no_grad():
         for part in _parts(data.size, count + 1):
             some = data.take(part)
-            drive, before, after = (each.repeat(count + 1, *[1] * (each.dim() - 1)) for each in some[:3])
-            many = Stretches(drive, before, after, some.burn_in)
             rows = torch.from_numpy(moved).repeat_interleave(some.size, dim=0)
-            errors = _errors(net, many, rows).reshape(count + 1, -1).double()
+            errors = _errors(net, some.repeat(count + 1), rows).reshape(count + 1, -1).double()
             derived = (errors[1:] - errors[0]) / DIFFERENCE
             root = (1.0 + (errors[0] / delta).square()).sqrt()
             curvature += ((derived / root**3) @ derived.T).numpy() / data.samples
@@ -197,7 +234,7 @@ def losses(net: SomaticNet, data: Stretches, codes: Float64, delta: float) -> Fl
 
 def _errors(net: SomaticNet, data: Stretches, code: Tensor) -> Tensor:
     """Predicted minus recorded voltage [S, counted T, n], mV."""
-    return (net.predict(data.drive, data.before, code) - data.after)[:, data.burn_in :]
+    return (net.predict(data.drive, data.before, code, data.calcium) - data.after)[:, data.burn_in :]
 
 
 def _parts(size: int, codes: int = 1) -> list[slice]:

@@ -106,7 +106,7 @@ class StreamingNet(nn.Module):
         answers as a net without.
         """
         if self.calcium and calcium is None:
-            return self._walk(drive, voltage[:, 0], code, state, dendrites, voltage)
+            return self._walk(drive, voltage[:, 0], code, state, dendrites, voltage)[:2]
         c_BK = self._embed(code)
         x_BTI = self._scale(drive, voltage, dendrites, calcium)
         e_BTH = self._encode(x_BTI, self._fold(self.encode_in, c_BK)[:, None])
@@ -124,7 +124,14 @@ class StreamingNet(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Free-running pass on the core's own voltage; ``voltage`` [B, n] are the n samples before the first step,
         other shapes as in `forward`; with calcium the state is [1, B, H + 1]."""
-        return self._walk(drive, voltage, code, state, dendrites, None)
+        return self._walk(drive, voltage, code, state, dendrites, None)[:2]
+
+    def account(
+        self, drive: Tensor, voltage: Tensor, code: Tensor, state: Tensor, dendrites: Dendrites | None
+    ) -> Tensor:
+        """Its own account of calcium before each step, [B, T], while it is fed voltages; arguments as in `forward`, the
+        state with calcium."""
+        return self._walk(drive, voltage[:, 0], code, state, dendrites, voltage)[2]
 
     def start(self, cells: int) -> Tensor:
         """The state of so many cells that have long been at rest."""
@@ -140,16 +147,18 @@ class StreamingNet(nn.Module):
         state: Tensor | None,
         dendrites: Dendrites | None,
         fed: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """One step after the other, from its own voltage, or from what is ``fed`` [B, T, n]."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One step after the other, from its own voltage, or from what is ``fed`` [B, T, n]: voltages after each step,
+        the state then, and the calcium before each, [B, T], or nothing."""
         state = self.start(len(drive)) if state is None else state
         h_BH, s_BM = state[0, :, : self.hidden], state[0, :, self.hidden :]
         c_BK = self._embed(code)
         bias = self._fold(self.encode_in, c_BK)
         late = self._late_bias(c_BK)
         gru: list[Tensor] = [*self.gru.parameters()]  # weight_ih, weight_hh, bias_ih, bias_hh
-        answers = []
+        answers, accounts = [], []
         for t in range(drive.shape[1]):
+            accounts.append(s_BM)
             voltage = voltage if fed is None else fed[:, t]
             at = None if dendrites is None else dendrites.at(t)
             x_BI = self._scale(drive[:, t], voltage, at, s_BM[:, 0] if self.calcium else None)
@@ -158,7 +167,8 @@ class StreamingNet(nn.Module):
             voltage, influx = self._decode(e_BH, h_BH, voltage, late)
             s_BM = self.let_in(influx, s_BM) if self.calcium else s_BM
             answers.append(voltage)
-        return torch.stack(answers, dim=1), torch.cat([h_BH, s_BM], dim=-1)[None]
+        state = torch.cat([h_BH, s_BM], dim=-1)[None]
+        return torch.stack(answers, dim=1), state, torch.stack(accounts, dim=1).flatten(1)
 
     def let_in(self, influx: Tensor, calcium: Tensor) -> Tensor:
         """The concentration after a step of which the decoder answers ``influx``, of any shape."""
