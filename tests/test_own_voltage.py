@@ -205,6 +205,18 @@ def test_muon_is_for_matrices_between_units_alone(data):
     assert sum(len(group["params"]) for group in adamw.param_groups) == len(list(net.parameters())) - 4
 
 
+def test_calcium_that_is_not_recorded_is_refused():
+    content = {
+        "name": "toy",
+        "family": "toy",
+        "dataset": {"seed": 1, "duration": "600 ms"},
+        "model": {"calcium": CALCIUM},
+        "training": {"iterations": 6},
+    }
+    with pytest.raises(ConfigError, match=r"calcium.*needs a dataset that records calcium.*`calcium: true`"):
+        validate_document(CoreRecipe, Document(content))
+
+
 def test_a_share_without_a_stream_is_refused():
     with pytest.raises(
         ConfigError, match=r"own_voltage.share.*0.01 of 8 streams are none. give a larger share"

@@ -112,7 +112,7 @@ class StreamingNet(nn.Module):
         e_BTH = self._encode(x_BTI, self._fold(self.encode_in, c_BK)[:, None])
         g_BTH, state = recur(self.gru, e_BTH, state)
         answer, influx = self._decode(e_BTH, g_BTH, voltage, self._late_bias(c_BK)[:, None])
-        return torch.cat([answer, influx], dim=-1), state
+        return torch.cat([answer, influx], dim=-1) if self.calcium else answer, state
 
     def roll_out(
         self,
