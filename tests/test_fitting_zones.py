@@ -64,10 +64,16 @@ def test_stretches_are_told_the_account_of_calcium_over_the_whole_recording() ->
     voltage = generator.normal(-60.0, 20.0, 6001).astype(np.float32)
     inputs = generator.normal(0.0, 0.3, (3, 6000)).astype(np.float32)
     inputs[1] = np.abs(inputs[1])
-    account = net.account(voltage, inputs, None)
+    sweep = (voltage, *inputs)
+    (account,) = net.accounts([sweep])
     assert account[0] == 0.25 and account.max() > 1.0 and len(account) == 6001 // STEP - 1
-    assert net.account(voltage, inputs, 10.0 * CALCIUM.unit)[0] == 10.0
-    data = Stretches.of([(voltage, *inputs)], net, generator)
+    shorter = tuple(each[:2001] for each in sweep)
+    full, part, none = net.accounts(
+        [sweep, shorter, tuple(each[:3] for each in sweep)], [10.0 * CALCIUM.unit] * 3
+    )
+    assert full[0] == part[0] == 10.0 and len(part) == 399 and not len(none)
+    np.testing.assert_allclose(part, full[:399], rtol=1e-5)
+    data = Stretches.of([sweep], net, generator)
     assert data.calcium is not None and data.size == 5
     for k, told in enumerate(data.calcium.numpy()):
         np.testing.assert_array_equal(told, account[200 * k :][:300])

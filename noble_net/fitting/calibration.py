@@ -8,7 +8,9 @@ where the dataset's dendrites are silent.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import h5py
@@ -29,6 +31,8 @@ SECONDS = 4.0
 """Of every member's run, at most."""
 _SPREADS = 12
 """Members on which the spread of the errors is measured."""
+_AT_ONCE = 64
+"""Members whose calcium is kept account of at a time: what bounds the memory."""
 
 
 def calibrate(
@@ -47,22 +51,19 @@ def calibrate(
         group = file["train"]
         ids = [str(i) for i in group["ids"].asstr()[:]]
         codes = family.codes(ids).astype(np.float64)
-
-        def stretches(row: int) -> Stretches | None:
-            return _stretches(group, row, net)
-
         few = np.unique(np.linspace(0, len(ids) - 1, _SPREADS).round().astype(int)).tolist()
-        some = [(each, codes[i]) for i in few if (each := stretches(i)) is not None]
-        spreads = [objective.slopes(net, each, code, 1.0).spread for each, code in some]
+        some = _stretches(group, few, net)
+        spreads = [objective.slopes(net, each, codes[i], 1.0).spread for i, each in some]
         if not spreads:
             return None
         delta = float(DELTA * np.median(spreads))
         found = []
-        for row in range(len(ids)):
-            if (each := stretches(row)) is not None:
+        for first in range(0, len(ids), _AT_ONCE):
+            rows = range(first, min(first + _AT_ONCE, len(ids)))
+            for row, each in _stretches(group, rows, net):
                 found.append(objective.graded(net, each, codes[row], delta)[1].sum(axis=0))
-            if progress:
-                progress(row + 1, len(ids))
+                if progress:
+                    progress(row + 1, len(ids))
     if len(found) <= codes.shape[1]:  # their covariance would be singular
         return None
     content = {
@@ -112,21 +113,26 @@ def read_misfit(folder: Path, weights: str, length: int) -> Misfit | None:
     return misfit
 
 
-def _stretches(group: h5py.Group, row: int, net: SomaticNet) -> Stretches | None:
-    """Some `SECONDS` of a member's run, nothing arriving on its dendrites; None where there is no such stretch."""
+def _stretches(group: h5py.Group, rows: Sequence[int], net: SomaticNet) -> Iterator[tuple[int, Stretches]]:
+    """Some `SECONDS` of members' runs, nothing arriving on their dendrites, by row; no row without such a stretch."""
     length = group["current"].shape[1]
-    if group["conductance"].ndim == 2:
-        cuts = [slice(0, min(round(1000.0 * SECONDS / DT), length))]
-    else:
-        cuts = _silent(group, row)
+    cuts: dict[int, list[slice]] = {}
+    for row in rows:
+        if group["conductance"].ndim == 2:
+            cuts[row] = [slice(0, min(round(1000.0 * SECONDS / DT), length))]
+        else:
+            cuts[row] = _silent(group, row)
+    sweeps = {row: [_sweep(group, row, cut) for cut in some] for row, some in cuts.items()}
+    known = "calcium" in group
+    calcium = (
+        [float(group["calcium"][row, cut.start]) for row in rows for cut in cuts[row]] if known else None
+    )
+    accounts = iter(net.accounts([sweep for row in rows for sweep in sweeps[row]], calcium))
     most = round(1000.0 * SECONDS / STRETCH)
-    try:
-        sweeps = [_sweep(group, row, cut) for cut in cuts]
-        there = net.net.calcium and "calcium" in group
-        calcium = [float(group["calcium"][row, cut.start]) for cut in cuts] if there else None
-        return Stretches.of(sweeps, net, np.random.default_rng([row, 0]), most, calcium)
-    except ValueError:  # none is long enough
-        return None
+    for row in rows:
+        told = list(islice(accounts, len(sweeps[row])))
+        with suppress(ValueError):  # none is long enough
+            yield row, Stretches.of(sweeps[row], net, np.random.default_rng([row, 0]), most, told)
 
 
 def _silent(group: h5py.Group, row: int) -> list[slice]:

@@ -80,25 +80,26 @@ class Stretches(NamedTuple):
         net: SomaticNet,
         generator: np.random.Generator,
         most: int | None = None,
-        calcium: Sequence[float] | None = None,
+        accounts: Sequence[Float32] | None = None,
     ) -> Stretches:
         """Stretches of sweeps for a core's net; ``most`` of them, taken evenly. Whatever is left over at a sweep's end
-        counts for nothing. ``calcium``: at the start of each sweep, mM (None: at rest). Raises ValueError when no sweep
-        is as long as one stretch."""
+        counts for nothing. ``accounts``: the net's accounts of the sweeps, where they are known. Raises ValueError when
+        no sweep is as long as one stretch."""
+        if accounts is None:
+            accounts = net.accounts(sweeps)
         samples = net.samples
         steps, burn_in = (round(each / (samples * DT)) for each in (STRETCH + BURN_IN, BURN_IN))
-        drives, volts, accounts = [], [], []
+        drives, volts, told = [], [], []
         length, hop = steps * samples, (steps - burn_in) * samples
         for number, (voltage, *inputs) in enumerate(sweeps):
             stacked = np.stack(inputs)
             starts = range(samples - 1, len(voltage) - length, hop)
-            if net.net.calcium and starts:
-                account = net.account(voltage, stacked, None if calcium is None else calcium[number])
-                accounts += [account[start // samples :][:steps] for start in starts]
             for start in starts:
                 # what arrives during the step that ends in the voltages to be predicted
                 drives.append(stacked[:, start : start + length])
                 volts.append(voltage[start - samples + 1 : start + length + 1])
+                if accounts:
+                    told.append(accounts[number][start // samples :][:steps])
         if not drives:
             raise ValueError(f"no sweep lasts {STRETCH + BURN_IN:g} ms")
         count = len(drives) if most is None else min(most, len(drives))
@@ -106,8 +107,8 @@ class Stretches(NamedTuple):
         drive = np.stack(drives)[keep].reshape(-1, 3, steps, samples).swapaxes(1, 2)
         voltage = np.maximum(np.stack(volts)[keep], scaling.VOLTAGE_LOW).reshape(-1, steps + 1, samples)
         before = voltage[:, :-1] + _noise(generator, (len(voltage), steps, samples))
-        told = _tensor(np.stack(accounts)[keep]) if accounts else None
-        return Stretches(_tensor(drive), _tensor(before), _tensor(voltage[:, 1:]), burn_in, told)
+        calcium = _tensor(np.stack(told)[keep]) if told else None
+        return Stretches(_tensor(drive), _tensor(before), _tensor(voltage[:, 1:]), burn_in, calcium)
 
 
 def trained_net(checkpoint: Checkpoint) -> StreamingNet:
@@ -154,19 +155,26 @@ class SomaticNet(NamedTuple):
         return answer[..., : self.samples]
 
     @torch.no_grad()
-    def account(self, voltage: Float32, inputs: Float32, calcium: float | None) -> Float32:
-        """Calcium before each step of a sweep, in its unit [steps], by the family's mean cell: ``voltage``
-        [samples + 1], ``inputs`` [3, samples]; ``calcium`` mM at its start, None: at rest."""
+    def accounts(self, sweeps: Sequence[Piece], calcium: Sequence[float] | None = None) -> list[Float32]:
+        """Calcium before each step of each sweep, in its unit [steps], by the family's mean cell, all sweeps at once;
+        ``calcium``: mM at the start of each (None: at rest). Nothing for a core that keeps no account of it."""
+        if not self.net.calcium:
+            return []
         n = self.samples
-        steps = (len(voltage) - n) // n
-        drive = _tensor(inputs[None, :, n - 1 :][..., : steps * n].reshape(1, 3, steps, n).swapaxes(1, 2))
-        before = _tensor(np.maximum(voltage[: steps * n], scaling.VOLTAGE_LOW).reshape(1, steps, n))
-        code = torch.zeros(1, self.code)
-        state = self.net.start(1).clone()
-        if calcium is not None and self.net.calcium:
-            state[..., -1] = calcium / self.net.calcium.unit
-        told = self.net.account(drive, before, code, state, self._silence(1, steps))
-        return told[0].numpy()
+        counts = [max(0, (len(voltage) - n) // n) for voltage, *_ in sweeps]
+        steps = max([1, *counts])
+        drive, before = torch.zeros(len(sweeps), steps, 3, n), torch.zeros(len(sweeps), steps, n)
+        for row, ((voltage, *inputs), count) in enumerate(zip(sweeps, counts, strict=True)):
+            samples = count * n
+            drive[row, :count] = _tensor(_by_steps(np.stack(inputs)[:, n - 1 :][:, :samples], n))
+            fed = np.maximum(voltage[:samples], scaling.VOLTAGE_LOW)
+            before[row, :count] = _tensor(fed.reshape(count, n))
+        state = self.net.start(len(sweeps)).clone()
+        if calcium is not None:
+            state[0, :, -1] = torch.tensor([each / self.net.calcium.unit for each in calcium])
+        code = torch.zeros(len(sweeps), self.code)
+        told = self.net.account(drive, before, code, state, self._silence(len(sweeps), steps)).numpy()
+        return [account[:count] for account, count in zip(told, counts, strict=True)]
 
     def _silence(self, cells: int, steps: int) -> Dendrites | None:
         if not self.zones:
@@ -247,6 +255,11 @@ def _noise(generator: np.random.Generator, shape: tuple[int, int, int]) -> Float
     stretches, steps, _ = shape
     offset = generator.standard_normal((stretches, steps, 1)) * generator.random((stretches, steps, 1))
     return (NOISE * (offset + 0.3 * generator.standard_normal(shape))).astype(np.float32)
+
+
+def _by_steps(inputs: Float32, samples: int) -> Float32:
+    """[3, T·n] → [T, 3, n]."""
+    return inputs.reshape(3, -1, samples).swapaxes(0, 1)
 
 
 def _tensor(array: Float32) -> Tensor:
