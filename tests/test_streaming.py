@@ -334,14 +334,7 @@ def test_state_can_be_kept(core):
     assert np.array_equal(first.voltage, again.voltage)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "pv-stream",
-        "pv-zones",
-        pytest.param("nr5a1-zones", marks=pytest.mark.xfail(strict=True, reason="drifts: see its card")),
-    ],
-)
+@pytest.mark.parametrize("name", ["pv-stream", "pv-zones", "nr5a1-zones"])
 def test_every_member_rests_where_its_family_says(name: str) -> None:
     core = load_core(name)
     family = load_family(core.family)

@@ -27,6 +27,8 @@ START = -80.0
 """Voltage from which a cell settles to its rest, mV."""
 SETTLE = 300.0
 """Zero input that brings a cell to its own rest, ms."""
+HELD = 100.0
+"""Start of that in which the voltage is held where the family says that the cell rests, ms."""
 
 
 _SOMA = "soma"
@@ -115,11 +117,13 @@ class StreamingCore(Core):
     def begin(self, cells: CellTable) -> State:
         """Every cell at its own rest: settled under zero input, from its family's word for it where there is one.
 
-        From afar, with a state that has seen nothing, some cells of some cores settle on a plateau that is no rest.
+        From afar, or free with a state that has seen nothing, some cells of some cores fire at once and settle on a
+        plateau that is no rest. So the voltage is held there at first, as that of a stream is in training.
         """
         self.check_code(cells)
         n = self.step_samples
-        rest = np.asarray(cells.features.get("voltage_base", np.full(cells.size, START)), np.float32)
+        told = cells.features.get("voltage_base")
+        rest = np.full(cells.size, START, np.float32) if told is None else np.asarray(told, np.float32)
         arrays = {
             "code": self.told(np.ascontiguousarray(cells.code, np.float32)),
             "hidden": np.zeros((cells.size, self.hidden), np.float32),
@@ -128,9 +132,14 @@ class StreamingCore(Core):
             "voltage": rest.copy(),
             "detector": new_detector(cells.size),
         }
-        steps = round(SETTLE / (n * DT))
-        _, state = self.advance(State(arrays), Drive.zeros(self.zones, cells.size, steps * n))
-        state.arrays["detector"] = new_detector(cells.size)
+        state, step = State(arrays), Drive.zeros(self.zones, cells.size, n)
+        held, steps = (round(each / (n * DT)) for each in (HELD if told is not None else 0.0, SETTLE))
+        for _ in range(held):
+            self.advance(state, step)
+            arrays["history"][:] = rest[:, None]
+        arrays["voltage"][:] = rest
+        self.advance(state, Drive.zeros(self.zones, cells.size, (steps - held) * n))
+        arrays["detector"] = new_detector(cells.size)
         return state
 
     def told(self, code: Float32) -> Float32:
