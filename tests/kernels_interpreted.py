@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from noble_net import load_core, load_family, network_from
+from noble_net import load_family, network_from
 from noble_net.config import NetworkSpec
 from noble_net.network.build import build_network
 from noble_net.network.stimuli import make_stimulus
+from noble_net.registry import checkpoint_folder
+from noble_net.surrogate.checkpoint import Checkpoint, load_checkpoint
 from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
+from noble_net.surrogate.streaming import StreamingCore
+from noble_net.surrogate.streaming_shape import Slow
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
@@ -185,23 +189,49 @@ def test_integrate_and_fire_cells_do_the_same(
     assert ours[0][:, 9].isnan().all()
 
 
-@pytest.mark.parametrize("opened", [False, True])
-def test_the_trained_core_answers_the_same(opened: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+SLOW = (Slow("cai", 1e-4, 4e-4, 50.0, 0.3), Slow("h_Kd", 0.0, 0.5, 1500.0, 0.01))
+
+
+def trained_core(slow: tuple[Slow, ...]) -> StreamingCore:
+    """`pv-stream` with these slow variables, of which it knows nothing, in the place of its own."""
+    checkpoint = load_checkpoint(checkpoint_folder("pv-stream"))
+    weights, about = dict(checkpoint.weights), {**checkpoint.about, "slow": [each._asdict() for each in slow]}
+    n = about["step_samples"]
+    known = [*range(3 * n, 3 * n + len(checkpoint.about.get("slow", [])))]
+    random = np.random.default_rng(0)
+    h, d = len(weights["encode_in.weight"]), weights["decode_out.weight"].shape[1]
+    more = 0.03 * random.standard_normal((h, len(slow))), 0.3 * random.standard_normal((len(slow), d + 1))
+    encode = np.delete(weights["encode_in.weight"], known, axis=1)
+    weights["encode_in.weight"] = np.hstack([encode[:, : 3 * n], more[0], encode[:, 3 * n :]]).astype(
+        np.float32
+    )
+    answered = np.column_stack([weights["decode_out.weight"], weights["decode_out.bias"]])[:n]
+    answered = np.vstack([answered, more[1]]).astype(np.float32)
+    weights |= {"decode_out.weight": answered[:, :-1].copy(), "decode_out.bias": answered[:, -1].copy()}
+    return StreamingCore(Checkpoint(about, weights, ""))
+
+
+@pytest.mark.parametrize(("opened", "slow"), [(False, ()), (True, ()), (True, SLOW)])
+def test_the_trained_core_answers_the_same(
+    opened: bool, slow: tuple[Slow, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From rest, which is found under input of no length; 130 cells are a tile and two cells of another."""
     monkeypatch.setattr(streaming, "SETTLE", 50 * DT)
+    monkeypatch.setattr(streaming, "HELD", 20 * DT)
     family = load_family(FAMILY)
     cells = family.cells(family.ids()[:130])
     random = torch.Generator().manual_seed(0)
-    current = 0.3 + 0.4 * torch.randn((1, 40, 130), generator=random)
+    current = 0.6 + 0.4 * torch.randn((1, 40, 130), generator=random)
     current[0, 5, 7] = 4.0  # out of the envelope
     current[0, 20, 9] = torch.nan  # which is not to be hidden
     reversal = 100.0 * torch.randn((1, 40, 130), generator=random)
     conductance = 20.0 * torch.rand((1, 40, 130), generator=random) - 1.0 if opened else None
 
     def run() -> list[Any]:
-        core = DeviceStreaming(load_core("pv-stream"), "cpu")
+        core = DeviceStreaming(trained_core(slow), "cpu")
         state = core.begin(cells)
         answer = core.advance(state, DeviceDrive(current, conductance, reversal))
+        assert (core._packed is not None) == streaming.fused(CPU), "the kernel does not hold it"
         return [answer.voltage, answer.outside, *state.values()]
 
     ours, theirs = both(run, monkeypatch, streaming)

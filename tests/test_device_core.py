@@ -15,12 +15,12 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 from on_device import ON, record  # noqa: E402 - needs torch
-from test_streaming import CALCIUM, cells, zoned_core, zoned_drive  # noqa: E402
+from test_streaming import SLOW, cells, zoned_core, zoned_drive  # noqa: E402
 
 from noble_net.device.cores import DeviceDrive, NmdaInput  # noqa: E402
 from noble_net.device.loop import DeviceLoop  # noqa: E402
 from noble_net.device.streaming import DeviceStreaming  # noqa: E402
-from noble_net.surrogate.streaming_shape import Calcium  # noqa: E402
+from noble_net.surrogate.streaming_shape import Slow  # noqa: E402
 
 FAMILY = "allen-pv-peri"
 
@@ -113,9 +113,9 @@ def test_inputs_beyond_the_envelope_are_counted_alike() -> None:
     assert counts[1].sum() > 100 and np.array_equal(*counts)
 
 
-@pytest.mark.parametrize(("nmda", "calcium"), [(False, None), (True, None), (True, CALCIUM)])
-def test_input_on_the_dendrites_acts_as_on_the_cpu(nmda: bool, calcium: Calcium | None) -> None:
-    core, _ = zoned_core(nmda, calcium)
+@pytest.mark.parametrize(("nmda", "slow"), [(False, ()), (True, ()), (True, SLOW)])
+def test_input_on_the_dendrites_acts_as_on_the_cpu(nmda: bool, slow: tuple[Slow, ...]) -> None:
+    core, _ = zoned_core(nmda, slow)
     table, drive = cells(40), zoned_drive(40, 200, nmda)
     expected, _ = core.advance(core.begin(table), drive)
 

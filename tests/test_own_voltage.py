@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from noble_net.errors import ConfigError
+from noble_net.errors import CheckpointError, ConfigError
 from noble_net.specs.cores import CoreRecipe
 from noble_net.specs.specification import validate_document
 from noble_net.specs.yaml_source import Document
@@ -15,16 +15,19 @@ torch = pytest.importorskip("torch")
 STEPS, N, MEMBERS, SAMPLES = 12, 5, 4, 6000
 
 
-CALCIUM = {"rest": "0.1 uM", "unit": "0.4 uM", "decay": "30 ms"}
+SLOW = [
+    {"variable": "h_Kd", "unit": 0.5, "decay": "300 ms"},
+    {"variable": "cai", "rest": 1e-4, "unit": 4e-4, "decay": "30 ms"},
+]
 
 
-def recipe_of(zoned: bool, calcium: bool = False, **training: object) -> CoreRecipe:
+def recipe_of(zoned: bool, slow: bool = False, **training: object) -> CoreRecipe:
     zones = {"zones": ["soma", "proximal", "distal"], "nmda": True} if zoned else {}
     content = {
         "name": "toy",
         "family": "toy",
-        "dataset": {"seed": 1, "duration": "600 ms", "calcium": calcium, **zones},
-        "model": {"hidden": 16, "code_units": 4, "calcium": CALCIUM if calcium else None},
+        "dataset": {"seed": 1, "duration": "600 ms", "record": ["cai", "h_Kd"] if slow else [], **zones},
+        "model": {"hidden": 16, "code_units": 4, "slow": SLOW if slow else []},
         "training": {
             "iterations": 6,
             "batch": 8,
@@ -57,11 +60,12 @@ def data():
         voltage=g.normal(-8000, 300, (MEMBERS, SAMPLES + 1)).astype(np.int16),
         code=normal(0.0, 1.0, MEMBERS, 6),
         family_hash="",
-        calcium=1e-4 + 1e-4 * np.abs(normal(0.0, 2.0, MEMBERS, SAMPLES + 1)),
+        slow=np.float32([[1e-4], [0.1]]) * (1.0 + np.abs(normal(0.0, 2.0, MEMBERS, 2, SAMPLES + 1))),
+        recorded=("cai", "h_Kd"),
     )
 
 
-@pytest.fixture(params=["soma", "zones", "calcium"])
+@pytest.fixture(params=["soma", "zones", "slow"])
 def running(request, data):
     """A trainer with its own streams begun on a chunk: trainer, chunk, code, state."""
     from noble_net.training.train import Trainer
@@ -72,9 +76,9 @@ def running(request, data):
             reversal_current=data.reversal_current[:, :1],
             nmda=None,
             half=None,
-            calcium=None,
+            slow=None,
         )
-    trainer = Trainer(recipe_of(request.param != "soma", request.param == "calcium"), data)
+    trainer = Trainer(recipe_of(request.param != "soma", request.param == "slow"), data)
     rows = np.arange(8) % MEMBERS
     chunk = trainer._in_unit(data.chunk(rows, 100 + 50 * np.arange(8), STEPS, N))
     trainer.own.begin(chunk)
@@ -88,31 +92,31 @@ def own(trainer, within: float):
 
 def test_far_from_nothing_it_is_the_free_run_of_the_net(running):
     trainer, chunk, code, state = running
-    fed, calcium = own(trainer, np.inf).run(trainer.net, chunk, code, state)
-    carried = state if chunk.calcium is None else torch.cat([state, chunk.calcium[None, :, :1]], dim=-1)
+    fed, slow = own(trainer, np.inf).run(trainer.net, chunk, code, state)
+    carried = state if chunk.slow is None else torch.cat([state, chunk.slow[None, :, 0]], dim=-1)
     with torch.no_grad():
         free, last = trainer.net.roll_out(chunk.drive, chunk.before[:, 0], code, carried, chunk.dendrites)
     torch.testing.assert_close(fed[:, 0], chunk.before[:4, 0])
     torch.testing.assert_close(fed[:, 1:], free[:4, :-1], atol=2e-3, rtol=0)
     torch.testing.assert_close(trainer.own.voltage, free[:4, -1], atol=2e-3, rtol=0)
-    torch.testing.assert_close(trainer.own.calcium, last[0, :4, 16:], atol=1e-4, rtol=1e-3)
-    assert trainer.own.brought_back == 0.0 and (calcium is None) == (chunk.calcium is None)
+    torch.testing.assert_close(trainer.own.slow, last[0, :4, 16:], atol=1e-4, rtol=1e-3)
+    assert trainer.own.brought_back == 0.0 and slow.shape == (4, STEPS, len(trainer.slow))
 
 
 def test_where_nothing_is_near_enough_the_truth_is_fed(running):
     trainer, chunk, code, state = running
-    fed, calcium = own(trainer, -1.0).run(trainer.net, chunk, code, state)
+    fed, slow = own(trainer, -1.0).run(trainer.net, chunk, code, state)
     assert torch.equal(fed, chunk.before[:4]) and trainer.own.brought_back == 1.0
-    assert calcium is None or torch.equal(calcium, chunk.calcium[:4, :-1])
+    assert chunk.slow is None or torch.equal(slow, chunk.slow[:4, :-1])
 
 
 def test_what_strays_is_brought_back_alone(running):
     trainer, chunk, code, state = running
     limit = 3.0
-    fed, calcium = own(trainer, limit).run(trainer.net, chunk, code, state)
+    fed, slow = own(trainer, limit).run(trainer.net, chunk, code, state)
     with torch.no_grad():
         answer, _ = trainer.net(
-            chunk.drive[:4], fed, code[:4], state[:, :4], _first(chunk.dendrites, 4), calcium
+            chunk.drive[:4], fed, code[:4], state[:, :4], _first(chunk.dendrites, 4), slow
         )
     answer, influx = answer[..., :N], answer[..., N:]
     strayed = (answer[..., -1] - chunk.after[:4, :, -1]).abs() > limit
@@ -120,27 +124,45 @@ def test_what_strays_is_brought_back_alone(running):
     expected = torch.where(strayed[..., None], chunk.after[:4], answer)
     torch.testing.assert_close(fed[:, 1:], expected[:, :-1], atol=2e-3, rtol=0)
     assert trainer.own.brought_back == pytest.approx(float(strayed.float().mean()))
-    if calcium is not None:
-        after = torch.where(strayed, chunk.calcium[:4, 1:], trainer.net.let_in(influx[..., 0], calcium))
-        torch.testing.assert_close(calcium[:, 1:], after[:, :-1], atol=1e-4, rtol=1e-3)
+    if chunk.slow is not None:
+        after = torch.where(strayed[..., None], chunk.slow[:4, 1:], trainer.net.let_in(influx, slow))
+        torch.testing.assert_close(slow[:, 1:], after[:, :-1], atol=1e-4, rtol=1e-3)
 
 
 def test_what_flows_in_is_learned_and_nothing_where_nothing_does(data):
-    from noble_net.surrogate import scaling
     from noble_net.training.train import Trainer
 
-    trainer = Trainer(recipe_of(True, calcium=True), data)
+    trainer = Trainer(recipe_of(True, slow=True), data)
     chunk = trainer._in_unit(data.chunk(np.arange(2), np.full(2, 100), STEPS, N))
-    rest = trainer.net.calcium.rest / trainer.net.calcium.unit
-    decaying = [torch.full((2,), 2.0)]
+    decaying = [torch.full((2, 2), 2.0)]
     for _ in range(STEPS):
         decaying.append(trainer.net.left(decaying[-1]))
-    chunk = chunk._replace(calcium=torch.stack(decaying, dim=1))
-    error = trainer._influx_error(torch.tensor([[-3.0] * STEPS, [0.5] * STEPS]), chunk)
-    torch.testing.assert_close(error, torch.tensor([[0.0] * STEPS, [0.5] * STEPS]), atol=1e-5, rtol=0)
-    more = torch.cat([chunk.calcium[:, :1], chunk.calcium[:, 1:] + scaling.CALCIUM_INFLUX], dim=1)
-    error = trainer._influx_error(torch.ones(2, STEPS), chunk._replace(calcium=more))
-    assert float(error[0, 0].abs()) < 1e-5 and rest == pytest.approx(0.25)
+    chunk = chunk._replace(slow=torch.stack(decaying, dim=1))
+    answer = torch.tensor([-3.0, 0.5])[:, None, None].expand(2, STEPS, 2)
+    error = trainer._influx_error(answer, chunk)
+    torch.testing.assert_close(error, answer.clamp(min=0.0), atol=1e-4, rtol=0)
+    influx = torch.tensor([each.influx for each in trainer.slow])
+    more = torch.cat([chunk.slow[:, :1], chunk.slow[:, 1:] + influx], dim=1)
+    error = trainer._influx_error(torch.ones(2, STEPS, 2), chunk._replace(slow=more))
+    assert float(error[:, 0].abs().max()) < 1e-4
+    thrown = torch.cat([chunk.slow[:, :1], chunk.slow[:, 1:] + 1e6 * influx], dim=1)
+    error = trainer._influx_error(torch.ones(2, STEPS, 2), chunk._replace(slow=thrown))
+    assert not error[:, 0].any(), "one variable thrown out of its range would rule the training"
+
+
+def test_what_flows_in_is_read_off_the_dataset(data):
+    from noble_net.training.train import Trainer
+
+    for_h, for_calcium = Trainer(recipe_of(True, slow=True), data).slow
+    assert (for_h.variable, for_calcium.variable) == ("h_Kd", "cai")
+    calcium = data.slow[:, 0, ::N] / 4e-4
+    flown = calcium[:, 1:] - 0.25 - np.exp(-0.5 / 30.0) * (calcium[:, :-1] - 0.25)
+    assert for_calcium.influx == pytest.approx(np.quantile(flown, 0.999), rel=1e-5)
+    with pytest.raises(CheckpointError, match="does not record h_Kd"):
+        Trainer(recipe_of(True, slow=True), data._replace(recorded=("cai", "m"), slow=data.slow))
+    falling = np.broadcast_to(np.exp(-np.arange(SAMPLES + 1) / 1000.0), data.slow.shape).astype(np.float32)
+    with pytest.raises(CheckpointError, match="h_Kd only decays"):
+        Trainer(recipe_of(True, slow=True), data._replace(slow=falling))
 
 
 def _first(dendrites, streams: int):
@@ -152,7 +174,7 @@ def test_training_goes_on_from_where_it_was_saved(data, optimiser, monkeypatch, 
     from noble_net.training.train import Trainer
 
     monkeypatch.setenv("NOBLE_NET_CACHE", str(tmp_path))
-    recipe = recipe_of(True, calcium=optimiser == "muon", optimiser=optimiser)
+    recipe = recipe_of(True, slow=optimiser == "muon", optimiser=optimiser)
     whole, first = Trainer(recipe, data), Trainer(recipe, data)
     losses = [whole.step() for _ in range(5)]
     assert [first.step() for _ in range(2)] == losses[:2]
@@ -205,15 +227,18 @@ def test_muon_is_for_matrices_between_units_alone(data):
     assert sum(len(group["params"]) for group in adamw.param_groups) == len(list(net.parameters())) - 4
 
 
-def test_calcium_that_is_not_recorded_is_refused():
+def test_slow_variables_that_are_not_recorded_or_named_twice_are_refused():
     content = {
         "name": "toy",
         "family": "toy",
-        "dataset": {"seed": 1, "duration": "600 ms"},
-        "model": {"calcium": CALCIUM},
+        "dataset": {"seed": 1, "duration": "600 ms", "record": ["cai"]},
+        "model": {"slow": SLOW},
         "training": {"iterations": 6},
     }
-    with pytest.raises(ConfigError, match=r"calcium.*needs a dataset that records calcium.*`calcium: true`"):
+    with pytest.raises(ConfigError, match=r"slow.*h_Kd, which the dataset does not record.*\[cai, h_Kd\]"):
+        validate_document(CoreRecipe, Document(content))
+    content["model"] = {"slow": [SLOW[1], SLOW[1]]}
+    with pytest.raises(ConfigError, match="names cai twice"):
         validate_document(CoreRecipe, Document(content))
 
 

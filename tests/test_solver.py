@@ -118,14 +118,20 @@ def test_members_fire_above_their_threshold_only(cell: ExactCell) -> None:
     assert spikes(cell.run(pulse(threshold + 0.005, 1000, 5000, 6000), settle=100.0)) >= 1
 
 
-def test_calcium_rises_with_spikes_and_decays(cell: ExactCell) -> None:
+CLOSING = ("cai", "h_Kd")
+
+
+def test_slow_variables_are_recorded_beside_the_voltage(cell: ExactCell) -> None:
     current = pulse(0.4, 500, 1500, 3000)
-    voltage, calcium = cell.run_with_calcium(current, settle=100.0)
+    voltage, (calcium, shut) = cell.run_recording(CLOSING, current, settle=100.0)
     np.testing.assert_array_equal(voltage, cell.run(current, settle=100.0))
     assert calcium.shape == voltage.shape and spikes(voltage) > 1
     assert calcium[0] == pytest.approx(1e-4, rel=0.05) and calcium.max() > 1.5e-4
     late = calcium[2000:]
     assert np.all(np.diff(late[calcium[2000:] > 1.01e-4]) < 0.0)
+    assert shut[1500] < shut[0] - 0.01 and shut[-1] > shut[1600]
+    with pytest.raises(FamilyError, match="no variable 'h_Nap'"):
+        cell.run_recording(["h_Nap"], current)
 
 
 def test_morphology_and_constants(cell: ExactCell, model: CellModel) -> None:

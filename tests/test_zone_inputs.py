@@ -21,7 +21,7 @@ from noble_net.specs.specification import validate_document
 from noble_net.specs.synapses import SynapseSpec
 from noble_net.specs.yaml_source import Document
 from noble_net.training import inputs, zone_inputs, zone_regimes, zone_synapses
-from noble_net.training.dataset import VOLTAGE_UNIT, build_dataset, dataset_path, plan_runs
+from noble_net.training.dataset import VOLTAGE_UNIT, build_dataset, dataset_path, plan_runs, recorded
 from noble_net.training.noble_data import noble_dataset_path
 
 RECIPES = Path(__file__).parent.parent / "surrogate" / "recipes"
@@ -128,8 +128,10 @@ def test_halves_are_those_of_synapses():
         assert half_block(synapse) == pytest.approx(half, abs=0.05)
 
 
-def test_names_of_datasets_without_zones_are_what_they_were():
-    assert dataset_path(*core_recipe(RECIPES / "pv-stream.yaml")).name == "pv-stream-9647c38a.h5"
+def test_names_of_datasets_without_zones_and_slow_variables_are_what_they_were():
+    recipe, family = core_recipe(RECIPES / "pv-stream.yaml")
+    plain = recipe.dataset.model_copy(update={"record": ()})
+    assert dataset_path(recipe.model_copy(update={"dataset": plain}), family).name == "pv-stream-9647c38a.h5"
     assert noble_dataset_path(*core_recipe(RECIPES / "noble-paper.yaml")).name.endswith("-9388fa55.h5")
 
 
@@ -164,11 +166,13 @@ def test_dataset(family, tmp_path, monkeypatch):
     )
     solved = []
     assert build_dataset(recipe(), family, jobs=2, progress=lambda *counts: solved.append(counts)) == path
-    with_calcium = build_dataset(recipe(calcium=True), family, jobs=2)
-    assert with_calcium != path
-    with h5py.File(with_calcium) as file:
-        assert file["train/calcium"].shape == (members, 3001) and "calcium" not in file["test/zero"]
-        assert file["train/calcium"][:].min() > 0.9e-4
+    with_slow = build_dataset(recipe(record=["m_Kd", "cai"]), family, jobs=2)
+    assert with_slow != path
+    with h5py.File(with_slow) as file:
+        assert file["train/slow"].shape == (members, 2, 3001) and "slow" not in file["test/zero"]
+        opened, calcium = file["train/slow"][:].swapaxes(0, 1)
+        assert 0.0 < opened.min() < opened.max() < 1.0 and 0.9e-4 < calcium.min() < calcium.max() < 0.01
+        assert recorded(file) == ("m_Kd", "cai")
         np.testing.assert_array_equal(file["train/voltage"][:], before)
     with h5py.File(path) as file:
         assert set(file["test"]) == {"zero", "poisson_distal", "chirp"}, "a new regime is not added"

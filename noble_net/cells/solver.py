@@ -7,7 +7,7 @@ the morphology costs more than a short run. One process holds one NEURON; use pr
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -144,8 +144,9 @@ class ExactCell:
         inputs = current, conductance, reversal_current
         return self._run(*inputs, settle, sampling, zones, ("v",))[0]
 
-    def run_with_calcium(
+    def run_recording(
         self,
+        variables: Sequence[str],
         current: NDArray[np.floating],
         conductance: NDArray[np.floating] | None = None,
         reversal_current: NDArray[np.floating] | None = None,
@@ -153,17 +154,19 @@ class ExactCell:
         *,
         zones: Mapping[str, ZoneInput] | None = None,
     ) -> tuple[Float32, Float32]:
-        """The same by the fixed step, and beside the voltage the concentration of calcium inside the soma, mM.
+        """The same by the fixed step, and beside the voltage range variables of the soma's middle, by their names in
+        NEURON and in its units: `cai`, `h_Kd`; [variables, samples + 1].
 
-        Raises FamilyError when no mechanism of the soma keeps account of calcium.
+        Raises FamilyError for a variable that the soma does not have.
         """
-        if not hasattr(self.soma(0.5), "cai"):
-            raise FamilyError(
-                "no mechanism of the soma keeps account of calcium: leave dataset.calcium out of the recipe"
-            )
+        for name in variables:
+            if not hasattr(self.soma(0.5), name):
+                raise FamilyError(
+                    f"the soma has no variable {name!r} in NEURON: see `dataset.record` in the recipe"
+                )
         inputs = current, conductance, reversal_current
-        voltage, calcium = self._run(*inputs, settle, DT, zones, ("v", "cai"))
-        return voltage, calcium
+        voltage, *others = self._run(*inputs, settle, DT, zones, ("v", *variables))
+        return voltage, np.stack(others) if others else np.empty((0, len(voltage)), np.float32)
 
     def _run(
         self,

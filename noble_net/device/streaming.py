@@ -21,7 +21,8 @@ from noble_net.device.detection import detect
 from noble_net.device.fused import fused
 from noble_net.spikes import NO_CROSSING
 from noble_net.surrogate import scaling as s
-from noble_net.surrogate.streaming import BLOCK_LIMIT, SETTLE, START, StreamingCore
+from noble_net.surrogate.streaming import BLOCK_LIMIT, HELD, SETTLE, START, StreamingCore
+from noble_net.surrogate.streaming_shape import settled, slow_numbers
 from noble_net.types import BLOCK_SLOPE, DT, CellTable
 
 _SETTLED_AT_ONCE = 50
@@ -39,14 +40,15 @@ class DeviceStreaming:
         limits = core.envelope.limits()
         self._voltage_limits, self._soma_limits = limits[0].tolist(), limits[1].tolist()
         self._coupling = torch.tensor(core.coupling, device=self.device)
-        calcium = core.shape.calcium
-        self._kept = calcium.numbers(core.step_samples) if calcium else None
+        self._slow = torch.from_numpy(slow_numbers(core.shape.slow, core.step_samples)).to(self.device)
         self._packed: Any = None
         if fused(self.device):
             from noble_net.device import streaming_kernel as kernel
 
             if kernel.holds(core.shape, w, len(core.zones), self.device):
-                self._packed = kernel.packed(w, core.step_samples, split=self.device.type == "cuda")
+                self._packed = kernel.packed(
+                    w, core.step_samples, self._slow, split=self.device.type == "cuda"
+                )
         self._dendrite_limits = torch.tensor(limits[2:], device=self.device).unbind(1)
 
     def begin(self, cells: CellTable) -> State:
@@ -54,24 +56,40 @@ class DeviceStreaming:
         self.core.check_code(cells)
         code = self.core.told(np.ascontiguousarray(cells.code, np.float32))
         n, size = self.core.step_samples, cells.size
-        voltage = torch.full((size,), START, device=self.device)
+        base = cells.features.get("voltage_base")
+        rest = np.full(size, START, np.float32) if base is None else np.asarray(base, np.float32)
+        voltage = torch.tensor(rest, device=self.device)
         state = {
             "code": torch.tensor(code, device=self.device),
             "hidden": torch.zeros(size, self.core.hidden, device=self.device),
-            "history": torch.full((size, n), START, device=self.device),
-            "calcium": torch.tensor(self._kept[:1] if self._kept else (), device=self.device).repeat(size, 1),
-            "voltage": voltage,
+            "history": voltage[:, None].repeat(1, n),
+            "slow": self._slow[:, 0].repeat(size, 1),
+            "voltage": voltage.clone(),
             "detector": torch.full_like(voltage, float(NO_CROSSING)),
         }
-        left = round(SETTLE / (n * DT))
+        held, left = (round(each / (n * DT)) for each in (HELD if base is not None else 0.0, SETTLE))
+        for _ in range(held):
+            self._hold(state, voltage)
+        left -= held
         while left > 0:
             steps = min(left, _SETTLED_AT_ONCE)
-            shape = len(self.core.zones), steps * n, size
-            silence = torch.zeros((1, 1, 1), device=self.device).expand(shape)
-            voltages, _ = self._voltages(state, DeviceDrive(silence, None, silence))
-            state["voltage"] = voltages[-1].clone()
+            state["voltage"] = self._voltages(state, self._silence(steps, size))[0][-1].clone()
             left -= steps
         return state
+
+    def _hold(self, state: State, rest: Tensor) -> None:
+        """A step of silence with the voltages [B] held; see `StreamingCore.begin`."""
+        before = state["slow"].clone()
+        self._voltages(state, self._silence(1, len(rest)))
+        state["history"].copy_(rest[:, None].expand_as(state["history"]))
+        if before.shape[1]:
+            known = (each.cpu().numpy() for each in (before, state["slow"], self._slow))
+            state["slow"].copy_(torch.from_numpy(settled(*known)))
+
+    def _silence(self, steps: int, size: int) -> DeviceDrive:
+        shape = len(self.core.zones), steps * self.core.step_samples, size
+        nothing = torch.zeros((1, 1, 1), device=self.device).expand(shape)
+        return DeviceDrive(nothing, None, nothing)
 
     def advance(self, state: State, drive: DeviceDrive) -> Answer:
         """One block of a multiple of the core's step; see `DeviceCore.advance`."""
@@ -112,8 +130,8 @@ class DeviceStreaming:
         to ``outside`` [B]."""
         w, history = self._w, state["history"]
         soma = self._scaled(current, conductance, reversal, history, outside)
-        calcium = s.CALCIUM_SCALE * (state["calcium"].sqrt() - s.CALCIUM_CENTRE)
-        x_BI = torch.cat([soma, *dendrites, calcium, state["code"]], dim=1)
+        slow = s.SLOW_SCALE * (state["slow"].sqrt() - s.SLOW_CENTRE)
+        x_BI = torch.cat([soma, *dendrites, slow, state["code"]], dim=1)
         e_BH = silu(linear(x_BI, w["encode_in.weight"], w["encode_in.bias"]))
         if "encode_out.weight" in w:
             e_BH = silu(linear(e_BH, w["encode_out.weight"], w["encode_out.bias"]))
@@ -121,11 +139,11 @@ class DeviceStreaming:
         state["hidden"] = h_BH = self._gated(state["hidden"], e_BH)
         d_BH = silu(linear(torch.cat([e_BH, h_BH, *told], 1), w["decode_in.weight"], w["decode_in.bias"]))
         answered = linear(d_BH, w["decode_out.weight"], w["decode_out.bias"])
-        new_Bn = history[:, -1:] + answered[:, : history.shape[1]] / s.VOLTAGE_SCALE
-        if self._kept:
-            rest, kept = self._kept
-            above = kept * (state["calcium"] - rest) + s.CALCIUM_INFLUX * answered[:, -1:].clamp(min=0.0)
-            state["calcium"] = (rest + above).clamp(max=s.CALCIUM_LIMIT)
+        n = history.shape[1]
+        new_Bn = history[:, -1:] + answered[:, :n] / s.VOLTAGE_SCALE
+        rest, kept, influx = self._slow.unbind(1)
+        above = kept * (state["slow"] - rest) + influx * answered[:, n:].clamp(min=0.0)
+        state["slow"] = (rest + above).clamp(max=s.SLOW_LIMIT)
         lowest, highest, *_ = self._voltage_limits
         outside += ((new_Bn < lowest) | (new_Bn > highest)).sum(1, dtype=torch.int32)
         state["history"] = new_Bn.clamp(s.VOLTAGE_LOW, s.VOLTAGE_HIGH)

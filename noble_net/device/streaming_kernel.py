@@ -6,8 +6,8 @@ every product are kept, where bfloat16's 16 moved one spike in 70 by more than a
 the same tile shape, so that its answer depends neither on how time is cut into blocks nor on which cells are advanced
 with it. Weights lie in shared memory; each program works through many tiles, so that they are read once.
 
-Shape legend: B cells of a tile, n samples a step, H hidden units, D units of the decoder, C numbers of the code; P
-behind one is its number padded to a power of two.
+Shape legend: B cells of a tile, n samples a step, A slow variables, H hidden units, D units of the decoder, C numbers
+of the code, N inputs; P behind one is its number padded to a power of two.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ ROWS = 128
 WARPS = 8
 UNITS = 64
 """Padded hidden units."""
-INPUTS = 16
-"""Padded numbers of a step's input: current, conductance and voltage of each sample, and a one."""
-SHARED = 212_992
-"""Bytes of shared memory that a tile and the weights take, at most."""
+INPUTS = 32
+"""Numbers of a step's input, at most: current, conductance and voltage of each sample, a one, and slow variables."""
+SHARED, MORE_SHARED = 212_992, 14_336
+"""Bytes of shared memory that a tile and the weights of a core with 16 inputs take, at most, and what 32 take more."""
 ONE = 1.2784645427610738
 """Whose SiLU is one."""
 KEPT = 30.0
@@ -46,8 +46,14 @@ class Packed(NamedTuple):
     """Their rounding to float16; where tensor cores are not used, float32 as they are."""
     small: Tensor
     """What that leaves, float16; unused where there is nothing left."""
+    numbers: Tensor
+    """Of slow variables (`noble_net.surrogate.streaming_shape.Slow.numbers`), float32 [3, NP], at their columns."""
     decoder: int
     """DP."""
+    inputs: int
+    """NP."""
+    slow: int
+    """A."""
 
 
 def holds(shape: Shape, weights: dict[str, Tensor], zones: int, device: torch.device) -> bool:
@@ -56,7 +62,6 @@ def holds(shape: Shape, weights: dict[str, Tensor], zones: int, device: torch.de
     code = shape.code_units or shape.code
     if (
         zones > 1
-        or shape.calcium
         or "encode_out.weight" in weights
         or shape.hidden + 1 + code > UNITS
         or shape.inputs >= INPUTS
@@ -65,21 +70,25 @@ def holds(shape: Shape, weights: dict[str, Tensor], zones: int, device: torch.de
     if device.type != "cuda":
         return True
     room: int = torch.cuda.get_device_properties(device).shared_memory_per_block_optin  # type: ignore[attr-defined]
-    return room >= SHARED
+    return room >= SHARED + (MORE_SHARED if shape.inputs >= 16 else 0)
 
 
-def packed(weights: dict[str, Tensor], samples: int, split: bool) -> Packed:
-    """Put together a core's weights; ``split``: for tensor cores.
+def packed(weights: dict[str, Tensor], samples: int, slow: Tensor, split: bool) -> Packed:
+    """Put together a core's weights and the numbers of its slow variables [A, 3]; ``split``: for tensor cores.
 
-    Biases are rows of the matrices, which meet a one: the last number of a step's input, the first padded unit of the
-    encoded input and of the state, and that of the decoder. Behind its one the state carries the code; an update gate
-    that is 1 there keeps both.
+    Biases are rows of the matrices, which meet a one: that of a step's input, behind the samples' numbers and before
+    the slow variables, the first padded unit of the encoded input and of the state, and that of the decoder. Behind its
+    one the state carries the code; an update gate that is 1 there keeps both.
     """
+    count = len(slow)
+    inputs = max(16, triton.next_power_of_2(3 * samples + 1 + count))
+    known = slice(3 * samples, 3 * samples + count)
+    carried = slice(known.start + 1, known.stop + 1)
     h = weights["gru.weight_hh_l0"].shape[1]
     d = len(weights["decode_in.bias"])
     dp = max(16, triton.next_power_of_2(d + 1))
     encode, decode = weights["encode_in.weight"].T, weights["decode_in.weight"].T
-    told = slice(h + 1, h + 1 + len(encode) - 3 * samples)
+    told = slice(h + 1, h + 1 + len(encode) - known.stop)
     told_again = slice(h + 1, h + 1 + len(decode) - 2 * h)
     at_x, at_h = (weights[f"gru.bias_{which}_l0"].view(3, h) for which in ("ih", "hh"))
     of_x, of_h = (weights[f"gru.weight_{which}_l0"].view(3, h, h).mT for which in ("ih", "hh"))
@@ -87,11 +96,12 @@ def packed(weights: dict[str, Tensor], samples: int, split: bool) -> Packed:
     def empty(*shape: int) -> Tensor:
         return encode.new_zeros(shape)
 
-    from_input, from_code = empty(INPUTS, UNITS), empty(UNITS, UNITS)
+    from_input, from_code = empty(inputs, UNITS), empty(UNITS, UNITS)
     from_input[: 3 * samples, :h] = encode[: 3 * samples]
     from_input[3 * samples, :h] = weights["encode_in.bias"]
     from_input[3 * samples, h] = ONE
-    from_code[told, :h] = encode[3 * samples :]
+    from_input[carried, :h] = encode[known]
+    from_code[told, :h] = encode[known.stop :]
     gates_x, gates_h = empty(2, UNITS, UNITS), empty(2, UNITS, UNITS)
     gates_x[:, :h, :h], gates_h[:, :h, :h] = of_x[:2], of_h[:2]
     gates_x[:, h, :h] = at_x[:2] + at_h[:2]
@@ -103,24 +113,27 @@ def packed(weights: dict[str, Tensor], samples: int, split: bool) -> Packed:
     decode_x[:h, :d], decode_h[:h, :d] = decode[:h], decode[h : 2 * h]
     decode_x[h, :d], decode_x[h, d] = weights["decode_in.bias"], ONE
     decode_h[told_again, :d] = decode[2 * h :]
-    answer = empty(dp, INPUTS)
-    answer[:d, 2 * samples : 3 * samples] = weights["decode_out.weight"].T
-    answer[d, 2 * samples : 3 * samples] = weights["decode_out.bias"]
+    answer = empty(dp, inputs)
+    for columns, rows in ((slice(2 * samples, known.start), slice(samples)), (carried, slice(samples, None))):
+        answer[:d, columns] = weights["decode_out.weight"][rows].T
+        answer[d, columns] = weights["decode_out.bias"][rows]
+    numbers = empty(3, inputs)
+    numbers[:, carried] = slow.T
     # Eight columns of either gate in turn, as they lie in the registers of tensor cores: parting them moves nothing.
     gates = (each.view(2, UNITS, UNITS // 8, 8).permute(1, 2, 0, 3) for each in (gates_x, gates_h))
     matrices = from_input, from_code, *gates, new_x, new_h, decode_x, decode_h, answer
     all_of_them = torch.cat([each.flatten() for each in matrices])
     if not split:
-        return Packed(all_of_them, all_of_them, dp)
+        return Packed(all_of_them, all_of_them, numbers, dp, inputs, count)
     large = all_of_them.half()
-    return Packed(large, (all_of_them - large.float()).half(), dp)
+    return Packed(large, (all_of_them - large.float()).half(), numbers, dp, inputs, count)
 
 
 def advance(
     net: Packed, state: State, drive: DeviceDrive, limits: tuple[float, ...], voltage: Tensor, outside: Tensor
 ) -> None:
-    """Advance all cells by a block: fills ``voltage`` [samples, B], advances the state's hidden and history in place
-    and adds to ``outside`` [B]. ``limits``: lowest and highest voltage, lowest and highest current, highest
+    """Advance all cells by a block: fills ``voltage`` [samples, B], advances the state's hidden, history and slow in
+    place and adds to ``outside`` [B]. ``limits``: lowest and highest voltage, lowest and highest current, highest
     conductance of the envelope."""
     cells, n = state["history"].shape
     tiles = triton.cdiv(cells, ROWS)
@@ -134,10 +147,12 @@ def advance(
         voltage,
         hidden,
         state["history"],
+        state["slow"],
         state["code"],
         outside,
         net.large,
         net.small,
+        net.numbers,
         *limits,
         *current.stride(),
         *reversal.stride(),
@@ -150,7 +165,8 @@ def advance(
         N=n,
         HP=UNITS,
         DP=net.decoder,
-        NP=INPUTS,
+        A=net.slow,
+        NP=net.inputs,
         ROWS=ROWS,
         CONDUCTS=drive.conductance is not None,
         SPLIT=net.large.dtype is torch.float16,
@@ -171,6 +187,8 @@ _LOW, _HIGH = tl.constexpr(s.VOLTAGE_LOW), tl.constexpr(s.VOLTAGE_HIGH)
 _CURRENT_SCALE, _CURRENT_LIMIT = tl.constexpr(s.CURRENT_SCALE), tl.constexpr(s.CURRENT_LIMIT)
 _CONDUCTANCE_SCALE = tl.constexpr(s.CONDUCTANCE_SCALE)
 _CONDUCTANCE_LIMIT = tl.constexpr(s.CONDUCTANCE_LIMIT)
+_SLOW_CENTRE, _SLOW_SCALE = tl.constexpr(s.SLOW_CENTRE), tl.constexpr(s.SLOW_SCALE)
+_SLOW_LIMIT = tl.constexpr(s.SLOW_LIMIT)
 _NAN = tl.constexpr(tl.PropagateNan.ALL)  # what is no number stays none, and is found
 
 
@@ -213,10 +231,12 @@ def _kernel(  # type: ignore[no-untyped-def]
     voltage,
     hidden,
     history,
+    slow,
     code,
     outside,
     large,
     small,
+    numbers,
     lowest_voltage,
     highest_voltage,
     lowest_current,
@@ -236,6 +256,7 @@ def _kernel(  # type: ignore[no-untyped-def]
     N: tl.constexpr,
     HP: tl.constexpr,
     DP: tl.constexpr,
+    A: tl.constexpr,
     NP: tl.constexpr,
     ROWS: tl.constexpr,
     CONDUCTS: tl.constexpr,
@@ -262,6 +283,12 @@ def _kernel(  # type: ignore[no-untyped-def]
 
     unit, column = tl.arange(0, HP)[None, :], tl.arange(0, NP)[None, :]
     of_voltage = (column >= 2 * N) & (column < 3 * N)
+    of_slow = (column > 3 * N) & (column <= 3 * N + A)
+    rest, kept, influx = (
+        tl.load(numbers + column),
+        tl.load(numbers + NP + column),
+        tl.load(numbers + 2 * NP + column),
+    )
     for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
         cell = tile * ROWS + tl.arange(0, ROWS)
         here = cell < cells
@@ -274,6 +301,9 @@ def _kernel(  # type: ignore[no-untyped-def]
         h += tl.load(code + row_of * C + unit - H - 1, mask=told, other=0.0)
         h += tl.where(unit == H, 1.0, 0.0)
         v = tl.load(own_history, mask=answers, other=0.0)
+        own_slow = slow + row_of * A + column - 3 * N - 1
+        if A:
+            w = tl.load(own_slow, mask=here[:, None] & of_slow, other=0.0)
         strayed = tl.load(outside + cell, mask=here, other=0)
         for step in range(steps):
             row = (step * N + column).to(tl.int64)
@@ -281,6 +311,8 @@ def _kernel(  # type: ignore[no-untyped-def]
             inward = tl.load(reversal + row * reversal_row + row_of * reversal_cell, mask=injects, other=0.0)
             x = tl.where(of_voltage, (v - _VOLTAGE_CENTRE) * _VOLTAGE_SCALE, 0.0)
             x = tl.where(column == 3 * N, 1.0, x)
+            if A:
+                x = tl.where(of_slow, (tl.sqrt(w) - _SLOW_CENTRE) * _SLOW_SCALE, x)
             if CONDUCTS:
                 opened = conductance + row_of * conductance_cell
                 g = tl.load(opened + row * conductance_row, mask=injects, other=0.0)
@@ -314,11 +346,17 @@ def _kernel(  # type: ignore[no-untyped-def]
             d = _product(e, xd_l, xd_s, DP, SPLIT)
             d = _plus_product(d, h, hd_l, hd_s, SPLIT)
             d = d * _logistic(d, SPLIT)
-            v = last + _product(d, out_l, out_s, NP, SPLIT) / _VOLTAGE_SCALE
+            answered = _product(d, out_l, out_s, NP, SPLIT)
+            v = last + answered / _VOLTAGE_SCALE
+            if A:
+                above = kept * (w - rest) + influx * tl.maximum(answered, 0.0, _NAN)
+                w = tl.minimum(rest + above, _SLOW_LIMIT, _NAN)
             beyond = (v < lowest_voltage) | (v > highest_voltage)
             strayed += tl.sum((beyond & answers).to(tl.int32), 1)
             v = tl.clamp(v, _LOW, _HIGH, _NAN)
             tl.store(voltage + (row - 2 * N) * cells + row_of, v, mask=answers)
         tl.store(own_hidden, h, mask=here[:, None] & (unit < H))
         tl.store(own_history, v, mask=answers)
+        if A:
+            tl.store(own_slow, w, mask=here[:, None] & of_slow)
         tl.store(outside + cell, strayed, mask=here)

@@ -32,7 +32,7 @@ SECONDS = 4.0
 _SPREADS = 12
 """Members on which the spread of the errors is measured."""
 _AT_ONCE = 64
-"""Members whose calcium is kept account of at a time: what bounds the memory."""
+"""Members whose slow variables are kept account of at a time: what bounds the memory."""
 
 
 def calibrate(
@@ -115,6 +115,8 @@ def read_misfit(folder: Path, weights: str, length: int) -> Misfit | None:
 
 def _stretches(group: h5py.Group, rows: Sequence[int], net: SomaticNet) -> Iterator[tuple[int, Stretches]]:
     """Some `SECONDS` of members' runs, nothing arriving on their dendrites, by row; no row without such a stretch."""
+    from noble_net.training.dataset import recorded
+
     length = group["current"].shape[1]
     cuts: dict[int, list[slice]] = {}
     for row in rows:
@@ -123,11 +125,12 @@ def _stretches(group: h5py.Group, rows: Sequence[int], net: SomaticNet) -> Itera
         else:
             cuts[row] = _silent(group, row)
     sweeps = {row: [_sweep(group, row, cut) for cut in some] for row, some in cuts.items()}
-    known = "calcium" in group
-    calcium = (
-        [float(group["calcium"][row, cut.start]) for row in rows for cut in cuts[row]] if known else None
+    columns = [recorded(group.file).index(each.variable) for each in net.net.slow]
+    starts = (
+        [group["slow"][row, :, cut.start][columns] for row in rows for cut in cuts[row]] if columns else []
     )
-    accounts = iter(net.accounts([sweep for row in rows for sweep in sweeps[row]], calcium))
+    slow = np.stack(starts) if starts else None
+    accounts = iter(net.accounts([sweep for row in rows for sweep in sweeps[row]], slow))
     most = round(1000.0 * SECONDS / STRETCH)
     for row in rows:
         told = list(islice(accounts, len(sweeps[row])))

@@ -4,10 +4,10 @@ A recording is cut into stretches of `STRETCH` ms. In each, the core is told the
 the noise it was trained with, and predicts the next one; the first `BURN_IN` ms only fill its recurrent state. The loss
 of a prediction error r is the pseudo-Huber ρ(r) = δ²·(√(1 + (r/δ)²) − 1): quadratic below δ, so that the few samples of
 spikes do not outweigh all others. A recording is that of a somatic electrode: a core with dendritic zones is told that
-nothing arrives there. One that keeps account of calcium is told, in every stretch, the account that the family's mean
-cell keeps over the whole recording, since what flows in long before a stretch still counts there.
+nothing arrives there. One that keeps account of slow variables is told, in every stretch, the account that the family's
+mean cell keeps over the whole recording, since what flows in long before a stretch still counts there.
 
-Shape legend: S stretches, T steps of n samples, C code length.
+Shape legend: S stretches, T steps of n samples, A slow variables, C code length.
 """
 
 from __future__ import annotations
@@ -44,14 +44,15 @@ Piece = tuple[Float32, Float32, Float32, Float32]
 
 class Stretches(NamedTuple):
     """Pieces of recordings: input [S, T, 3, n] (nA, nS, pA), and the voltage before and after each step [S, T, n], mV;
-    for a core that keeps account of calcium what there is of it before each [S, T]. The first ``burn_in`` steps do not
-    count."""
+    for a core that keeps account of slow variables those before each [S, T, A]. The first ``burn_in`` steps do not
+    count.
+    """
 
     drive: Tensor
     before: Tensor
     after: Tensor
     burn_in: int
-    calcium: Tensor | None = None
+    slow: Tensor | None = None
 
     @property
     def samples(self) -> int:
@@ -65,14 +66,14 @@ class Stretches(NamedTuple):
 
     def take(self, rows: NDArray[np.int64] | slice) -> Stretches:
         """Some of them."""
-        calcium = None if self.calcium is None else self.calcium[rows]
-        return Stretches(self.drive[rows], self.before[rows], self.after[rows], self.burn_in, calcium)
+        slow = None if self.slow is None else self.slow[rows]
+        return Stretches(self.drive[rows], self.before[rows], self.after[rows], self.burn_in, slow)
 
     def repeat(self, times: int) -> Stretches:
         """All of them so many times over."""
         drive, before, after = (each.repeat(times, 1, *[1] * (each.dim() - 2)) for each in self[:3])
-        calcium = None if self.calcium is None else self.calcium.repeat(times, 1)
-        return Stretches(drive, before, after, self.burn_in, calcium)
+        slow = None if self.slow is None else self.slow.repeat(times, 1, 1)
+        return Stretches(drive, before, after, self.burn_in, slow)
 
     @staticmethod
     def of(
@@ -107,8 +108,8 @@ class Stretches(NamedTuple):
         drive = np.stack(drives)[keep].reshape(-1, 3, steps, samples).swapaxes(1, 2)
         voltage = np.maximum(np.stack(volts)[keep], scaling.VOLTAGE_LOW).reshape(-1, steps + 1, samples)
         before = voltage[:, :-1] + _noise(generator, (len(voltage), steps, samples))
-        calcium = _tensor(np.stack(told)[keep]) if told else None
-        return Stretches(_tensor(drive), _tensor(before), _tensor(voltage[:, 1:]), burn_in, calcium)
+        slow = _tensor(np.stack(told)[keep]) if told else None
+        return Stretches(_tensor(drive), _tensor(before), _tensor(voltage[:, 1:]), burn_in, slow)
 
 
 def trained_net(checkpoint: Checkpoint) -> StreamingNet:
@@ -124,7 +125,7 @@ def trained_net(checkpoint: Checkpoint) -> StreamingNet:
         code_units=shape.code_units,
         encoder_layers=int(about.get("encoder_layers", 2)),
         decoder_units=shape.decoder,
-        calcium=shape.calcium,
+        slow=shape.slow,
     )
     net.load_state_dict({name: torch.from_numpy(weight) for name, weight in checkpoint.weights.items()})
     return net.requires_grad_(False)
@@ -149,16 +150,17 @@ class SomaticNet(NamedTuple):
         shape = Shape.of(checkpoint, zones)
         return SomaticNet(net, net.samples, zones, shape.dendritic_nmda, shape.code)
 
-    def predict(self, drive: Tensor, before: Tensor, code: Tensor, calcium: Tensor | None = None) -> Tensor:
+    def predict(self, drive: Tensor, before: Tensor, code: Tensor, slow: Tensor | None = None) -> Tensor:
         """The voltage after each step [B, T, n], mV; arguments as in `StreamingNet.forward`."""
-        answer: Tensor = self.net(drive, before, code, None, self._silence(*drive.shape[:2]), calcium)[0]
+        answer: Tensor = self.net(drive, before, code, None, self._silence(*drive.shape[:2]), slow)[0]
         return answer[..., : self.samples]
 
     @torch.no_grad()
-    def accounts(self, sweeps: Sequence[Piece], calcium: Sequence[float] | None = None) -> list[Float32]:
-        """Calcium before each step of each sweep, in its unit [steps], by the family's mean cell, all sweeps at once;
-        ``calcium``: mM at the start of each (None: at rest). Nothing for a core that keeps no account of it."""
-        if not self.net.calcium:
+    def accounts(self, sweeps: Sequence[Piece], slow: Float32 | None = None) -> list[Float32]:
+        """Slow variables before each step of each sweep, in their units [steps, A], by the family's mean cell, all
+        sweeps at once; ``slow`` [sweeps, A]: at the start of each, in NEURON's units (None: where they decay to).
+        Nothing for a core that keeps account of none."""
+        if not self.net.slow:
             return []
         n = self.samples
         counts = [max(0, (len(voltage) - n) // n) for voltage, *_ in sweeps]
@@ -170,8 +172,8 @@ class SomaticNet(NamedTuple):
             fed = np.maximum(voltage[:samples], scaling.VOLTAGE_LOW)
             before[row, :count] = _tensor(fed.reshape(count, n))
         state = self.net.start(len(sweeps)).clone()
-        if calcium is not None:
-            state[0, :, -1] = torch.tensor([each / self.net.calcium.unit for each in calcium])
+        if slow is not None:
+            state[0, :, self.net.hidden :] = _tensor(slow / np.array([each.unit for each in self.net.slow]))
         code = torch.zeros(len(sweeps), self.code)
         told = self.net.account(drive, before, code, state, self._silence(len(sweeps), steps)).numpy()
         return [account[:count] for account, count in zip(told, counts, strict=True)]
@@ -242,7 +244,7 @@ def losses(net: SomaticNet, data: Stretches, codes: Float64, delta: float) -> Fl
 
 def _errors(net: SomaticNet, data: Stretches, code: Tensor) -> Tensor:
     """Predicted minus recorded voltage [S, counted T, n], mV."""
-    return (net.predict(data.drive, data.before, code, data.calcium) - data.after)[:, data.burn_in :]
+    return (net.predict(data.drive, data.before, code, data.slow) - data.after)[:, data.burn_in :]
 
 
 def _parts(size: int, codes: int = 1) -> list[slice]:

@@ -42,8 +42,9 @@ class DatasetSpec(_Recipe):
     lowest_current: Annotated[float, Quantity("nA", at_most=10.0)] = -0.3
     """What injected current in training stays above when smoothed over 10 ms, where there is input on the dendrites:
     some families' mechanisms leave their range in long and deep hyperpolarisation."""
-    calcium: Flag = False
-    """Whether the concentration of calcium in the soma is recorded in training, for a core that keeps account of it."""
+    record: tuple[Name, ...] = ()
+    """Slow variables of the soma recorded in training, by NEURON's names (`cai`, `h_Kd`), for a core that keeps account
+    of them."""
     test: TestSpec = TestSpec()
 
     @property
@@ -66,16 +67,18 @@ class DatasetSpec(_Recipe):
         """A recipe reads, and names its dataset, as it did before there was what it has no need of."""
         content: dict[str, Any] = handler(self)
         new = set() if self.zoned else {"zones", "nmda", "lowest_current"}
-        new |= set() if self.calcium else {"calcium"}
+        new |= set() if self.record else {"record"}
         return {key: value for key, value in content.items() if key not in new}
 
 
-class CalciumSpec(_Recipe):
-    """See `noble_net.surrogate.streaming_shape.Calcium`."""
+class SlowSpec(_Recipe):
+    """A slow variable; see `noble_net.surrogate.streaming_shape.Slow`. Numbers are in NEURON's unit of the variable:
+    `cai` is in mM."""
 
-    rest: Annotated[float, Quantity("mM", above=0.0)]
-    unit: Annotated[float, Quantity("mM", above=0.0)]
+    variable: Name
     decay: Duration
+    unit: float = Field(gt=0)
+    rest: float = Field(default=0.0, ge=0)
 
 
 class ModelSpec(_Recipe):
@@ -90,14 +93,15 @@ class ModelSpec(_Recipe):
     as it is."""
     decoder_units: int | None = Field(default=32, gt=0, multiple_of=4)
     """Width of the decoder; null: ``hidden``."""
-    calcium: CalciumSpec | None = None
-    """Account of the calcium in the soma (which the dataset then has to record), for cells whose potassium currents
-    follow it over hundreds of ms; null: none is kept."""
+    slow: tuple[SlowSpec, ...] = ()
+    """Variables of the soma that the core keeps account of, and the dataset then has to record: what currents follow
+    over hundreds of ms, calcium and slow inactivation."""
 
-    @property
-    def calcium_numbers(self) -> dict[str, float] | None:
-        """As core.json has them."""
-        return self.calcium.model_dump() if self.calcium else None
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A recipe reads, and names its training, as it did before there were slow variables."""
+        content: dict[str, Any] = handler(self)
+        return {key: value for key, value in content.items() if key != "slow" or value}
 
 
 class OwnVoltageSpec(_Recipe):
@@ -168,8 +172,15 @@ class CoreRecipe(_Recipe):
     """Markdown for the card: what was tried, what failed."""
 
     @model_validator(mode="after")
-    def _calcium_is_recorded(self) -> CoreRecipe:
-        if self.model.calcium and not self.dataset.calcium:
-            remedy = "add `calcium: true` to `dataset`, or leave it out"
-            raise fault("needs a dataset that records calcium", remedy, ("model", "calcium"))
+    def _slow_variables_are_recorded(self) -> CoreRecipe:
+        names = [each.variable for each in self.model.slow]
+        for number, name in enumerate(names):
+            if name not in self.dataset.record:
+                raise fault(
+                    f"is {name}, which the dataset does not record",
+                    f"add it to `dataset: {{record: [{', '.join([*self.dataset.record, name])}]}}`, or leave it out",
+                    ("model", "slow", number, "variable"),
+                )
+            if name in names[:number]:
+                raise fault(f"names {name} twice", "leave one out", ("model", "slow", number, "variable"))
         return self

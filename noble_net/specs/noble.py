@@ -13,7 +13,7 @@ from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 
 Current = Annotated[float, Quantity("nA", at_most=100.0)]
 Step = Annotated[float, Quantity("ms", above=0.0, at_most=1.0)]
-Temperature = Annotated[float, Quantity("mV", above=0.0)]
+Temperature = Annotated[float, Quantity("mV", at_least=0.0)]
 Members = int | tuple[str, ...] | None
 """All training members, the first so many of them, or those with these ids."""
 
@@ -168,8 +168,8 @@ class FineTuneSpec(Spec):
     feature: Literal["sag_amplitude"] = "sag_amplitude"
     weight: float = Field(default=25.0, ge=0)
     """λ; L_F is the relative L2 error of the feature over a batch."""
-    temperature: Temperature = 0.2
-    """Of the soft minimum, mV."""
+    temperature: Temperature = 0.0
+    """Of a soft minimum, mV; 0: the minimum itself, which a soft one lets go its own way."""
 
 
 class NobleRecipe(Spec):

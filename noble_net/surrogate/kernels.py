@@ -20,8 +20,8 @@ from noble_net.surrogate.kernels_inputs import (
     let_in,
     mean_of,
     opened,
-    scale_calcium,
     scale_dendrites,
+    scale_slow,
     scale_soma,
     to_cells,
 )
@@ -123,11 +123,11 @@ def _micro_batch(
     code: Float32,
     hidden: Float32,
     history: Float32,
-    calcium: Float32,
+    slow: Float32,
     weights: tuple[Any, ...],
     coupling: Float32,
     limits: Float32,
-    kept: Float32,
+    numbers: Float32,
     voltage: Float32,
     outside: UInt32,
 ) -> None:
@@ -153,7 +153,7 @@ def _micro_batch(
     x = np.zeros((net.encode.weight.shape[1], LANES), np.float32)
     soma, share = np.zeros((5, n, LANES), np.float32), np.zeros(LANES, np.float32)
     past = np.zeros((n, LANES), np.float32)
-    pool = np.zeros((calcium.shape[1], LANES), np.float32)
+    pool = np.zeros((slow.shape[1], LANES), np.float32)
     behind = len(x) - codes
     layer, state = floats(told, width), floats(own, width)
     gates = np.empty((2 * width, LANES), np.float32)
@@ -163,7 +163,7 @@ def _micro_batch(
     strayed = np.zeros(LANES, np.uint32)
     by_samples(hidden[cells], state)
     by_samples(history[cells], past)
-    by_samples(calcium[cells], pool)
+    by_samples(slow[cells], pool)
     by_samples(code[cells], x[behind:])
     if late:
         put(x[behind:], terms[:late])
@@ -175,7 +175,7 @@ def _micro_batch(
         step = slice(at, at + n)
         _load(drive, cells, step, half, len(block) > 0, past, coupling, limits, soma, share, x, strayed)
         if len(pool):
-            scale_calcium(pool[0], x[behind - 1])
+            scale_slow(pool, x[behind - len(pool) :])
         _apply(net.encode, x, layer)
         silu(layer)
         keep(layer, told)
@@ -192,12 +192,12 @@ def _micro_batch(
         silu(decoded)
         _apply(net.increments, decoded, increment)
         if len(pool):
-            let_in(increment[n], kept, pool[0])
+            let_in(increment[n:], numbers, pool)
         answer(increment, past, limits[0], strayed)
         to_cells(past, voltage[cells, step])
     to_cells(state, hidden[cells])
     to_cells(past, history[cells])
-    to_cells(pool, calcium[cells])
+    to_cells(pool, slow[cells])
     for i in range(here):
         outside[first + i] += strayed[i]
 
@@ -210,11 +210,11 @@ def advance(
     code: Float32,
     hidden: Float32,
     history: Float32,
-    calcium: Float32,
+    slow: Float32,
     weights: tuple[Float32 | Words, ...],
     coupling: Float32,
     limits: Float32,
-    kept: Float32,
+    numbers: Float32,
     voltage: Float32,
     outside: UInt32,
 ) -> None:
@@ -226,8 +226,8 @@ def advance(
     input on dendrites the scaled half of its magnesium block, else empty.
 
     ``code`` [cells, K] is what the layers are told of the cell's code; ``hidden`` [cells, H], ``history`` [cells, n]
-    (mV) and ``calcium`` [cells, 1, or 0 without] are updated in place; ``weights`` are `Layers.arrays`, ``coupling``
-    [dendritic zones] in nS, ``limits`` `Envelope.limits`, ``kept`` `Calcium.numbers`;
+    (mV) and ``slow`` [cells, variables] are updated in place; ``weights`` are `Layers.arrays`, ``coupling``
+    [dendritic zones] in nS, ``limits`` `Envelope.limits`, ``numbers`` `slow_numbers`;
     ``voltage`` [cells, samples] and ``outside`` [cells] (added to) are the answer.
     """
     for batch in prange((len(hidden) + LANES - 1) // LANES):
@@ -239,11 +239,11 @@ def advance(
             code,
             hidden,
             history,
-            calcium,
+            slow,
             weights,
             coupling,
             limits,
-            kept,
+            numbers,
             voltage,
             outside,
         )

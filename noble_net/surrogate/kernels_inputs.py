@@ -23,8 +23,8 @@ _G_SCALE, _G_LIMIT = np.float32(s.CONDUCTANCE_SCALE), np.float32(s.CONDUCTANCE_L
 _SLOPE = np.float32(BLOCK_SLOPE)
 _B_CENTRE, _B_UNSCALE = np.float32(s.BLOCK_CENTRE), np.float32(1.0 / s.BLOCK_SCALE)
 _ROUNDS = s.LOCAL_ROUNDS
-_C_CENTRE, _C_SCALE = np.float32(s.CALCIUM_CENTRE), np.float32(s.CALCIUM_SCALE)
-_C_INFLUX, _C_LIMIT = np.float32(s.CALCIUM_INFLUX), np.float32(s.CALCIUM_LIMIT)
+_S_CENTRE, _S_SCALE = np.float32(s.SLOW_CENTRE), np.float32(s.SLOW_SCALE)
+_S_LIMIT = np.float32(s.SLOW_LIMIT)
 _MILLI, _ZERO = np.float32(1e-3), np.float32(0.0)
 
 
@@ -66,19 +66,22 @@ def opened(last: Float32, half: Float32, out: Float32) -> None:
 
 
 @compiled(fastmath=MATH, error_model="numpy")
-def scale_calcium(calcium: Float32, out: Float32) -> None:
-    """out [LANES]: what the encoder gets of concentrations [LANES]."""
-    for i in range(LANES):
-        out[i] = _C_SCALE * (math.sqrt(calcium[i]) - _C_CENTRE)
+def scale_slow(slow: Float32, out: Float32) -> None:
+    """out [variables, LANES]: what the encoder gets of slow variables [variables, LANES]."""
+    for k in range(len(slow)):
+        for i in range(LANES):
+            out[k, i] = _S_SCALE * (math.sqrt(slow[k, i]) - _S_CENTRE)
 
 
 @compiled(fastmath=MATH, error_model="numpy")
-def let_in(influx: Float32, kept: Float32, calcium: Float32) -> None:
-    """Concentrations [LANES] after a step of which the decoder answers ``influx`` [LANES]. ``kept`` are
-    `noble_net.surrogate.streaming_shape.Calcium.numbers`."""
-    for i in range(LANES):
-        above = kept[1] * (calcium[i] - kept[0]) + _C_INFLUX * max(influx[i], _ZERO)
-        calcium[i] = min(kept[0] + above, _C_LIMIT)
+def let_in(influx: Float32, numbers: Float32, slow: Float32) -> None:
+    """Slow variables [variables, LANES] after a step of which the decoder answers ``influx`` [at least variables,
+    LANES]; ``numbers``: `noble_net.surrogate.streaming_shape.slow_numbers`."""
+    for k in range(len(slow)):
+        rest, kept, unit = numbers[k]
+        for i in range(LANES):
+            above = kept * (slow[k, i] - rest) + unit * max(influx[k, i], _ZERO)
+            slow[k, i] = min(rest + above, _S_LIMIT)
 
 
 @compiled(fastmath=MATH, error_model="numpy")

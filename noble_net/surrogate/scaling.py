@@ -18,10 +18,10 @@ CONDUCTANCE_SCALE, CONDUCTANCE_LIMIT = 0.1, 8.0
 LOCAL_ROUNDS = 2
 """Rounds in which a dendrite's local voltage and its magnesium block are brought to agree."""
 
-CALCIUM_CENTRE, CALCIUM_SCALE = 1.0, 2.0
-"""Of the root of a concentration of calcium in the soma, itself in the unit that core.json gives."""
-CALCIUM_INFLUX, CALCIUM_LIMIT = 0.3, 100.0
-"""In that unit: what flows in during a step per unit of the decoder's answer, and the highest concentration."""
+SLOW_CENTRE, SLOW_SCALE = 1.0, 2.0
+"""Of the root of a slow variable, itself in the unit that core.json gives."""
+SLOW_LIMIT = 100.0
+"""Where it is clamped, in that unit."""
 
 BLOCK_CENTRE, BLOCK_SCALE = -27.5, 0.1
 """Of the voltage at which magnesium blocks half of the NMDA receptors of the dendrites, mV."""

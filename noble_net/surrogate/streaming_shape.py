@@ -4,33 +4,54 @@ are too small."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from noble_net.surrogate.checkpoint import Checkpoint
-from noble_net.types import DT
+from noble_net.surrogate.scaling import SLOW_LIMIT
+from noble_net.types import DT, Float32
 
 
-class Calcium(NamedTuple):
-    """Concentration of calcium in the soma, of which a core keeps account beside the voltage: what the decoder lets in
-    at a step is added, and what is above rest decays, dc/dt = (rest − c)/decay."""
+class Slow(NamedTuple):
+    """A slow variable of the soma, never below 0, of which a core keeps account beside the voltage: the concentration
+    of calcium, the inactivation of a channel. What the decoder lets in at a step is added, and what is above rest
+    decays, dx/dt = (rest − x)/decay."""
 
+    variable: str
+    """Its name in NEURON, in whose unit it is."""
     rest: float
-    """mM."""
     unit: float
-    """mM; where the currents that follow it are half open."""
+    """What it is about: the core is told the root of x/unit."""
     decay: float
-    """ms."""
+    """ms; the shortest where it depends on the voltage."""
+    influx: float
+    """What flows in during a step per unit of the decoder's answer, in ``unit``."""
 
-    def numbers(self, samples: int) -> tuple[float, float]:
-        """What compiled code knows of it: rest in units, and what a step of so many samples leaves of all above."""
-        return self.rest / self.unit, math.exp(-samples * DT / self.decay)
+    def numbers(self, samples: int) -> tuple[float, float, float]:
+        """What compiled code knows of it: rest in units, what a step of so many samples leaves of all above, and
+        influx."""
+        return self.rest / self.unit, math.exp(-samples * DT / self.decay), self.influx
 
 
-def input_count(samples: int, zones: int, nmda: bool, calcium: bool = False) -> int:
+def slow_numbers(slow: Sequence[Slow], samples: int) -> Float32:
+    """`Slow.numbers` of each, [variables, 3]."""
+    return np.array([each.numbers(samples) for each in slow], np.float32).reshape(-1, 3)
+
+
+def settled(before: Float32, after: Float32, numbers: Float32) -> Float32:
+    """Where slow variables would come to rest if what flows in at every step were what does from ``before`` to
+    ``after`` [cells, variables] one; ``numbers``: `slow_numbers`."""
+    rest, kept = numbers[:, 0], numbers[:, 1]
+    at_rest: Float32 = rest + (after - (rest + kept * (before - rest))) / (1.0 - kept)
+    return np.clip(at_rest, rest, SLOW_LIMIT).astype(np.float32)
+
+
+def input_count(samples: int, zones: int, nmda: bool, slow: int = 0) -> int:
     """Inputs of the encoder without the code: three per sample, three (with NMDA four) per dendritic zone, one for the
-    half of the magnesium block, one for calcium."""
-    return 3 * samples + zones * (4 if nmda else 3) + int(nmda) + int(calcium)
+    half of the magnesium block, one for each slow variable."""
+    return 3 * samples + zones * (4 if nmda else 3) + int(nmda) + slow
 
 
 class Shape(NamedTuple):
@@ -46,7 +67,7 @@ class Shape(NamedTuple):
     decoder: int
     """Units of the decoder."""
     dendritic_nmda: bool
-    calcium: Calcium | None
+    slow: tuple[Slow, ...]
     products: int
     """Multiply-adds of one step of a cell."""
 
@@ -60,9 +81,9 @@ class Shape(NamedTuple):
         if h == 0 or h % 8:
             raise checkpoint.damaged(f"encode_in.bias has {h} numbers, where a multiple of 8 is wanted")
         nmda = bool(dendrites) and bool(about.get("nmda"))
-        calcium = _calcium(checkpoint)
-        inputs = input_count(n, dendrites, nmda, calcium is not None)
-        answers = n + int(calcium is not None)
+        slow = _slow(checkpoint)
+        inputs = input_count(n, dendrites, nmda, len(slow))
+        answers = n + len(slow)
         units = len(weights.get("code_in.bias", ()))
         decoder = len(weights.get("decode_in.bias", range(h)))
         shapes: dict[str, tuple[int, ...]] = {
@@ -95,20 +116,26 @@ class Shape(NamedTuple):
         if odd:
             raise checkpoint.damaged(f"core.json knows no weight {odd[0]}")
         at_every_step = (size for name, size in _sizes(shapes) if not name.startswith("code_"))
-        return Shape(h, inputs, code, units, decoder, nmda, calcium, sum(at_every_step))
+        return Shape(h, inputs, code, units, decoder, nmda, slow, sum(at_every_step))
 
 
-def _calcium(checkpoint: Checkpoint) -> Calcium | None:
-    """The calcium that core.json tells of, if it does. Raises CheckpointError where that cannot be."""
-    told = checkpoint.about.get("calcium")
-    if told is None:
-        return None
+def _slow(checkpoint: Checkpoint) -> tuple[Slow, ...]:
+    """The slow variables that core.json tells of. Raises CheckpointError where those cannot be."""
+    told = checkpoint.about.get("slow", [])
     try:
-        found = Calcium(**{name: float(number) for name, number in told.items()})
-    except (AttributeError, TypeError, ValueError):
-        found = Calcium(math.nan, math.nan, math.nan)
-    if not all(math.isfinite(number) and number > 0.0 for number in found):
-        raise checkpoint.damaged("calcium must be a rest, a unit and a decay, each above 0")
+        found = tuple(
+            Slow(str(each["variable"]), *(float(each[name]) for name in Slow._fields[1:])) for each in told
+        )
+    except (KeyError, TypeError, ValueError):
+        found = (Slow("", *[math.nan] * 4),)
+    for each in found:
+        above = each.unit, each.decay, each.influx
+        if not (
+            all(math.isfinite(number) and number > 0.0 for number in above) and 0.0 <= each.rest < math.inf
+        ):
+            raise checkpoint.damaged(
+                "slow must list variables, each with a rest, and a unit, a decay and an influx above 0"
+            )
     return found
 
 

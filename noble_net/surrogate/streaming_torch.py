@@ -1,12 +1,13 @@
 """The streaming core in PyTorch: the definition that is trained; `noble_net.surrogate.streaming` runs it fast.
 
-Shape legend: B cells, T recurrent steps, n samples per step, Z dendritic zones, C code length, K units of the code's
-embedding, H hidden units. Needs the extra [train]; nothing that only runs networks imports this module.
+Shape legend: B cells, T recurrent steps, n samples per step, Z dendritic zones, A slow variables, C code length, K
+units of the code's embedding, H hidden units. Needs the extra [train]; nothing that only runs networks imports it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from noble_net.surrogate import scaling as s
 from noble_net.surrogate.recurrent_torch import recur
-from noble_net.surrogate.streaming_shape import Calcium, input_count
+from noble_net.surrogate.streaming_shape import Slow, input_count, slow_numbers
 from noble_net.types import BLOCK_SLOPE
 
 COUPLINGS = (30.0, 10.0)
@@ -45,7 +46,7 @@ class Dendrites(NamedTuple):
 class StreamingNet(nn.Module):
     """One recurrent step maps (n samples of input, the cell's own last n voltages, code, state) → next n voltages.
 
-    encoder: [effective current | conductance | voltage | dendrites | calcium | code] → H (→ H with two layers); GRU of
+    encoder: [effective current | conductance | voltage | dendrites | slow | code] → H (→ H with two layers); GRU of
     H units; decoder [encoded | state] → D (H, unless told) → n increments on the last voltage. Activations are SiLU.
     See `noble_net.surrogate.scaling` for units. With ``code_units`` the code is first embedded, C → K → K, and enters
     encoder and decoder; without, the encoder alone, as it is.
@@ -53,8 +54,8 @@ class StreamingNet(nn.Module):
     The input of a dendritic zone acts at a voltage of its own, at which it is balanced by the current from the soma
     through ``coupling`` (log nS, learned). The encoder gets that current, that voltage and roots of the conductances.
 
-    With ``calcium`` the encoder gets the root of its concentration too, and the decoder answers what flows in during
-    the step, where that is above 0; the state is the H hidden units, then the concentration, in its unit.
+    With ``slow`` variables the encoder gets the roots of those too, and the decoder answers what flows in during the
+    step, where that is above 0; the state is the H hidden units, then the A variables, each in its unit.
     """
 
     def __init__(
@@ -67,11 +68,13 @@ class StreamingNet(nn.Module):
         code_units: int = 0,
         encoder_layers: int = 2,
         decoder_units: int | None = None,
-        calcium: Calcium | None = None,
+        slow: Sequence[Slow] = (),
     ) -> None:
         super().__init__()
-        self.samples, self.hidden, self.calcium = samples, hidden, calcium
-        self.inputs = input_count(samples, zones, nmda, calcium is not None)
+        self.samples, self.hidden, self.slow = samples, hidden, tuple(slow)
+        self.inputs = input_count(samples, zones, nmda, len(self.slow))
+        self.numbers: Tensor
+        self.register_buffer("numbers", torch.from_numpy(slow_numbers(self.slow, samples)), persistent=False)
         self.code_in = nn.Linear(code, code_units) if code_units else None
         self.code_out = nn.Linear(code_units, code_units) if code_units else None
         if zones:
@@ -82,7 +85,7 @@ class StreamingNet(nn.Module):
         self.encode_out = nn.Linear(hidden, hidden) if encoder_layers == 2 else None
         self.gru = nn.GRU(hidden, hidden, batch_first=True)
         self.decode_in = nn.Linear(2 * hidden + code_units, decoder_units or hidden)
-        self.decode_out = nn.Linear(decoder_units or hidden, samples + int(calcium is not None))
+        self.decode_out = nn.Linear(decoder_units or hidden, samples + len(self.slow))
         with torch.no_grad():
             self.decode_out.weight.mul_(0.1)
 
@@ -93,7 +96,7 @@ class StreamingNet(nn.Module):
         code: Tensor,
         state: Tensor | None = None,
         dendrites: Dendrites | None = None,
-        calcium: Tensor | None = None,
+        slow: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Teacher-forced pass, parallel over time but for the recurrent unit.
 
@@ -101,18 +104,18 @@ class StreamingNet(nn.Module):
         ``code`` [B, C], ``state`` [1, B, H] or None at the start. Returns the next voltages [B, T, n] (mV) and the
         state.
 
-        A net with calcium is fed that, too, [B, T] before each step, and what flows in stands behind each step's
-        voltages, [B, T, n + 1]; or it is not, keeps account of it as in `roll_out`, one step after the other, and
-        answers as a net without.
+        A net with slow variables is fed those, too, [B, T, A] before each step, and what flows in stands behind each
+        step's voltages, [B, T, n + A]; or it is not, keeps account of them as in `roll_out`, one step after the other,
+        and answers as a net without.
         """
-        if self.calcium and calcium is None:
+        if self.slow and slow is None:
             return self._walk(drive, voltage[:, 0], code, state, dendrites, voltage)[:2]
         c_BK = self._embed(code)
-        x_BTI = self._scale(drive, voltage, dendrites, calcium)
+        x_BTI = self._scale(drive, voltage, dendrites, slow)
         e_BTH = self._encode(x_BTI, self._fold(self.encode_in, c_BK)[:, None])
         g_BTH, state = recur(self.gru, e_BTH, state)
         answer, influx = self._decode(e_BTH, g_BTH, voltage, self._late_bias(c_BK)[:, None])
-        return torch.cat([answer, influx], dim=-1) if self.calcium else answer, state
+        return torch.cat([answer, influx], dim=-1) if self.slow else answer, state
 
     def roll_out(
         self,
@@ -123,21 +126,19 @@ class StreamingNet(nn.Module):
         dendrites: Dendrites | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Free-running pass on the core's own voltage; ``voltage`` [B, n] are the n samples before the first step,
-        other shapes as in `forward`; with calcium the state is [1, B, H + 1]."""
+        other shapes as in `forward`; the state is [1, B, H + A]."""
         return self._walk(drive, voltage, code, state, dendrites, None)[:2]
 
     def account(
         self, drive: Tensor, voltage: Tensor, code: Tensor, state: Tensor, dendrites: Dendrites | None
     ) -> Tensor:
-        """Its own account of calcium before each step, [B, T], while it is fed voltages; arguments as in `forward`, the
-        state with calcium."""
+        """Its own account of slow variables before each step, [B, T, A], while it is fed voltages; arguments as in
+        `forward`, the state with slow variables."""
         return self._walk(drive, voltage[:, 0], code, state, dendrites, voltage)[2]
 
     def start(self, cells: int) -> Tensor:
         """The state of so many cells that have long been at rest."""
-        rest = [self.calcium.numbers(self.samples)[0]] if self.calcium else []
-        like = self.decode_out.weight
-        return torch.cat([like.new_zeros(self.hidden), like.new_tensor(rest)]).expand(1, cells, -1)
+        return torch.cat([self.numbers.new_zeros(self.hidden), self.numbers[:, 0]]).expand(1, cells, -1)
 
     def _walk(
         self,
@@ -149,36 +150,36 @@ class StreamingNet(nn.Module):
         fed: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step after the other, from its own voltage, or from what is ``fed`` [B, T, n]: voltages after each step,
-        the state then, and the calcium before each, [B, T], or nothing."""
+        the state then, and slow variables before each, [B, T, A]."""
         state = self.start(len(drive)) if state is None else state
-        h_BH, s_BM = state[0, :, : self.hidden], state[0, :, self.hidden :]
+        h_BH, s_BA = state[0, :, : self.hidden], state[0, :, self.hidden :]
         c_BK = self._embed(code)
         bias = self._fold(self.encode_in, c_BK)
         late = self._late_bias(c_BK)
         gru: list[Tensor] = [*self.gru.parameters()]  # weight_ih, weight_hh, bias_ih, bias_hh
         answers, accounts = [], []
         for t in range(drive.shape[1]):
-            accounts.append(s_BM)
+            accounts.append(s_BA)
             voltage = voltage if fed is None else fed[:, t]
             at = None if dendrites is None else dendrites.at(t)
-            x_BI = self._scale(drive[:, t], voltage, at, s_BM[:, 0] if self.calcium else None)
+            x_BI = self._scale(drive[:, t], voltage, at, s_BA)
             e_BH = self._encode(x_BI, bias)
             h_BH = torch.gru_cell(e_BH, h_BH, *gru)
             voltage, influx = self._decode(e_BH, h_BH, voltage, late)
-            s_BM = self.let_in(influx, s_BM) if self.calcium else s_BM
+            s_BA = self.let_in(influx, s_BA)
             answers.append(voltage)
-        state = torch.cat([h_BH, s_BM], dim=-1)[None]
-        return torch.stack(answers, dim=1), state, torch.stack(accounts, dim=1).flatten(1)
+        state = torch.cat([h_BH, s_BA], dim=-1)[None]
+        return torch.stack(answers, dim=1), state, torch.stack(accounts, dim=1)
 
-    def let_in(self, influx: Tensor, calcium: Tensor) -> Tensor:
-        """The concentration after a step of which the decoder answers ``influx``, of any shape."""
-        flown = s.CALCIUM_INFLUX * influx.clamp(min=0.0)
-        return (self.left(calcium) + flown).clamp(max=s.CALCIUM_LIMIT)
+    def let_in(self, influx: Tensor, slow: Tensor) -> Tensor:
+        """Slow variables […, A] after a step of which the decoder answers ``influx`` […, A]."""
+        flown = self.numbers[:, 2] * influx.clamp(min=0.0)
+        return (self.left(slow) + flown).clamp(max=s.SLOW_LIMIT)
 
-    def left(self, calcium: Tensor) -> Tensor:
-        """What decay leaves of concentrations within a step."""
-        rest, kept = self.calcium.numbers(self.samples) if self.calcium else (0.0, 1.0)
-        return rest + kept * (calcium - rest)
+    def left(self, slow: Tensor) -> Tensor:
+        """What decay leaves of slow variables […, A] within a step."""
+        rest, kept = self.numbers[:, 0], self.numbers[:, 1]
+        return rest + kept * (slow - rest)
 
     def _embed(self, code: Tensor) -> Tensor:
         """What the layers are told of the code: its embedding [B, K], or itself."""
@@ -197,10 +198,10 @@ class StreamingNet(nn.Module):
         return self.decode_in.bias[None] if self.code_in is None else self._fold(self.decode_in, code)
 
     def _scale(
-        self, drive: Tensor, voltage: Tensor, dendrites: Dendrites | None, calcium: Tensor | None
+        self, drive: Tensor, voltage: Tensor, dendrites: Dendrites | None, slow: Tensor | None
     ) -> Tensor:
-        """[…, 3, n], […, n] and […] → […, inputs]: effective current at the last voltage, conductance, voltage; of the
-        dendrites what `_local` finds, and the roots of the conductances; that of the calcium."""
+        """[…, 3, n], […, n] and […, A] → […, inputs]: effective current at the last voltage, conductance, voltage; of
+        the dendrites what `_local` finds, and the roots of the conductances; those of slow variables."""
         current, conductance, reversal = drive.unbind(dim=-2)
         last = voltage[..., -1:]
         parts = [
@@ -221,8 +222,8 @@ class StreamingNet(nn.Module):
             if dendrites.nmda is not None and half is not None:
                 scaled = s.BLOCK_SCALE * (half - s.BLOCK_CENTRE)
                 parts += [_root(dendrites.nmda), scaled.expand(*voltage.shape[:-1], 1)]
-        if calcium is not None:
-            parts.append(s.CALCIUM_SCALE * (calcium.sqrt()[..., None] - s.CALCIUM_CENTRE))
+        if slow is not None:
+            parts.append(s.SLOW_SCALE * (slow.sqrt() - s.SLOW_CENTRE))
         return torch.cat(parts, dim=-1)
 
     def _local(self, dendrites: Dendrites, last: Tensor, half: Tensor | None) -> Tensor:
@@ -243,7 +244,7 @@ class StreamingNet(nn.Module):
         return encoded if self.encode_out is None else silu(self.encode_out(encoded))
 
     def _decode(self, encoded: Tensor, state: Tensor, voltage: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """The next voltages […, n], and what flows in […, 1], or nothing […, 0]."""
+        """The next voltages […, n], and what flows in […, A]."""
         weight = self.decode_in.weight[:, : 2 * self.hidden]
         d = nn.functional.silu(nn.functional.linear(torch.cat([encoded, state], dim=-1), weight) + bias)
         answered: Tensor = self.decode_out(d)

@@ -5,8 +5,8 @@ Layout: ``/train`` and ``/test/<regime>`` hold ``ids``, ``voltage`` int16 [membe
 ``/test/<regime>/floor`` is the voltage of the first members at a fifth of the solver's step. With dendritic zones,
 ``conductance`` and ``reversal_current`` are [members, zones, samples] in the order of the recipe's ``zones``; there are
 ``nmda_conductance`` nS float32 [members, dendritic zones, samples], which reverses at 0 mV, and ``nmda_half`` mV
-float32 [members] where the recipe has NMDA. With ``calcium`` in the recipe, ``/train/calcium`` float32 [members,
-samples + 1] is its concentration in the soma, mM. The root's attribute ``provenance`` says how it was made.
+float32 [members] where the recipe has NMDA. With ``record`` in the recipe, ``/train/slow`` float32 [members, variables,
+samples + 1] are those of the soma. The root's attribute ``provenance`` says how it was made.
 
 Runs are written one file each into ``<file>.parts`` and put together at the end, so an interrupted build resumes with
 nothing lost. The tests alone, enough to judge a trained core, lie in ``<file>-tests.h5`` until the whole is made.
@@ -150,6 +150,11 @@ def open_dataset(path: Path, family: Family) -> h5py.File:
     return file
 
 
+def recorded(file: h5py.File) -> tuple[str, ...]:
+    """The slow variables of a dataset, by NEURON's names."""
+    return tuple(json.loads(file.attrs["provenance"])["recipe"]["dataset"].get("record", ()))
+
+
 def _parts_of(path: Path) -> set[str]:
     """What a dataset holds: `train`, and regimes of tests."""
     if not path.exists():
@@ -188,7 +193,7 @@ def plan_runs(recipe: NetworkCoreRecipe, family: Family) -> list[Run]:
 def solve(
     model: CellModel, spec: DatasetSpec, run: Run
 ) -> tuple[Input | ZonedInput, Float32, Float32 | None]:
-    """Input and exact voltage of one run, and in training the soma's calcium where the recipe wants it.
+    """Input and exact voltage of one run, and in training the soma's variables that the recipe wants recorded.
 
     A training input the solver fails on is redrawn; in that of a test, which its floor has to share, the current is
     moved by `_NUDGE`.
@@ -201,7 +206,7 @@ def solve(
         if redrawn < attempt:
             drive = drive._replace(current=drive.current + np.float32(attempt * _NUDGE))
         with suppress(SolverError):
-            return drive, *_answer(cell, drive, spec.calcium and run.part == "train")
+            return drive, *_answer(cell, drive, spec.record if run.part == "train" else ())
     raise SolverError(f"{run.member} ({run.part}) went to NaN {_MAX_REDRAWS} times")
 
 
@@ -215,24 +220,28 @@ def _drawn(spec: DatasetSpec, run: Run, generator: np.random.Generator) -> Input
     return test_input(run.regime, generator, run.duration)
 
 
-def _answer(cell: ExactCell, drive: Input | ZonedInput, calcium: bool) -> tuple[Float32, Float32 | None]:
+def _answer(
+    cell: ExactCell, drive: Input | ZonedInput, record: tuple[str, ...]
+) -> tuple[Float32, Float32 | None]:
     if isinstance(drive, Input):
         inputs, zones = drive, None
     else:
         inputs = Input(drive.current, drive.conductance[0], drive.reversal_current[0])
         zones = drive.dendrites()
-    return cell.run_with_calcium(*inputs, zones=zones) if calcium else (cell.run(*inputs, zones=zones), None)
+    if not record:
+        return cell.run(*inputs, zones=zones), None
+    return cell.run_recording(record, *inputs, zones=zones)
 
 
 def _run_to_file(model: CellModel, spec: DatasetSpec, folder: Path, run: Run) -> None:
-    drive, voltage, calcium = solve(model, spec, run)
+    drive, voltage, slow = solve(model, spec, run)
     inputs = {k: v for k, v in drive._asdict().items() if spec.nmda or not k.startswith("nmda")}
     integers = np.clip(np.round(voltage / VOLTAGE_UNIT), -32767, 32767).astype(np.int16)
     target = folder / run.file_name
     unfinished = target.with_suffix(f".{os.getpid()}.tmp")
     try:
         with unfinished.open("wb") as file:
-            arrays = inputs if calcium is None else {**inputs, "calcium": calcium}
+            arrays = inputs if slow is None else {**inputs, "slow": slow}
             np.savez(file, voltage=integers, **arrays)
         unfinished.rename(target)
     except OSError as error:

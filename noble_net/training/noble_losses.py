@@ -24,16 +24,18 @@ def relative_error(answer: Tensor, truth: Tensor, power: int) -> Tensor:
 def sag_amplitude(
     volts: Tensor, onset: Tensor, sampling: float, duration: float, temperature: float
 ) -> Tensor:
-    """Sag of hyperpolarising steps, mV [B]: mean of the last tenth of the step less a soft minimum over the step.
+    """Sag of hyperpolarising steps, mV [B]: mean of the last tenth of the step less the minimum over the step.
 
-    ``volts`` [B, N]; ``onset`` [B], ``sampling`` and ``duration`` in ms. The soft minimum is the mean weighted by
-    exp(−V / ``temperature`` mV), which is differentiable, and the minimum for a temperature of 0.
+    ``volts`` [B, N]; ``onset`` [B], ``sampling`` and ``duration`` in ms. With a ``temperature`` the minimum is a soft
+    one, the mean weighted by exp(−V / ``temperature`` mV): smoother, and blind to dips that are short.
     """
     millivolts = 1000.0 * volts
     time = sampling * torch.arange(volts.shape[1], device=volts.device) - onset[:, None]
     within = (time > -1e-4 * sampling) & (time < duration - 1e-4 * sampling)
     late = within & (time > (1.0 - STEADY) * duration - 1e-4 * sampling)
     steady = (millivolts * late).sum(dim=1) / late.sum(dim=1)
+    if temperature == 0.0:
+        return steady - millivolts.masked_fill(~within, torch.inf).amin(dim=1)
     weights = torch.softmax((-millivolts / temperature).masked_fill(~within, -torch.inf), dim=1)
     return steady - (weights * millivolts).sum(dim=1)
 

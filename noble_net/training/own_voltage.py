@@ -1,5 +1,5 @@
 """The core's own voltage in training: part of the streams run free, as in a network, and learn from what becomes of it.
-Where the core keeps account of calcium, that is its own there too.
+Where the core keeps account of slow variables, those are its own there too.
 
 Fed the true voltage, a core reads a cell's slow currents off its course and has no need to keep account of them itself;
 alone, it then drifts within some tenths of a second. Free runs are fed their own voltage without end. Only where that
@@ -19,6 +19,7 @@ from noble_net.specs.cores import CoreRecipe, OwnVoltageSpec
 from noble_net.spikes import new_detector
 from noble_net.surrogate.checkpoint import Checkpoint
 from noble_net.surrogate.streaming import StreamingCore
+from noble_net.surrogate.streaming_shape import Slow
 from noble_net.surrogate.streaming_torch import StreamingNet
 from noble_net.training.ranges import envelope_of
 from noble_net.training.streams import Chunk, TrainingData
@@ -26,21 +27,24 @@ from noble_net.types import Drive, Float32, Nmda, State
 
 
 class Fed(NamedTuple):
-    """What streams are fed before each step: voltages [streams, T, n], mV, and calcium [streams, T] in its unit."""
+    """What streams are fed before each step: voltages [streams, T, n], mV, and slow variables [streams, T, A] in their
+    units."""
 
     voltage: Tensor
-    calcium: Tensor | None
+    slow: Tensor
 
 
 class OwnVoltage:
     """The first `streams` of a training's streams, run on the compiled core with the weights of the moment."""
 
-    def __init__(self, recipe: CoreRecipe, spec: OwnVoltageSpec, data: TrainingData) -> None:
+    def __init__(
+        self, recipe: CoreRecipe, spec: OwnVoltageSpec, data: TrainingData, slow: tuple[Slow, ...] = ()
+    ) -> None:
         self.streams = round(spec.share * recipe.training.batch)
         self.voltage = torch.zeros(self.streams, recipe.model.step_samples)
         """Fed at the next step, [streams, n] mV."""
-        self.calcium = torch.zeros(self.streams, int(recipe.model.calcium is not None))
-        """Fed at the next step, in its unit [streams, 1], or nothing [streams, 0]."""
+        self.slow = torch.zeros(self.streams, len(slow))
+        """Fed at the next step, in their units [streams, A]."""
         self.brought_back = 0.0
         """Share of the steps of the last chunk after which the truth took the place of the own voltage."""
         self._within = spec.within
@@ -55,43 +59,42 @@ class OwnVoltage:
             "envelope": envelope_of(data, recipe.dataset.zones, recipe.model.step_samples).to_json(),
             "step_samples": recipe.model.step_samples,
             "encoder_layers": recipe.model.encoder_layers,
-            "calcium": recipe.model.calcium_numbers,
+            "slow": [each._asdict() for each in slow],
         }
 
     def begin(self, chunk: Chunk) -> None:
         """Start new streams, from the truth."""
         self.voltage = chunk.before[: self.streams, 0].cpu().clone()
-        if chunk.calcium is not None and self.calcium.shape[1]:
-            self.calcium = chunk.calcium[: self.streams, :1].cpu().clone()
+        if chunk.slow is not None:
+            self.slow = chunk.slow[: self.streams, 0].cpu().clone()
 
     def run(self, net: StreamingNet, chunk: Chunk, code: Tensor, state: Tensor) -> Fed:
         """Run the streams through a chunk; returns what they are fed, on the chunk's device.
 
-        ``code`` [B, C] and ``state`` [1, B, H] are those of all streams; the chunk's calcium is in its unit.
+        ``code`` [B, C] and ``state`` [1, B, H] are those of all streams; the chunk's slow variables are in their units.
         """
         weights = {name: values.detach().cpu().numpy() for name, values in net.state_dict().items()}
         core = StreamingCore(Checkpoint(self._about, weights, ""))
         running = self._state(core, code[: self.streams], state[0, : self.streams])
         truth = chunk.after[: self.streams].cpu().numpy()
         fed = np.empty_like(truth)
-        held = np.empty((*truth.shape[:2], self.calcium.shape[1]), np.float32)
-        wanted = held if chunk.calcium is None else chunk.calcium[: self.streams, 1:, None].cpu().numpy()
+        held = np.empty((*truth.shape[:2], self.slow.shape[1]), np.float32)
+        wanted = held if chunk.slow is None else chunk.slow[: self.streams, 1:].cpu().numpy()
         away = 0
         for step, drive in enumerate(_steps(chunk, self._zones, self.streams)):
             history = running.arrays["history"]
-            fed[:, step], held[:, step] = history, running.arrays["calcium"]
+            fed[:, step], held[:, step] = history, running.arrays["slow"]
             _, running = core.advance(running, drive)
             history = running.arrays["history"]
             strayed = np.abs(history[:, -1] - truth[:, step, -1]) > self._within
             history[strayed] = truth[strayed, step]
-            if held.shape[-1]:
-                running.arrays["calcium"][strayed] = wanted[strayed, step]
+            running.arrays["slow"][strayed] = wanted[strayed, step]
             away += int(strayed.sum())
         self.voltage = torch.from_numpy(running.arrays["history"].copy())
-        self.calcium = torch.from_numpy(running.arrays["calcium"].copy())
+        self.slow = torch.from_numpy(running.arrays["slow"].copy())
         self.brought_back = away / (self.streams * truth.shape[1])
-        calcium = torch.from_numpy(held[..., 0]).to(chunk.before.device) if held.shape[-1] else None
-        return Fed(torch.from_numpy(fed).to(chunk.before.device), calcium)
+        device = chunk.before.device
+        return Fed(torch.from_numpy(fed).to(device), torch.from_numpy(held).to(device))
 
     def _state(self, core: StreamingCore, code: Tensor, hidden: Tensor) -> State:
         voltage = self.voltage.numpy()
@@ -100,7 +103,7 @@ class OwnVoltage:
                 "code": core.told(code.cpu().numpy()),
                 "hidden": hidden.detach().cpu().numpy().copy(),
                 "history": voltage.copy(),
-                "calcium": self.calcium.numpy().copy(),
+                "slow": self.slow.numpy().copy(),
                 "voltage": voltage[:, -1].copy(),
                 "detector": new_detector(len(voltage)),
             }

@@ -14,25 +14,25 @@ from torch import Tensor
 from noble_net.cells.family import Family
 from noble_net.surrogate import scaling
 from noble_net.surrogate.streaming_torch import Dendrites
-from noble_net.training.dataset import VOLTAGE_UNIT, open_dataset
+from noble_net.training.dataset import VOLTAGE_UNIT, open_dataset, recorded
 
 
 class Chunk(NamedTuple):
     """A stretch of B streams of T steps of n samples: input of the soma [B, T, 3, n] (nA, nS, pA) and of the dendrites,
-    the voltages before and after each step [B, T, n], mV; where it is recorded the soma's calcium before the first
-    step and after each [B, T + 1], mM."""
+    the voltages before and after each step [B, T, n], mV; the soma's slow variables before the first step and after
+    each [B, T + 1, A], in NEURON's units."""
 
     drive: Tensor
     dendrites: Dendrites | None
     before: Tensor
     after: Tensor
-    calcium: Tensor | None = None
+    slow: Tensor | None = None
 
     def to(self, device: torch.device) -> Chunk:
         """The same on a device."""
         dendrites = self.dendrites and self.dendrites.to(device)
-        calcium = None if self.calcium is None else self.calcium.to(device)
-        return Chunk(self.drive.to(device), dendrites, self.before.to(device), self.after.to(device), calcium)
+        slow = None if self.slow is None else self.slow.to(device)
+        return Chunk(self.drive.to(device), dendrites, self.before.to(device), self.after.to(device), slow)
 
 
 class TrainingData(NamedTuple):
@@ -40,8 +40,8 @@ class TrainingData(NamedTuple):
 
     float32 ``current`` [members, samples] nA, ``conductance`` nS and ``reversal_current`` pA [members, zones, samples]
     with the soma first, ``nmda`` nS [members, dendritic zones, samples] and ``half`` mV [members] or None; int16
-    ``voltage`` [members, samples + 1]; float32 ``code`` [members, n]; float32 ``calcium`` mM [members, samples + 1] or
-    None.
+    ``voltage`` [members, samples + 1]; float32 ``code`` [members, n]; float32 ``slow`` [members, variables,
+    samples + 1], the variables being ``recorded``, or None.
     """
 
     current: NDArray[np.float32]
@@ -52,7 +52,8 @@ class TrainingData(NamedTuple):
     voltage: NDArray[np.int16]
     code: NDArray[np.float32]
     family_hash: str
-    calcium: NDArray[np.float32] | None = None
+    slow: NDArray[np.float32] | None = None
+    recorded: tuple[str, ...] = ()
 
     @staticmethod
     def read(path: Path, family: Family) -> TrainingData:
@@ -66,8 +67,9 @@ class TrainingData(NamedTuple):
             nmda, half = (group[n][:] if n in group else None for n in ("nmda_conductance", "nmda_half"))
             drive = group["current"][:], conductance, reversal_current, nmda, half
             voltage = group["voltage"][:]
-            calcium = group["calcium"][:] if "calcium" in group else None
-        return TrainingData(*drive, voltage, family.codes(ids), family.hash, calcium)
+            slow = np.maximum(group["slow"][:], 0.0) if "slow" in group else None
+            names = recorded(file)
+        return TrainingData(*drive, voltage, family.codes(ids), family.hash, slow, names)
 
     @property
     def dendrites(self) -> int:
@@ -94,7 +96,7 @@ class TrainingData(NamedTuple):
             self._dendrites(rows, conductance, reversal, taken, steps) if self.dendrites else None,
             _tensor(volts[:, :-1]),
             _tensor(volts[:, 1:]),
-            None if self.calcium is None else _tensor(self.calcium[rows[:, None], ends]),
+            None if self.slow is None else _tensor(self.slow[rows[:, None], :, ends]),
         )
 
     def _dendrites(

@@ -24,7 +24,6 @@ from noble_net.specs.cores import CoreRecipe, TrainingSpec
 from noble_net.specs.windowed import NetworkCoreRecipe
 from noble_net.surrogate import scaling
 from noble_net.surrogate.checkpoint import save_checkpoint
-from noble_net.surrogate.streaming_shape import Calcium
 from noble_net.surrogate.streaming_torch import StreamingNet
 from noble_net.training.dataset import dataset_path
 from noble_net.training.optimising import (
@@ -37,14 +36,17 @@ from noble_net.training.optimising import (
 )
 from noble_net.training.own_voltage import OwnVoltage
 from noble_net.training.ranges import envelope_of
+from noble_net.training.slow import slow_variables
 from noble_net.training.starting import begin_from
 from noble_net.training.streams import Chunk, TrainingData
 from noble_net.types import DT
 
 SAVE_EVERY = 200
-CALCIUM_NOISE, NO_INFLUX = 0.05, 1e-3
-"""Relative standard deviation of a stream's calcium where it is fed the true one, over a chunk; and below what part of
-`scaling.CALCIUM_INFLUX` nothing flows in, where the decoder may answer anything below 0."""
+SLOW_NOISE = 0.05
+"""Relative standard deviation of a stream's slow variables where it is fed the true ones, over a chunk."""
+NO_INFLUX, MOST_INFLUX = 1e-3, 10.0
+"""In units of the decoder's answer: below the one nothing flows in, and it may answer anything below 0; more than the
+other is no influx but a variable that the solver threw out of its range."""
 
 Progress = Callable[[int, int, float], None]
 """(iteration, iterations, recent loss)."""
@@ -146,6 +148,8 @@ class Trainer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(self.spec.seed)
         model = recipe.model
+        self.slow = slow_variables(model, data)
+        self._columns = [data.recorded.index(each.variable) for each in self.slow]
         self.learn(
             StreamingNet(
                 data.code.shape[1],
@@ -156,14 +160,14 @@ class Trainer:
                 code_units=model.code_units,
                 encoder_layers=model.encoder_layers,
                 decoder_units=model.decoder_units,
-                calcium=Calcium(**model.calcium_numbers) if model.calcium_numbers else None,
+                slow=self.slow,
             )
         )
         if self.spec.start is not None:
             begin_from(self.net, self.spec.start, recipe.family)
         self.state = torch.zeros(1, self.spec.batch, model.hidden, device=self.device)
         own = self.spec.own_voltage
-        self.own = OwnVoltage(recipe, own, data) if own else None
+        self.own = OwnVoltage(recipe, own, data, self.slow) if own else None
         self.iteration = 0
         self.iterations = self.spec.iterations + (self.spec.again.iterations if self.spec.again else 0)
         self.seconds = 0.0
@@ -195,8 +199,8 @@ class Trainer:
         answer, state = self._answer(chunk, code)
         skip = round(spec.burn_in / (n * DT)) if first else 0
         errors = [scaling.VOLTAGE_SCALE * (answer[..., :n] - chunk.after)]
-        if self.net.calcium:
-            errors.append(self._influx_error(answer[..., n], chunk))
+        if self.slow:
+            errors.append(self._influx_error(answer[..., n:], chunk))
         loss = descend(self.net, self.optimiser, *(error[:, skip:] for error in errors))
         self.state = state.detach()
         self.iteration += 1
@@ -211,33 +215,35 @@ class Trainer:
             set_learning_rate(self.optimiser, spec.learning_rate, done, spec.iterations, spec.warmup)
 
     def _in_unit(self, chunk: Chunk) -> Chunk:
-        """The chunk with calcium in the unit of the core, or without where the core keeps no account."""
-        calcium = self.net.calcium
-        told = chunk.calcium / calcium.unit if calcium and chunk.calcium is not None else None
-        return chunk._replace(calcium=told)
+        """The chunk with the slow variables that the core keeps account of, in their units."""
+        if not self.slow or chunk.slow is None:
+            return chunk._replace(slow=None)
+        return chunk._replace(
+            slow=chunk.slow[..., self._columns] / torch.tensor([each.unit for each in self.slow])
+        )
 
     def _answer(self, chunk: Chunk, code: Tensor) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(self.spec.seed * 1_000_003 + self.iteration)
         fed = chunk.before + self._noise(chunk.before.shape, generator).to(self.device)
-        calcium = None
-        if chunk.calcium is not None:
-            off = CALCIUM_NOISE * torch.randn(len(fed), 1, generator=generator)
-            calcium = chunk.calcium[:, :-1] * (1.0 + off.to(self.device))
+        slow = None
+        if chunk.slow is not None:
+            off = SLOW_NOISE * torch.randn(len(fed), 1, len(self.slow), generator=generator)
+            slow = chunk.slow[:, :-1] * (1.0 + off.to(self.device))
         if self.own:
             own = self.own.run(self.net, chunk, code, self.state)
             fed[: self.own.streams] = own.voltage
-            if calcium is not None and own.calcium is not None:
-                calcium[: self.own.streams] = own.calcium
-        answer: tuple[Tensor, Tensor] = self.net(chunk.drive, fed, code, self.state, chunk.dendrites, calcium)
+            if slow is not None:
+                slow[: self.own.streams] = own.slow
+        answer: tuple[Tensor, Tensor] = self.net(chunk.drive, fed, code, self.state, chunk.dendrites, slow)
         return answer
 
     def _influx_error(self, answer: Tensor, chunk: Chunk) -> Tensor:
-        """Of what the decoder lets in [B, T], in `scaling.CALCIUM_INFLUX`."""
-        assert chunk.calcium is not None
-        flown = chunk.calcium[:, 1:] - self.net.left(chunk.calcium[:, :-1])
-        error = answer - flown / scaling.CALCIUM_INFLUX
-        shut = (answer < 0.0) & (flown < NO_INFLUX * scaling.CALCIUM_INFLUX)
-        return torch.where(shut, torch.zeros_like(error), error)
+        """Of what the decoder lets in [B, T, A]."""
+        assert chunk.slow is not None
+        flown = (chunk.slow[:, 1:] - self.net.left(chunk.slow[:, :-1])) / self.net.numbers[:, 2]
+        error = answer - flown.clamp(min=0.0)
+        unasked = ((answer < 0.0) & (flown < NO_INFLUX)) | (flown.abs() > MOST_INFLUX)
+        return torch.where(unasked, torch.zeros_like(error), error)
 
     def _noise(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
         """Per step one offset N(0, σ)·U(0, 1), and 0.3 σ per sample; [B, T, n] mV. With a correlation time the offsets
@@ -267,8 +273,8 @@ class Trainer:
     def save(self) -> None:
         """Write net, optimiser and carried state, replacing the last save at once."""
         carried = {"state": self.state} | ({"voltage": self.own.voltage} if self.own else {})
-        if self.own and self.net.calcium:
-            carried["calcium"] = self.own.calcium
+        if self.own and self.slow:
+            carried["slow"] = self.own.slow
         save_training(self.path, self.net, self.optimiser, self.iteration, self.seconds, carried)
 
     def restore(self) -> None:
@@ -281,7 +287,7 @@ class Trainer:
             self.iteration, self.seconds, self.state = found.iteration, found.seconds, found.carried["state"]
             if self.own:
                 self.own.voltage = found.carried["voltage"].cpu()
-                self.own.calcium = found.carried.get("calcium", self.own.calcium).cpu()
+                self.own.slow = found.carried.get("slow", self.own.slow).cpu()
 
     def described(self, family: Family) -> dict[str, Any]:
         """What core.json says of the core, besides what every core's says."""
@@ -290,7 +296,7 @@ class Trainer:
             "step_samples": model.step_samples,
             "hidden": model.hidden,
             "encoder_layers": model.encoder_layers,
-            **({"calcium": model.calcium_numbers} if model.calcium else {}),
+            **({"slow": [each._asdict() for each in self.slow]} if self.slow else {}),
             "parameters": sum(p.numel() for p in self.net.parameters()),
         }
 

@@ -1,0 +1,38 @@
+"""Slow variables of a core in training: how much flows in, read off the dataset."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from noble_net.errors import CheckpointError
+from noble_net.specs.cores import ModelSpec
+from noble_net.surrogate.streaming_shape import Slow
+from noble_net.training.streams import TrainingData
+
+MUCH = 0.999
+"""Which quantile of what flows in during a step is what the decoder counts in: the largest of all may be a variable
+that the solver threw out of its range."""
+
+
+def slow_variables(model: ModelSpec, data: TrainingData) -> tuple[Slow, ...]:
+    """The slow variables of a recipe's ``model``, and what flows into each during some step of a thousand.
+
+    Raises CheckpointError when the dataset has one of them not, or nothing ever flows into it.
+    """
+    found = []
+    for spec in model.slow:
+        if data.slow is None or spec.variable not in data.recorded:
+            raise CheckpointError(
+                f"the dataset does not record {spec.variable}: make it anew from this recipe"
+            )
+        slow = Slow(**spec.model_dump(), influx=1.0)
+        rest, kept, _ = slow.numbers(model.step_samples)
+        column = data.slow[:, data.recorded.index(spec.variable), :: model.step_samples]
+        above = column / np.float32(spec.unit) - np.float32(rest)
+        much = float(np.quantile(above[:, 1:] - np.float32(kept) * above[:, :-1], MUCH))
+        if not much > 0.0:
+            raise CheckpointError(
+                f"{spec.variable} only decays in the dataset: leave it out of `model: slow`"
+            )
+        found.append(slow._replace(influx=much))
+    return tuple(found)
