@@ -189,7 +189,7 @@ def test_integrate_and_fire_cells_do_the_same(
     assert ours[0][:, 9].isnan().all()
 
 
-SLOW = (Slow("cai", 1e-4, 4e-4, 50.0, 0.3), Slow("h_Kd", 0.0, 0.5, 1500.0, 0.01))
+SLOW = (Slow("cai", 1e-4, 4e-4, 50.0, 0.3, 1.2e-4), Slow("h_Kd", 0.0, 0.5, 1500.0, 0.01, 0.4))
 
 
 def trained_core(slow: tuple[Slow, ...]) -> StreamingCore:

@@ -157,6 +157,7 @@ def test_what_flows_in_is_read_off_the_dataset(data):
     assert (for_h.variable, for_calcium.variable) == ("h_Kd", "cai")
     calcium = data.slow[:, 0, ::N] / 4e-4
     flown = calcium[:, 1:] - 0.25 - np.exp(-0.5 / 30.0) * (calcium[:, :-1] - 0.25)
+    assert for_h.start == pytest.approx(data.slow[:, 1, 0].mean())
     assert for_calcium.influx == pytest.approx(np.quantile(flown, 0.999), rel=1e-5)
     with pytest.raises(CheckpointError, match="does not record h_Kd"):
         Trainer(recipe_of(True, slow=True), data._replace(recorded=("cai", "m"), slow=data.slow))

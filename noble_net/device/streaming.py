@@ -22,7 +22,7 @@ from noble_net.device.fused import fused
 from noble_net.spikes import NO_CROSSING
 from noble_net.surrogate import scaling as s
 from noble_net.surrogate.streaming import BLOCK_LIMIT, HELD, SETTLE, START, StreamingCore
-from noble_net.surrogate.streaming_shape import settled, slow_numbers
+from noble_net.surrogate.streaming_shape import slow_numbers
 from noble_net.types import BLOCK_SLOPE, DT, CellTable
 
 _SETTLED_AT_ONCE = 50
@@ -41,6 +41,7 @@ class DeviceStreaming:
         self._voltage_limits, self._soma_limits = limits[0].tolist(), limits[1].tolist()
         self._coupling = torch.tensor(core.coupling, device=self.device)
         self._slow = torch.from_numpy(slow_numbers(core.shape.slow, core.step_samples)).to(self.device)
+        self._slow_start = torch.from_numpy(core.slow_start).to(self.device)
         self._packed: Any = None
         if fused(self.device):
             from noble_net.device import streaming_kernel as kernel
@@ -63,7 +64,7 @@ class DeviceStreaming:
             "code": torch.tensor(code, device=self.device),
             "hidden": torch.zeros(size, self.core.hidden, device=self.device),
             "history": voltage[:, None].repeat(1, n),
-            "slow": self._slow[:, 0].repeat(size, 1),
+            "slow": self._slow_start.repeat(size, 1),
             "voltage": voltage.clone(),
             "detector": torch.full_like(voltage, float(NO_CROSSING)),
         }
@@ -75,16 +76,14 @@ class DeviceStreaming:
             steps = min(left, _SETTLED_AT_ONCE)
             state["voltage"] = self._voltages(state, self._silence(steps, size))[0][-1].clone()
             left -= steps
+        state["slow"].copy_(self._slow_start.expand_as(state["slow"]))
         return state
 
     def _hold(self, state: State, rest: Tensor) -> None:
         """A step of silence with the voltages [B] held; see `StreamingCore.begin`."""
-        before = state["slow"].clone()
         self._voltages(state, self._silence(1, len(rest)))
         state["history"].copy_(rest[:, None].expand_as(state["history"]))
-        if before.shape[1]:
-            known = (each.cpu().numpy() for each in (before, state["slow"], self._slow))
-            state["slow"].copy_(torch.from_numpy(settled(*known)))
+        state["slow"].copy_(self._slow_start.expand_as(state["slow"]))
 
     def _silence(self, steps: int, size: int) -> DeviceDrive:
         shape = len(self.core.zones), steps * self.core.step_samples, size

@@ -158,7 +158,7 @@ class SomaticNet(NamedTuple):
     @torch.no_grad()
     def accounts(self, sweeps: Sequence[Piece], slow: Float32 | None = None) -> list[Float32]:
         """Slow variables before each step of each sweep, in their units [steps, A], by the family's mean cell, all
-        sweeps at once; ``slow`` [sweeps, A]: at the start of each, in NEURON's units (None: where they decay to).
+        sweeps at once; ``slow`` [sweeps, A]: at the start of each, in NEURON's units (None: as at rest).
         Nothing for a core that keeps account of none."""
         if not self.net.slow:
             return []

@@ -19,7 +19,7 @@ from noble_net.surrogate.checkpoint import Checkpoint, load_checkpoint
 from noble_net.surrogate.conditioning import linear, silu
 from noble_net.surrogate.core import Core
 from noble_net.surrogate.envelope import Envelope
-from noble_net.surrogate.streaming_shape import Shape, settled, slow_numbers
+from noble_net.surrogate.streaming_shape import Shape, slow_numbers, slow_start
 from noble_net.surrogate.tiles import LARGEST, ROWS, fixed, paired
 from noble_net.types import DT, CellTable, Drive, Float32, Nmda, Precision, Response, State
 
@@ -69,6 +69,8 @@ class StreamingCore(Core):
         self.envelope = Envelope.of(checkpoint, self.zones)
         self._limits = self.envelope.limits()
         self._slow = slow_numbers(self.shape.slow, self.step_samples)
+        self.slow_start: Float32 = slow_start(self.shape.slow)
+        """Slow variables of a cell at rest, in their units."""
 
     @staticmethod
     def load(folder: Path, precision: Precision = "float32") -> StreamingCore:
@@ -117,8 +119,8 @@ class StreamingCore(Core):
         """Every cell at its own rest: settled under zero input, from its family's word for it where there is one.
 
         From afar, or free with a state that has seen nothing, some cells of some cores fire at once and settle on a
-        plateau that is no rest. So the voltage is held there at first, as that of a stream is in training, and slow
-        variables are put where what flows in and what decays are equal.
+        plateau that is no rest. So the voltage is held there at first, as that of a stream is in training. Slow
+        variables begin where NEURON's do.
         """
         self.check_code(cells)
         n = self.step_samples
@@ -128,19 +130,18 @@ class StreamingCore(Core):
             "code": self.told(np.ascontiguousarray(cells.code, np.float32)),
             "hidden": np.zeros((cells.size, self.hidden), np.float32),
             "history": np.repeat(rest[:, None], n, axis=1),
-            "slow": np.repeat(self._slow[None, :, 0], cells.size, axis=0),
+            "slow": np.repeat(self.slow_start[None], cells.size, axis=0),
             "voltage": rest.copy(),
             "detector": new_detector(cells.size),
         }
         state, step = State(arrays), Drive.zeros(self.zones, cells.size, n)
         held, steps = (round(each / (n * DT)) for each in (HELD if told is not None else 0.0, SETTLE))
         for _ in range(held):
-            before = arrays["slow"].copy()
             self.advance(state, step)
-            arrays["history"][:] = rest[:, None]
-            arrays["slow"][:] = settled(before, arrays["slow"], self._slow)
+            arrays["history"][:], arrays["slow"][:] = rest[:, None], self.slow_start
         arrays["voltage"][:] = rest
         self.advance(state, Drive.zeros(self.zones, cells.size, (steps - held) * n))
+        arrays["slow"][:] = self.slow_start
         arrays["detector"] = new_detector(cells.size)
         return state
 

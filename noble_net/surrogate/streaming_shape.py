@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from noble_net.surrogate.checkpoint import Checkpoint
-from noble_net.surrogate.scaling import SLOW_LIMIT
 from noble_net.types import DT, Float32
 
 
@@ -28,6 +27,8 @@ class Slow(NamedTuple):
     """ms; the shortest where it depends on the voltage."""
     influx: float
     """What flows in during a step per unit of the decoder's answer, in ``unit``."""
+    start: float
+    """Where it is in a cell at rest, as NEURON's runs begin: a slow one is not yet where it would stay."""
 
     def numbers(self, samples: int) -> tuple[float, float, float]:
         """What compiled code knows of it: rest in units, what a step of so many samples leaves of all above, and
@@ -40,12 +41,9 @@ def slow_numbers(slow: Sequence[Slow], samples: int) -> Float32:
     return np.array([each.numbers(samples) for each in slow], np.float32).reshape(-1, 3)
 
 
-def settled(before: Float32, after: Float32, numbers: Float32) -> Float32:
-    """Where slow variables would come to rest if what flows in at every step were what does from ``before`` to
-    ``after`` [cells, variables] one; ``numbers``: `slow_numbers`."""
-    rest, kept = numbers[:, 0], numbers[:, 1]
-    at_rest: Float32 = rest + (after - (rest + kept * (before - rest))) / (1.0 - kept)
-    return np.clip(at_rest, rest, SLOW_LIMIT).astype(np.float32)
+def slow_start(slow: Sequence[Slow]) -> Float32:
+    """Where each is in a cell at rest, in its unit [variables]."""
+    return np.array([each.start / each.unit for each in slow], np.float32)
 
 
 def input_count(samples: int, zones: int, nmda: bool, slow: int = 0) -> int:
@@ -127,14 +125,15 @@ def _slow(checkpoint: Checkpoint) -> tuple[Slow, ...]:
             Slow(str(each["variable"]), *(float(each[name]) for name in Slow._fields[1:])) for each in told
         )
     except (KeyError, TypeError, ValueError):
-        found = (Slow("", *[math.nan] * 4),)
+        found = (Slow("", *[math.nan] * 5),)
     for each in found:
         above = each.unit, each.decay, each.influx
         if not (
-            all(math.isfinite(number) and number > 0.0 for number in above) and 0.0 <= each.rest < math.inf
+            all(math.isfinite(number) and number >= 0.0 for number in each[1:])
+            and all(n > 0.0 for n in above)
         ):
             raise checkpoint.damaged(
-                "slow must list variables, each with a rest, and a unit, a decay and an influx above 0"
+                "slow must list variables, each with a rest, a start, and a unit, a decay and an influx above 0"
             )
     return found
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from noble_net.surrogate import scaling as s
 from noble_net.surrogate.recurrent_torch import recur
-from noble_net.surrogate.streaming_shape import Slow, input_count, slow_numbers
+from noble_net.surrogate.streaming_shape import Slow, input_count, slow_numbers, slow_start
 from noble_net.types import BLOCK_SLOPE
 
 COUPLINGS = (30.0, 10.0)
@@ -74,7 +74,9 @@ class StreamingNet(nn.Module):
         self.samples, self.hidden, self.slow = samples, hidden, tuple(slow)
         self.inputs = input_count(samples, zones, nmda, len(self.slow))
         self.numbers: Tensor
+        self.slow_start: Tensor
         self.register_buffer("numbers", torch.from_numpy(slow_numbers(self.slow, samples)), persistent=False)
+        self.register_buffer("slow_start", torch.from_numpy(slow_start(self.slow)), persistent=False)
         self.code_in = nn.Linear(code, code_units) if code_units else None
         self.code_out = nn.Linear(code_units, code_units) if code_units else None
         if zones:
@@ -137,8 +139,8 @@ class StreamingNet(nn.Module):
         return self._walk(drive, voltage[:, 0], code, state, dendrites, voltage)[2]
 
     def start(self, cells: int) -> Tensor:
-        """The state of so many cells that have long been at rest."""
-        return torch.cat([self.numbers.new_zeros(self.hidden), self.numbers[:, 0]]).expand(1, cells, -1)
+        """The state of so many cells at rest."""
+        return torch.cat([self.slow_start.new_zeros(self.hidden), self.slow_start]).expand(1, cells, -1)
 
     def _walk(
         self,

@@ -15,7 +15,8 @@ that the solver threw out of its range."""
 
 
 def slow_variables(model: ModelSpec, data: TrainingData) -> tuple[Slow, ...]:
-    """The slow variables of a recipe's ``model``, and what flows into each during some step of a thousand.
+    """The slow variables of a recipe's ``model``, what flows into each during some step of a thousand, and where they
+    begin, the mean over members.
 
     Raises CheckpointError when the dataset has one of them not, or nothing ever flows into it.
     """
@@ -25,10 +26,10 @@ def slow_variables(model: ModelSpec, data: TrainingData) -> tuple[Slow, ...]:
             raise CheckpointError(
                 f"the dataset does not record {spec.variable}: make it anew from this recipe"
             )
-        slow = Slow(**spec.model_dump(), influx=1.0)
+        values = data.slow[:, data.recorded.index(spec.variable)]
+        slow = Slow(**spec.model_dump(), influx=1.0, start=float(values[:, 0].mean()))
         rest, kept, _ = slow.numbers(model.step_samples)
-        column = data.slow[:, data.recorded.index(spec.variable), :: model.step_samples]
-        above = column / np.float32(spec.unit) - np.float32(rest)
+        above = values[:, :: model.step_samples] / np.float32(spec.unit) - np.float32(rest)
         much = float(np.quantile(above[:, 1:] - np.float32(kept) * above[:, :-1], MUCH))
         if not much > 0.0:
             raise CheckpointError(

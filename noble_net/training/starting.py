@@ -46,7 +46,7 @@ def _with_slow(net: StreamingNet, checkpoint: Checkpoint) -> dict[str, Float32]:
     answers = np.column_stack([weights["decode_out.weight"], weights["decode_out.bias"]])
     for number, slow in enumerate(net.slow):
         for place, other in enumerate(known):
-            if other._replace(influx=slow.influx) == slow:
+            if other._replace(influx=slow.influx, start=slow.start) == slow:
                 columns[:, number] = weights["encode_in.weight"][:, at][:, place]
                 rows[number] = answers[net.samples + place] * (other.influx / slow.influx)
     encode = weights["encode_in.weight"]
