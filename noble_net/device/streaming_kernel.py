@@ -7,7 +7,7 @@ the same tile shape, so that its answer depends neither on how time is cut into 
 with it. Weights lie in shared memory; each program works through many tiles, so that they are read once.
 
 Shape legend: B cells of a tile, n samples a step, A slow variables, H hidden units, D units of the decoder, C numbers
-of the code, N inputs; P behind one is its number padded to a power of two.
+of the code; P behind one is its number padded to a power of two.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ ROWS = 128
 WARPS = 8
 UNITS = 64
 """Padded hidden units."""
-INPUTS = 32
-"""Numbers of a step's input, at most: current, conductance and voltage of each sample, a one, and slow variables."""
-SHARED, MORE_SHARED = 212_992, 14_336
-"""Bytes of shared memory that a tile and the weights of a core with 16 inputs take, at most, and what 32 take more."""
+INPUTS = 16
+"""Padded numbers of a step's input: current, conductance and voltage of each sample, and a one."""
+SHARED = 212_992
+"""Bytes of shared memory that a tile and the weights take, at most."""
 ONE = 1.2784645427610738
 """Whose SiLU is one."""
 KEPT = 30.0
@@ -47,11 +47,9 @@ class Packed(NamedTuple):
     small: Tensor
     """What that leaves, float16; unused where there is nothing left."""
     numbers: Tensor
-    """Of slow variables (`noble_net.surrogate.streaming_shape.Slow.numbers`), float32 [3, NP], at their columns."""
+    """Of slow variables (`noble_net.surrogate.streaming_shape.Slow.numbers`), float32 [3, NP], in the first columns."""
     decoder: int
     """DP."""
-    inputs: int
-    """NP."""
     slow: int
     """A."""
 
@@ -63,32 +61,31 @@ def holds(shape: Shape, weights: dict[str, Tensor], zones: int, device: torch.de
     if (
         zones > 1
         or "encode_out.weight" in weights
-        or shape.hidden + 1 + code > UNITS
-        or shape.inputs >= INPUTS
+        or shape.hidden + 1 + code + len(shape.slow) > UNITS
+        or shape.inputs - len(shape.slow) >= INPUTS
     ):
         return False
     if device.type != "cuda":
         return True
     room: int = torch.cuda.get_device_properties(device).shared_memory_per_block_optin  # type: ignore[attr-defined]
-    return room >= SHARED + (MORE_SHARED if shape.inputs >= 16 else 0)
+    return room >= SHARED
 
 
 def packed(weights: dict[str, Tensor], samples: int, slow: Tensor, split: bool) -> Packed:
     """Put together a core's weights and the numbers of its slow variables [A, 3]; ``split``: for tensor cores.
 
-    Biases are rows of the matrices, which meet a one: that of a step's input, behind the samples' numbers and before
-    the slow variables, the first padded unit of the encoded input and of the state, and that of the decoder. Behind its
-    one the state carries the code; an update gate that is 1 there keeps both.
+    Biases are rows of the matrices, which meet a one: the last number of a step's input, the first padded unit of the
+    encoded input and of the state, and that of the decoder. Behind its one the state carries the code and what the
+    encoder gets of slow variables; an update gate that is 1 there keeps them. What flows into those is answered in the
+    columns before the voltages'.
     """
-    count = len(slow)
-    inputs = max(16, triton.next_power_of_2(3 * samples + 1 + count))
-    known = slice(3 * samples, 3 * samples + count)
-    carried = slice(known.start + 1, known.stop + 1)
+    known = slice(3 * samples, 3 * samples + len(slow))
     h = weights["gru.weight_hh_l0"].shape[1]
     d = len(weights["decode_in.bias"])
     dp = max(16, triton.next_power_of_2(d + 1))
     encode, decode = weights["encode_in.weight"].T, weights["decode_in.weight"].T
     told = slice(h + 1, h + 1 + len(encode) - known.stop)
+    carried = slice(told.stop, told.stop + len(slow))
     told_again = slice(h + 1, h + 1 + len(decode) - 2 * h)
     at_x, at_h = (weights[f"gru.bias_{which}_l0"].view(3, h) for which in ("ih", "hh"))
     of_x, of_h = (weights[f"gru.weight_{which}_l0"].view(3, h, h).mT for which in ("ih", "hh"))
@@ -96,12 +93,11 @@ def packed(weights: dict[str, Tensor], samples: int, slow: Tensor, split: bool) 
     def empty(*shape: int) -> Tensor:
         return encode.new_zeros(shape)
 
-    from_input, from_code = empty(inputs, UNITS), empty(UNITS, UNITS)
+    from_input, from_code = empty(INPUTS, UNITS), empty(UNITS, UNITS)
     from_input[: 3 * samples, :h] = encode[: 3 * samples]
     from_input[3 * samples, :h] = weights["encode_in.bias"]
     from_input[3 * samples, h] = ONE
-    from_input[carried, :h] = encode[known]
-    from_code[told, :h] = encode[known.stop :]
+    from_code[told, :h], from_code[carried, :h] = encode[known.stop :], encode[known]
     gates_x, gates_h = empty(2, UNITS, UNITS), empty(2, UNITS, UNITS)
     gates_x[:, :h, :h], gates_h[:, :h, :h] = of_x[:2], of_h[:2]
     gates_x[:, h, :h] = at_x[:2] + at_h[:2]
@@ -113,20 +109,21 @@ def packed(weights: dict[str, Tensor], samples: int, slow: Tensor, split: bool) 
     decode_x[:h, :d], decode_h[:h, :d] = decode[:h], decode[h : 2 * h]
     decode_x[h, :d], decode_x[h, d] = weights["decode_in.bias"], ONE
     decode_h[told_again, :d] = decode[2 * h :]
-    answer = empty(dp, inputs)
-    for columns, rows in ((slice(2 * samples, known.start), slice(samples)), (carried, slice(samples, None))):
+    answer = empty(dp, INPUTS)
+    flows = slice(len(slow))
+    for columns, rows in ((slice(2 * samples, 3 * samples), slice(samples)), (flows, slice(samples, None))):
         answer[:d, columns] = weights["decode_out.weight"][rows].T
         answer[d, columns] = weights["decode_out.bias"][rows]
-    numbers = empty(3, inputs)
-    numbers[:, carried] = slow.T
+    numbers = empty(3, INPUTS)
+    numbers[:, flows] = slow.T
     # Eight columns of either gate in turn, as they lie in the registers of tensor cores: parting them moves nothing.
     gates = (each.view(2, UNITS, UNITS // 8, 8).permute(1, 2, 0, 3) for each in (gates_x, gates_h))
     matrices = from_input, from_code, *gates, new_x, new_h, decode_x, decode_h, answer
     all_of_them = torch.cat([each.flatten() for each in matrices])
     if not split:
-        return Packed(all_of_them, all_of_them, numbers, dp, inputs, count)
+        return Packed(all_of_them, all_of_them, numbers, dp, len(slow))
     large = all_of_them.half()
-    return Packed(large, (all_of_them - large.float()).half(), numbers, dp, inputs, count)
+    return Packed(large, (all_of_them - large.float()).half(), numbers, dp, len(slow))
 
 
 def advance(
@@ -166,7 +163,7 @@ def advance(
         HP=UNITS,
         DP=net.decoder,
         A=net.slow,
-        NP=net.inputs,
+        NP=INPUTS,
         ROWS=ROWS,
         CONDUCTS=drive.conductance is not None,
         SPLIT=net.large.dtype is torch.float16,
@@ -283,7 +280,7 @@ def _kernel(  # type: ignore[no-untyped-def]
 
     unit, column = tl.arange(0, HP)[None, :], tl.arange(0, NP)[None, :]
     of_voltage = (column >= 2 * N) & (column < 3 * N)
-    of_slow = (column > 3 * N) & (column <= 3 * N + A)
+    of_slow = column < A
     rest, kept, influx = (
         tl.load(numbers + column),
         tl.load(numbers + NP + column),
@@ -301,7 +298,7 @@ def _kernel(  # type: ignore[no-untyped-def]
         h += tl.load(code + row_of * C + unit - H - 1, mask=told, other=0.0)
         h += tl.where(unit == H, 1.0, 0.0)
         v = tl.load(own_history, mask=answers, other=0.0)
-        own_slow = slow + row_of * A + column - 3 * N - 1
+        own_slow = slow + row_of * A + column
         if A:
             w = tl.load(own_slow, mask=here[:, None] & of_slow, other=0.0)
         strayed = tl.load(outside + cell, mask=here, other=0)
@@ -311,8 +308,9 @@ def _kernel(  # type: ignore[no-untyped-def]
             inward = tl.load(reversal + row * reversal_row + row_of * reversal_cell, mask=injects, other=0.0)
             x = tl.where(of_voltage, (v - _VOLTAGE_CENTRE) * _VOLTAGE_SCALE, 0.0)
             x = tl.where(column == 3 * N, 1.0, x)
-            if A:
-                x = tl.where(of_slow, (tl.sqrt(w) - _SLOW_CENTRE) * _SLOW_SCALE, x)
+            for k in tl.static_range(A):
+                root = tl.sqrt(tl.sum(tl.where(column == k, w, 0.0), 1))[:, None]
+                h = tl.where(unit == H + 1 + C + k, (root - _SLOW_CENTRE) * _SLOW_SCALE, h)
             if CONDUCTS:
                 opened = conductance + row_of * conductance_cell
                 g = tl.load(opened + row * conductance_row, mask=injects, other=0.0)
