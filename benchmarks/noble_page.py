@@ -40,7 +40,7 @@ INTERPOLATION = """Traces that lie within the family's ranges of all 16 e-featur
 its neighbours, or all steps. NEURON's own held-out members say what a perfect model scores. In the paper the
 conductances half-way between two models give "monsters"."""
 SAG = """`{core}` trained on with L(λ) = L_data + λ·L_F on {trained} hyperpolarising steps (the paper has 19,600), on
-{traces} others. Measured while fine-tuning kept the epoch that was best in voltage alone: the card tells more."""
+{traces} others. What failed on the way stands in the card."""
 SPEED = "Times faster than serial NEURON, in one run; the paper 230 and 4200 × on an RTX 4090."
 
 
