@@ -32,16 +32,17 @@ def test_a_core_is_timed_in_every_setting(monkeypatch: pytest.MonkeyPatch) -> No
         assert cost.microseconds > 0 and cost.spread >= 1
         assert cost.real_time == pytest.approx(1000 / cost.microseconds)
     trained = found[0]
-    # 40 hidden units, five voltages, the last voltage, the detector and a code embedded in 16, 4 bytes each
-    assert trained.state == 4 * (40 + 5 + 1 + 1 + 16)
+    # 40 hidden units, five voltages, three slow variables, the last voltage, the detector and a code embedded in 16
+    assert trained.state == 4 * (40 + 5 + 3 + 1 + 1 + 16)
     assert 0 < trained.floor < trained.microseconds
     assert math.isnan(found[3].floor)
 
 
 def test_products_are_counted_from_the_shape() -> None:
     shape = load_core("pv-stream").shape
-    h, n, embedded, decoder = 40, 5, 16, 24
-    assert shape.products == h * (3 * n + embedded) + 6 * h * h + decoder * (2 * h + embedded) + n * decoder
+    h, n, embedded, decoder, slow = 40, 5, 16, 24, 3
+    encoder, recurrent = h * (3 * n + slow + embedded), 6 * h * h
+    assert shape.products == encoder + recurrent + decoder * (2 * h + embedded) + (n + slow) * decoder
 
 
 def test_the_machine_is_measured() -> None:
