@@ -32,8 +32,8 @@ TRAINED = 0.8
 """Share of the hyperpolarising traces, the first ones, that is trained and validated on; the others are measured."""
 PLAIN: dict[str, Any] = {"learning_rate": 5e-4, "schedule": "cosine", "batch": 8, "epochs": 20}
 TRAININGS = {0.0: PLAIN, 25.0: {**PLAIN, "learning_rate": 2e-5, "epochs": 10}}
-"""Of each λ; the second goes on from the first's weights, whose voltage a sag's gradient, 25 times as large, then does
-not throw off. The paper: 19,600 traces, 300 epochs by rates that fall where nothing gets better."""
+"""Of each λ; the second goes on from the first's weights, whose voltage a sag's gradient, far larger, then does not
+throw off. The paper: 19,600 traces, 300 epochs by rates that fall where nothing gets better."""
 
 
 def main() -> None:

@@ -30,6 +30,8 @@ pytestmark = [
     ),  # Triton's interpreter does
 ]
 
+from test_streaming import SLOW  # noqa: E402
+
 from noble_net.device import (  # noqa: E402 - needs torch
     delivery,
     detection,
@@ -189,9 +191,6 @@ def test_integrate_and_fire_cells_do_the_same(
     assert ours[0][:, 9].isnan().all()
 
 
-SLOW = (Slow("cai", 1e-4, 4e-4, 50.0, 0.3, 1.2e-4), Slow("h_Kd", 0.0, 0.5, 1500.0, 0.01, 0.4))
-
-
 def trained_core(slow: tuple[Slow, ...]) -> StreamingCore:
     """`pv-stream` with these slow variables, of which it knows nothing, in the place of its own."""
     checkpoint = load_checkpoint(checkpoint_folder("pv-stream"))
@@ -216,8 +215,8 @@ def test_the_trained_core_answers_the_same(
     opened: bool, slow: tuple[Slow, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From rest, which is found under input of no length; 130 cells are a tile and two cells of another."""
-    monkeypatch.setattr(streaming, "SETTLE", 50 * DT)
-    monkeypatch.setattr(streaming, "HELD", 20 * DT)
+    monkeypatch.setattr("noble_net.surrogate.streaming.SETTLE", 50 * DT)
+    monkeypatch.setattr("noble_net.surrogate.streaming.HELD", 20 * DT)
     family = load_family(FAMILY)
     cells = family.cells(family.ids()[:130])
     random = torch.Generator().manual_seed(0)

@@ -118,12 +118,9 @@ def test_members_fire_above_their_threshold_only(cell: ExactCell) -> None:
     assert spikes(cell.run(pulse(threshold + 0.005, 1000, 5000, 6000), settle=100.0)) >= 1
 
 
-CLOSING = ("cai", "h_Kd")
-
-
 def test_slow_variables_are_recorded_beside_the_voltage(cell: ExactCell) -> None:
     current = pulse(0.4, 500, 1500, 3000)
-    voltage, (calcium, shut) = cell.run_recording(CLOSING, current, settle=100.0)
+    voltage, (calcium, shut) = cell.run_recording(["cai", "h_Kd"], current, settle=100.0)
     np.testing.assert_array_equal(voltage, cell.run(current, settle=100.0))
     assert calcium.shape == voltage.shape and spikes(voltage) > 1
     assert calcium[0] == pytest.approx(1e-4, rel=0.05) and calcium.max() > 1.5e-4

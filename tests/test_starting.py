@@ -13,7 +13,7 @@ from noble_net.surrogate.streaming_shape import Slow  # noqa: E402
 from noble_net.surrogate.streaming_torch import Dendrites, StreamingNet  # noqa: E402
 from noble_net.training.starting import begin_from  # noqa: E402
 
-CALCIUM, SHUT = Slow("cai", 1e-4, 4.3e-4, 799.0, 0.3, 1e-4), Slow("h_Kd", 0.0, 0.5, 1500.0, 1e-3, 0.9)
+SHUT = Slow("h_Kd", 0.0, 0.5, 1500.0, 1e-3, 0.9)
 CELLS, STEPS = 5, 8
 
 
@@ -67,6 +67,6 @@ def test_a_variable_that_decays_otherwise_is_another_one() -> None:
 
 
 def test_a_core_of_another_shape_is_refused() -> None:
-    other = StreamingNet(3, 16, 5, code_units=4, encoder_layers=1, decoder_units=8, slow=(CALCIUM,))
+    other = StreamingNet(3, 16, 5, code_units=4, encoder_layers=1, decoder_units=8, slow=(SHUT,))
     with pytest.raises(CheckpointError, match=r"training.start: core nr5a1-zones is of another shape"):
         begin_from(other, "nr5a1-zones", "allen-nr5a1")

@@ -154,8 +154,8 @@ class ExactCell:
         *,
         zones: Mapping[str, ZoneInput] | None = None,
     ) -> tuple[Float32, Float32]:
-        """The same by the fixed step, and beside the voltage range variables of the soma's middle, by their names in
-        NEURON and in its units: `cai`, `h_Kd`; [variables, samples + 1].
+        """The same by the fixed step, and beside the voltage one or more range variables of the soma's middle, by their
+        names in NEURON and in its units: `cai`, `h_Kd`; [variables, samples + 1].
 
         Raises FamilyError for a variable that the soma does not have.
         """
@@ -166,7 +166,7 @@ class ExactCell:
                 )
         inputs = current, conductance, reversal_current
         voltage, *others = self._run(*inputs, settle, DT, zones, ("v", *variables))
-        return voltage, np.stack(others) if others else np.empty((0, len(voltage)), np.float32)
+        return voltage, np.stack(others)
 
     def _run(
         self,

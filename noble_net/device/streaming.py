@@ -21,9 +21,8 @@ from noble_net.device.detection import detect
 from noble_net.device.fused import fused
 from noble_net.spikes import NO_CROSSING
 from noble_net.surrogate import scaling as s
-from noble_net.surrogate.streaming import BLOCK_LIMIT, HELD, SETTLE, START, StreamingCore
-from noble_net.surrogate.streaming_shape import slow_numbers
-from noble_net.types import BLOCK_SLOPE, DT, CellTable
+from noble_net.surrogate.streaming import BLOCK_LIMIT, StreamingCore
+from noble_net.types import BLOCK_SLOPE, CellTable
 
 _SETTLED_AT_ONCE = 50
 """Steps of a block while cells settle."""
@@ -40,7 +39,7 @@ class DeviceStreaming:
         limits = core.envelope.limits()
         self._voltage_limits, self._soma_limits = limits[0].tolist(), limits[1].tolist()
         self._coupling = torch.tensor(core.coupling, device=self.device)
-        self._slow = torch.from_numpy(slow_numbers(core.shape.slow, core.step_samples)).to(self.device)
+        self._slow = torch.from_numpy(core.slow_numbers).to(self.device)
         self._slow_start = torch.from_numpy(core.slow_start).to(self.device)
         self._packed: Any = None
         if fused(self.device):
@@ -57,8 +56,7 @@ class DeviceStreaming:
         self.core.check_code(cells)
         code = self.core.told(np.ascontiguousarray(cells.code, np.float32))
         n, size = self.core.step_samples, cells.size
-        base = cells.features.get("voltage_base")
-        rest = np.full(size, START, np.float32) if base is None else np.asarray(base, np.float32)
+        rest, held, left = self.core.settling(cells)
         voltage = torch.tensor(rest, device=self.device)
         state = {
             "code": torch.tensor(code, device=self.device),
@@ -68,10 +66,8 @@ class DeviceStreaming:
             "voltage": voltage.clone(),
             "detector": torch.full_like(voltage, float(NO_CROSSING)),
         }
-        held, left = (round(each / (n * DT)) for each in (HELD if base is not None else 0.0, SETTLE))
         for _ in range(held):
             self._hold(state, voltage)
-        left -= held
         while left > 0:
             steps = min(left, _SETTLED_AT_ONCE)
             state["voltage"] = self._voltages(state, self._silence(steps, size))[0][-1].clone()

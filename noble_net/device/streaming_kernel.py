@@ -50,19 +50,19 @@ class Packed(NamedTuple):
     """Of slow variables (`noble_net.surrogate.streaming_shape.Slow.numbers`), float32 [3, NP], in the first columns."""
     decoder: int
     """DP."""
-    slow: int
-    """A."""
 
 
 def holds(shape: Shape, weights: dict[str, Tensor], zones: int, device: torch.device) -> bool:
     """Whether the kernel is written for such a core, with input to the soma alone and one layer of encoder, and the
     device has the shared memory for it (an H100 or H200 has)."""
-    code = shape.code_units or shape.code
+    code, slow = shape.code_units or shape.code, len(shape.slow)
+    of_samples = shape.inputs - slow  # three a sample, the last of them its voltage
     if (
         zones > 1
         or "encode_out.weight" in weights
-        or shape.hidden + 1 + code + len(shape.slow) > UNITS
-        or shape.inputs - len(shape.slow) >= INPUTS
+        or shape.hidden + 1 + code + slow > UNITS
+        or of_samples >= INPUTS
+        or slow > 2 * of_samples // 3
     ):
         return False
     if device.type != "cuda":
@@ -121,9 +121,9 @@ def packed(weights: dict[str, Tensor], samples: int, slow: Tensor, split: bool) 
     matrices = from_input, from_code, *gates, new_x, new_h, decode_x, decode_h, answer
     all_of_them = torch.cat([each.flatten() for each in matrices])
     if not split:
-        return Packed(all_of_them, all_of_them, numbers, dp, len(slow))
+        return Packed(all_of_them, all_of_them, numbers, dp)
     large = all_of_them.half()
-    return Packed(large, (all_of_them - large.float()).half(), numbers, dp, len(slow))
+    return Packed(large, (all_of_them - large.float()).half(), numbers, dp)
 
 
 def advance(
@@ -162,7 +162,7 @@ def advance(
         N=n,
         HP=UNITS,
         DP=net.decoder,
-        A=net.slow,
+        A=state["slow"].shape[1],
         NP=INPUTS,
         ROWS=ROWS,
         CONDUCTS=drive.conductance is not None,

@@ -62,8 +62,8 @@ def calibrate(
             rows = range(first, min(first + _AT_ONCE, len(ids)))
             for row, each in _stretches(group, rows, net):
                 found.append(objective.graded(net, each, codes[row], delta)[1].sum(axis=0))
-                if progress:
-                    progress(row + 1, len(ids))
+            if progress:
+                progress(rows.stop, len(ids))
     if len(found) <= codes.shape[1]:  # their covariance would be singular
         return None
     content = {
@@ -125,7 +125,8 @@ def _stretches(group: h5py.Group, rows: Sequence[int], net: SomaticNet) -> Itera
         else:
             cuts[row] = _silent(group, row)
     sweeps = {row: [_sweep(group, row, cut) for cut in some] for row, some in cuts.items()}
-    columns = [recorded(group.file).index(each.variable) for each in net.net.slow]
+    names = recorded(group.file) if net.net.slow else ()
+    columns = [names.index(each.variable) for each in net.net.slow]
     starts = (
         [group["slow"][row, :, cut.start][columns] for row in rows for cut in cuts[row]] if columns else []
     )

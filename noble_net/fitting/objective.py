@@ -168,7 +168,8 @@ class SomaticNet(NamedTuple):
         drive, before = torch.zeros(len(sweeps), steps, 3, n), torch.zeros(len(sweeps), steps, n)
         for row, ((voltage, *inputs), count) in enumerate(zip(sweeps, counts, strict=True)):
             samples = count * n
-            drive[row, :count] = _tensor(_by_steps(np.stack(inputs)[:, n - 1 :][:, :samples], n))
+            arriving = np.stack(inputs)[:, n - 1 :][:, :samples].reshape(3, count, n)
+            drive[row, :count] = _tensor(arriving.swapaxes(0, 1))
             fed = np.maximum(voltage[:samples], scaling.VOLTAGE_LOW)
             before[row, :count] = _tensor(fed.reshape(count, n))
         state = self.net.start(len(sweeps)).clone()
@@ -257,11 +258,6 @@ def _noise(generator: np.random.Generator, shape: tuple[int, int, int]) -> Float
     stretches, steps, _ = shape
     offset = generator.standard_normal((stretches, steps, 1)) * generator.random((stretches, steps, 1))
     return (NOISE * (offset + 0.3 * generator.standard_normal(shape))).astype(np.float32)
-
-
-def _by_steps(inputs: Float32, samples: int) -> Float32:
-    """[3, T·n] → [T, 3, n]."""
-    return inputs.reshape(3, -1, samples).swapaxes(0, 1)
 
 
 def _tensor(array: Float32) -> Tensor:

@@ -68,7 +68,8 @@ class StreamingCore(Core):
         """Of each dendritic zone to the soma, nS."""
         self.envelope = Envelope.of(checkpoint, self.zones)
         self._limits = self.envelope.limits()
-        self._slow = slow_numbers(self.shape.slow, self.step_samples)
+        self.slow_numbers: Float32 = slow_numbers(self.shape.slow, self.step_samples)
+        """Of slow variables, `Slow.numbers` of each."""
         self.slow_start: Float32 = slow_start(self.shape.slow)
         """Slow variables of a cell at rest, in their units."""
 
@@ -124,8 +125,7 @@ class StreamingCore(Core):
         """
         self.check_code(cells)
         n = self.step_samples
-        told = cells.features.get("voltage_base")
-        rest = np.full(cells.size, START, np.float32) if told is None else np.asarray(told, np.float32)
+        rest, held, free = self.settling(cells)
         arrays = {
             "code": self.told(np.ascontiguousarray(cells.code, np.float32)),
             "hidden": np.zeros((cells.size, self.hidden), np.float32),
@@ -135,15 +135,23 @@ class StreamingCore(Core):
             "detector": new_detector(cells.size),
         }
         state, step = State(arrays), Drive.zeros(self.zones, cells.size, n)
-        held, steps = (round(each / (n * DT)) for each in (HELD if told is not None else 0.0, SETTLE))
         for _ in range(held):
             self.advance(state, step)
             arrays["history"][:], arrays["slow"][:] = rest[:, None], self.slow_start
         arrays["voltage"][:] = rest
-        self.advance(state, Drive.zeros(self.zones, cells.size, (steps - held) * n))
+        self.advance(state, Drive.zeros(self.zones, cells.size, free * n))
         arrays["slow"][:] = self.slow_start
         arrays["detector"] = new_detector(cells.size)
         return state
+
+    def settling(self, cells: CellTable) -> tuple[Float32, int, int]:
+        """How cells come to rest: the voltages they begin at [cells], mV, the steps that hold them there, and the free
+        ones after these."""
+        told = cells.features.get("voltage_base")
+        held, steps = (round(each / (self.step_samples * DT)) for each in (HELD, SETTLE))
+        if told is None:
+            return np.full(cells.size, START, np.float32), 0, steps
+        return np.array(told, np.float32), held, steps - held
 
     def told(self, code: Float32) -> Float32:
         """What the layers are told of cells' codes [cells, C]: the embedding [cells, K], or the code itself."""
@@ -188,7 +196,7 @@ class StreamingCore(Core):
             self._weights,
             self.coupling,
             self._limits,
-            self._slow,
+            self.slow_numbers,
             voltage,
             outside,
         )
