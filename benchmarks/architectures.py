@@ -72,10 +72,13 @@ class Variant(StreamingNet):
         code: Tensor,
         state: Tensor | None = None,
         dendrites: Dendrites | None = None,
+        slow: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """See `StreamingNet.forward`."""
+        """See `StreamingNet.forward`; without dendrites and slow variables."""
         c_BK = self._embed(code)
-        e_BTH = self._encode(self._scale(drive, voltage, None), self._fold(self.encode_in, c_BK)[:, None])
+        e_BTH = self._encode(
+            self._scale(drive, voltage, None, None), self._fold(self.encode_in, c_BK)[:, None]
+        )
         h = drive.new_zeros(len(drive), self.hidden) if state is None else state[0]
         if self.recurrence == "gru":
             g_BTH, last = self.gru(e_BTH, h[None])
@@ -95,7 +98,7 @@ class Variant(StreamingNet):
         bias, late = self._fold(self.encode_in, c_BK), self._late_bias(c_BK)
         answers = []
         for t in range(drive.shape[1]):
-            e = self._encode(self._scale(drive[:, t], voltage, None), bias)
+            e = self._encode(self._scale(drive[:, t], voltage, None, None), bias)
             if self.recurrence == "gru":
                 h = torch.gru_cell(e, h, *self.gru.parameters())
             else:
@@ -115,7 +118,7 @@ class Variant(StreamingNet):
         self, encoded: Tensor, state: Tensor, drive: Tensor, voltage: Tensor, code: Tensor, late: Tensor
     ) -> Tensor:
         if self.output == "increments":
-            return self._decode(encoded, state, voltage, late)
+            return self._decode(encoded, state, voltage, late)[0]
         weight = self.decode_in.weight[:, : 2 * self.hidden]
         hidden = nn.functional.linear(torch.cat([encoded, state], -1), weight) + late
         leak, push = self.decode_out(nn.functional.silu(hidden)).chunk(2, -1)

@@ -33,8 +33,16 @@ from noble_net.types import Float32
 
 RECIPE = Path(__file__).parent.parent / "surrogate/recipes/pv-stream.yaml"
 ITERATIONS = 4000
-SHAPE = {"hidden": 48, "code_units": 16, "encoder_layers": 1, "decoder_units": None}
-TRAINING = {"chunk": 50.0, "chunks": 80, "burn_in": 25.0, "voltage_noise": 0.7}
+SHAPE = {"hidden": 48, "code_units": 16, "encoder_layers": 1, "decoder_units": None, "slow": ()}
+TRAINING = {
+    "chunk": 50.0,
+    "chunks": 80,
+    "burn_in": 25.0,
+    "voltage_noise": 0.7,
+    "own_voltage": None,
+    "optimiser": "adamw",
+    "learning_rate": 0.003,
+}
 
 Answer = Callable[[Tensor, Tensor, list[str]], Tensor]
 """(drive [B, T, 3, n], voltage [B, n] before, members) → voltage [B, T, n], free-running."""

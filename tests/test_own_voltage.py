@@ -60,8 +60,7 @@ def data():
         voltage=g.normal(-8000, 300, (MEMBERS, SAMPLES + 1)).astype(np.int16),
         code=normal(0.0, 1.0, MEMBERS, 6),
         family_hash="",
-        slow=np.float32([[1e-4], [0.1]]) * (1.0 + np.abs(normal(0.0, 2.0, MEMBERS, 2, SAMPLES + 1))),
-        recorded=("cai", "h_Kd"),
+        slow=np.float32([[0.1], [1e-4]]) * (1.0 + np.abs(normal(0.0, 2.0, MEMBERS, 2, SAMPLES + 1))),
     )
 
 
@@ -76,8 +75,9 @@ def running(request, data):
             reversal_current=data.reversal_current[:, :1],
             nmda=None,
             half=None,
-            slow=None,
         )
+    if request.param != "slow":
+        data = data._replace(slow=None)
     trainer = Trainer(recipe_of(request.param != "soma", request.param == "slow"), data)
     rows = np.arange(8) % MEMBERS
     chunk = trainer._in_unit(data.chunk(rows, 100 + 50 * np.arange(8), STEPS, N))
@@ -155,12 +155,10 @@ def test_what_flows_in_is_read_off_the_dataset(data):
 
     for_h, for_calcium = Trainer(recipe_of(True, slow=True), data).slow
     assert (for_h.variable, for_calcium.variable) == ("h_Kd", "cai")
-    calcium = data.slow[:, 0, ::N] / 4e-4
+    calcium = data.slow[:, 1, ::N] / 4e-4
     flown = calcium[:, 1:] - 0.25 - np.exp(-0.5 / 30.0) * (calcium[:, :-1] - 0.25)
-    assert for_h.start == pytest.approx(data.slow[:, 1, 0].mean())
+    assert for_h.start == pytest.approx(data.slow[:, 0, 0].mean())
     assert for_calcium.influx == pytest.approx(np.quantile(flown, 0.999), rel=1e-5)
-    with pytest.raises(CheckpointError, match="does not record h_Kd"):
-        Trainer(recipe_of(True, slow=True), data._replace(recorded=("cai", "m"), slow=data.slow))
     falling = np.broadcast_to(np.exp(-np.arange(SAMPLES + 1) / 1000.0), data.slow.shape).astype(np.float32)
     with pytest.raises(CheckpointError, match="h_Kd only decays"):
         Trainer(recipe_of(True, slow=True), data._replace(slow=falling))
@@ -176,6 +174,8 @@ def test_training_goes_on_from_where_it_was_saved(data, optimiser, monkeypatch, 
 
     monkeypatch.setenv("NOBLE_NET_CACHE", str(tmp_path))
     recipe = recipe_of(True, slow=optimiser == "muon", optimiser=optimiser)
+    if not recipe.model.slow:
+        data = data._replace(slow=None)
     whole, first = Trainer(recipe, data), Trainer(recipe, data)
     losses = [whole.step() for _ in range(5)]
     assert [first.step() for _ in range(2)] == losses[:2]
@@ -184,7 +184,7 @@ def test_training_goes_on_from_where_it_was_saved(data, optimiser, monkeypatch, 
     second.restore()
     assert second.iteration == 2 and torch.equal(second.own.voltage, first.own.voltage)
     np.testing.assert_allclose([second.step() for _ in range(3)], losses[2:], rtol=1e-6)
-    plain = Trainer(recipe_of(True, optimiser=optimiser, own_voltage=None), data)
+    plain = Trainer(recipe_of(True, optimiser=optimiser, own_voltage=None), data._replace(slow=None))
     assert plain.own is None and plain.path != whole.path
     assert plain.step() != losses[0], "the own voltage is not fed"
 
@@ -193,6 +193,7 @@ def test_what_has_ended_goes_on_again_by_a_rate_that_falls_anew(data, monkeypatc
     from noble_net.training.train import Trainer
 
     monkeypatch.setenv("NOBLE_NET_CACHE", str(tmp_path))
+    data = data._replace(slow=None)
     ended = Trainer(recipe_of(True, warmup=1, learning_rate=0.004), data)
     for _ in range(ended.iterations):
         ended.step()

@@ -13,7 +13,7 @@ from noble_net.cells.family import Family, read_family
 from noble_net.cells.mechanisms import compiled_library
 from noble_net.cells.zones import ZONES
 from noble_net.commands.making import core_recipe
-from noble_net.errors import ConfigError
+from noble_net.errors import CheckpointError, ConfigError
 from noble_net.network.synapses import half_block
 from noble_net.registry import load_family
 from noble_net.specs.cores import CoreRecipe
@@ -174,6 +174,14 @@ def test_dataset(family, tmp_path, monkeypatch):
         assert 0.0 < opened.min() < opened.max() < 1.0 and 0.9e-4 < calcium.min() < calcium.max() < 0.01
         assert recorded(file) == ("m_Kd", "cai")
         np.testing.assert_array_equal(file["train/voltage"][:], before)
+    pytest.importorskip("torch")
+    from noble_net.training.streams import TrainingData
+
+    assert TrainingData.read(with_slow, family).slow is None
+    read = TrainingData.read(with_slow, family, ["cai", "m_Kd"]).slow
+    np.testing.assert_array_equal(read, np.stack([calcium, opened], axis=1))
+    with pytest.raises(CheckpointError, match="does not record h_Kd"):
+        TrainingData.read(with_slow, family, ["h_Kd"])
     with h5py.File(path) as file:
         assert set(file["test"]) == {"zero", "poisson_distal", "chirp"}, "a new regime is not added"
         np.testing.assert_array_equal(file["train/voltage"][:], before)

@@ -18,15 +18,12 @@ def slow_variables(model: ModelSpec, data: TrainingData) -> tuple[Slow, ...]:
     """The slow variables of a recipe's ``model``, what flows into each during some step of a thousand, and where they
     begin, the mean over members.
 
-    Raises CheckpointError when the dataset has one of them not, or nothing ever flows into it.
+    ``data`` has just these, in this order. Raises CheckpointError when nothing ever flows into one of them.
     """
     found = []
-    for spec in model.slow:
-        if data.slow is None or spec.variable not in data.recorded:
-            raise CheckpointError(
-                f"the dataset does not record {spec.variable}: make it anew from this recipe"
-            )
-        values = data.slow[:, data.recorded.index(spec.variable)]
+    for column, spec in enumerate(model.slow):
+        assert data.slow is not None
+        values = data.slow[:, column]
         slow = Slow(**spec.model_dump(), influx=1.0, start=float(values[:, 0].mean()))
         rest, kept, _ = slow.numbers(model.step_samples)
         above = values[:, :: model.step_samples] / np.float32(spec.unit) - np.float32(rest)

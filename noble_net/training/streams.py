@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from noble_net.cells.family import Family
+from noble_net.errors import CheckpointError
 from noble_net.surrogate import scaling
 from noble_net.surrogate.streaming_torch import Dendrites
 from noble_net.training.dataset import VOLTAGE_UNIT, open_dataset, recorded
@@ -41,7 +43,7 @@ class TrainingData(NamedTuple):
     float32 ``current`` [members, samples] nA, ``conductance`` nS and ``reversal_current`` pA [members, zones, samples]
     with the soma first, ``nmda`` nS [members, dendritic zones, samples] and ``half`` mV [members] or None; int16
     ``voltage`` [members, samples + 1]; float32 ``code`` [members, n]; float32 ``slow`` [members, variables,
-    samples + 1], the variables being ``recorded``, or None.
+    samples + 1], the variables of a core that keeps account of some, in its order, or None.
     """
 
     current: NDArray[np.float32]
@@ -53,11 +55,13 @@ class TrainingData(NamedTuple):
     code: NDArray[np.float32]
     family_hash: str
     slow: NDArray[np.float32] | None = None
-    recorded: tuple[str, ...] = ()
 
     @staticmethod
-    def read(path: Path, family: Family) -> TrainingData:
-        """Read /train of a dataset made from ``family``. Raises CheckpointError when it was made from another."""
+    def read(path: Path, family: Family, slow: Sequence[str] = ()) -> TrainingData:
+        """Read /train of a dataset made from ``family``, of the variables recorded those named ``slow``.
+
+        Raises CheckpointError when it was made from another family, or does not record one of them.
+        """
         with open_dataset(path, family) as file:
             group = file["train"]
             ids = [str(i) for i in group["ids"].asstr()[:]]
@@ -67,9 +71,8 @@ class TrainingData(NamedTuple):
             nmda, half = (group[n][:] if n in group else None for n in ("nmda_conductance", "nmda_half"))
             drive = group["current"][:], conductance, reversal_current, nmda, half
             voltage = group["voltage"][:]
-            slow = np.maximum(group["slow"][:], 0.0) if "slow" in group else None
-            names = recorded(file)
-        return TrainingData(*drive, voltage, family.codes(ids), family.hash, slow, names)
+            values = _slow(file, slow) if slow else None
+        return TrainingData(*drive, voltage, family.codes(ids), family.hash, values)
 
     @property
     def dendrites(self) -> int:
@@ -115,6 +118,19 @@ class TrainingData(NamedTuple):
         slow = None if self.nmda is None else means(taken(self.nmda))
         half = None if self.half is None else _tensor(self.half[rows])
         return Dendrites(means(conductance[:, 1:]), means(reversal[:, 1:]), slow, half)
+
+
+def _slow(file: h5py.File, names: Sequence[str]) -> NDArray[np.float32]:
+    """Variables by name, [members, variables, samples + 1]; what the solver made of them below 0 is 0."""
+    there = recorded(file)
+    for name in names:
+        if name not in there:
+            raise CheckpointError(f"the dataset does not record {name}: make it anew from this recipe")
+    values = file["train/slow"]
+    found = np.empty((len(values), len(names), values.shape[2]), np.float32)
+    for column, name in enumerate(names):
+        np.maximum(values[:, there.index(name)], 0.0, out=found[:, column])
+    return found
 
 
 def _tensor(array: NDArray[np.float32]) -> Tensor:

@@ -88,7 +88,8 @@ def train_core(
     after which the state is saved and the checkpoint written as far as it is.
     """
     stop = math.inf if deadline is None else time.monotonic() + deadline
-    data = TrainingData.read(dataset_path(recipe, family), family)
+    slow = [each.variable for each in recipe.model.slow] if recipe.kind == "streaming" else []
+    data = TrainingData.read(dataset_path(recipe, family), family, slow)
     trainer = _trainer(recipe, family, data)
     trainer.restore()
     started = time.monotonic()
@@ -149,7 +150,6 @@ class Trainer:
         torch.manual_seed(self.spec.seed)
         model = recipe.model
         self.slow = slow_variables(model, data)
-        self._columns = [data.recorded.index(each.variable) for each in self.slow]
         self.learn(
             StreamingNet(
                 data.code.shape[1],
@@ -215,12 +215,10 @@ class Trainer:
             set_learning_rate(self.optimiser, spec.learning_rate, done, spec.iterations, spec.warmup)
 
     def _in_unit(self, chunk: Chunk) -> Chunk:
-        """The chunk with the slow variables that the core keeps account of, in their units."""
-        if not self.slow or chunk.slow is None:
-            return chunk._replace(slow=None)
-        return chunk._replace(
-            slow=chunk.slow[..., self._columns] / torch.tensor([each.unit for each in self.slow])
-        )
+        """The chunk with its slow variables in their units."""
+        if chunk.slow is None:
+            return chunk
+        return chunk._replace(slow=chunk.slow / torch.tensor([each.unit for each in self.slow]))
 
     def _answer(self, chunk: Chunk, code: Tensor) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(self.spec.seed * 1_000_003 + self.iteration)
