@@ -76,9 +76,8 @@ class Variant(StreamingNet):
     ) -> tuple[Tensor, Tensor]:
         """See `StreamingNet.forward`; without dendrites and slow variables."""
         c_BK = self._embed(code)
-        e_BTH = self._encode(
-            self._scale(drive, voltage, None, None), self._fold(self.encode_in, c_BK)[:, None]
-        )
+        x_BTI = self._scale(drive, voltage, None, None)
+        e_BTH = self._encode(x_BTI, self._fold(self.encode_in, c_BK)[:, None])
         h = drive.new_zeros(len(drive), self.hidden) if state is None else state[0]
         if self.recurrence == "gru":
             g_BTH, last = self.gru(e_BTH, h[None])
@@ -89,7 +88,8 @@ class Variant(StreamingNet):
                 h = k * h + a
                 steps.append(h)
             g_BTH, last = torch.stack(steps, 1), h[None]
-        return self._answer(e_BTH, g_BTH, drive, voltage, c_BK[:, None], self._late_bias(c_BK)[:, None]), last
+        late = self._late_bias(c_BK)[:, None]
+        return self._answer(x_BTI, e_BTH, g_BTH, drive, voltage, c_BK[:, None], late), last
 
     @torch.no_grad()
     def free_run(self, drive: Tensor, voltage: Tensor, code: Tensor) -> Tensor:
@@ -98,13 +98,14 @@ class Variant(StreamingNet):
         bias, late = self._fold(self.encode_in, c_BK), self._late_bias(c_BK)
         answers = []
         for t in range(drive.shape[1]):
-            e = self._encode(self._scale(drive[:, t], voltage, None, None), bias)
+            x = self._scale(drive[:, t], voltage, None, None)
+            e = self._encode(x, bias)
             if self.recurrence == "gru":
                 h = torch.gru_cell(e, h, *self.gru.parameters())
             else:
                 keep, add = self._gated(e, c_BK)
                 h = keep * h + add
-            voltage = self._answer(e, h, drive[:, t], voltage, c_BK, late)
+            voltage = self._answer(x, e, h, drive[:, t], voltage, c_BK, late)
             answers.append(voltage)
         return torch.stack(answers, 1)
 
@@ -115,10 +116,17 @@ class Variant(StreamingNet):
         return 1.0 - z, z * c
 
     def _answer(
-        self, encoded: Tensor, state: Tensor, drive: Tensor, voltage: Tensor, code: Tensor, late: Tensor
+        self,
+        x: Tensor,
+        encoded: Tensor,
+        state: Tensor,
+        drive: Tensor,
+        voltage: Tensor,
+        code: Tensor,
+        late: Tensor,
     ) -> Tensor:
         if self.output == "increments":
-            return self._decode(encoded, state, voltage, late)[0]
+            return self._decode(x, encoded, state, voltage, late)[0]
         weight = self.decode_in.weight[:, : 2 * self.hidden]
         hidden = nn.functional.linear(torch.cat([encoded, state], -1), weight) + late
         leak, push = self.decode_out(nn.functional.silu(hidden)).chunk(2, -1)

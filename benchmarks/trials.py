@@ -33,7 +33,15 @@ from noble_net.types import Float32
 
 RECIPE = Path(__file__).parent.parent / "surrogate/recipes/pv-stream.yaml"
 ITERATIONS = 4000
-SHAPE = {"hidden": 48, "code_units": 16, "encoder_layers": 1, "decoder_units": None, "slow": ()}
+SHAPE = {
+    "hidden": 48,
+    "code_units": 16,
+    "encoder_layers": 1,
+    "decoder_units": None,
+    "slow": (),
+    "direct": False,
+    "code_hidden": None,
+}
 TRAINING = {
     "chunk": 50.0,
     "chunks": 80,

@@ -191,8 +191,9 @@ def test_integrate_and_fire_cells_do_the_same(
     assert ours[0][:, 9].isnan().all()
 
 
-def trained_core(slow: tuple[Slow, ...]) -> StreamingCore:
-    """`pv-stream` with these slow variables, of which it knows nothing, in the place of its own."""
+def trained_core(slow: tuple[Slow, ...], direct: bool) -> StreamingCore:
+    """`pv-stream` with these slow variables, of which it knows nothing, in the place of its own, and with a direct way
+    of the input to the answer, or without."""
     checkpoint = load_checkpoint(checkpoint_folder("pv-stream"))
     weights, about = dict(checkpoint.weights), {**checkpoint.about, "slow": [each._asdict() for each in slow]}
     n = about["step_samples"]
@@ -207,12 +208,18 @@ def trained_core(slow: tuple[Slow, ...]) -> StreamingCore:
     answered = np.column_stack([weights["decode_out.weight"], weights["decode_out.bias"]])[:n]
     answered = np.vstack([answered, more[1]]).astype(np.float32)
     weights |= {"decode_out.weight": answered[:, :-1].copy(), "decode_out.bias": answered[:, -1].copy()}
+    weights.pop("direct.weight", None)
+    if direct:
+        weights["direct.weight"] = (0.02 * random.standard_normal((n, 3 * n))).astype(np.float32)
     return StreamingCore(Checkpoint(about, weights, ""))
 
 
-@pytest.mark.parametrize(("opened", "slow"), [(False, ()), (True, ()), (True, SLOW)])
+@pytest.mark.parametrize(
+    ("opened", "slow", "direct"),
+    [(False, (), False), (True, (), False), (True, SLOW, False), (False, (), True), (True, SLOW, True)],
+)
 def test_the_trained_core_answers_the_same(
-    opened: bool, slow: tuple[Slow, ...], monkeypatch: pytest.MonkeyPatch
+    opened: bool, slow: tuple[Slow, ...], direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From rest, which is found under input of no length; 130 cells are a tile and two cells of another."""
     monkeypatch.setattr("noble_net.surrogate.streaming.SETTLE", 50 * DT)
@@ -227,7 +234,7 @@ def test_the_trained_core_answers_the_same(
     conductance = 20.0 * torch.rand((1, 40, 130), generator=random) - 1.0 if opened else None
 
     def run() -> list[Any]:
-        core = DeviceStreaming(trained_core(slow), "cpu")
+        core = DeviceStreaming(trained_core(slow, direct), "cpu")
         state = core.begin(cells)
         answer = core.advance(state, DeviceDrive(current, conductance, reversal))
         assert (core._packed is not None) == streaming.fused(CPU), "the kernel does not hold it"

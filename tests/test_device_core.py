@@ -113,9 +113,12 @@ def test_inputs_beyond_the_envelope_are_counted_alike() -> None:
     assert counts[1].sum() > 100 and np.array_equal(*counts)
 
 
-@pytest.mark.parametrize(("nmda", "slow"), [(False, ()), (True, ()), (True, SLOW)])
-def test_input_on_the_dendrites_acts_as_on_the_cpu(nmda: bool, slow: tuple[Slow, ...]) -> None:
-    core, _ = zoned_core(nmda, slow)
+@pytest.mark.parametrize(
+    ("nmda", "slow", "direct"),
+    [(False, (), False), (True, (), False), (True, SLOW, False), (True, SLOW, True)],
+)
+def test_input_on_the_dendrites_acts_as_on_the_cpu(nmda: bool, slow: tuple[Slow, ...], direct: bool) -> None:
+    core, _ = zoned_core(nmda, slow, direct)
     table, drive = cells(40), zoned_drive(40, 200, nmda)
     expected, _ = core.advance(core.begin(table), drive)
 

@@ -58,7 +58,7 @@ def test_dendrites_without_input_are_told_as_in_a_run(name: str) -> None:
 
 
 def test_stretches_are_told_the_account_of_slow_variables_over_the_whole_recording() -> None:
-    core, torch_net = zoned_core(True, SLOW)
+    core, torch_net = zoned_core(True, SLOW, direct=True)
     net = SomaticNet(torch_net, STEP, 2, True, CODE)
     generator = np.random.default_rng(0)
     voltage = generator.normal(-60.0, 20.0, 6001).astype(np.float32)

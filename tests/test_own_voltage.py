@@ -27,7 +27,7 @@ def recipe_of(zoned: bool, slow: bool = False, **training: object) -> CoreRecipe
         "name": "toy",
         "family": "toy",
         "dataset": {"seed": 1, "duration": "600 ms", "record": ["cai", "h_Kd"] if slow else [], **zones},
-        "model": {"hidden": 16, "code_units": 4, "slow": SLOW if slow else []},
+        "model": {"hidden": 16, "code_units": 4, "slow": SLOW if slow else [], "direct": slow},
         "training": {
             "iterations": 6,
             "batch": 8,
@@ -79,6 +79,8 @@ def running(request, data):
     if request.param != "slow":
         data = data._replace(slow=None)
     trainer = Trainer(recipe_of(request.param != "soma", request.param == "slow"), data)
+    if trainer.net.direct is not None:
+        torch.nn.init.normal_(trainer.net.direct.weight, std=0.05)
     rows = np.arange(8) % MEMBERS
     chunk = trainer._in_unit(data.chunk(rows, 100 + 50 * np.arange(8), STEPS, N))
     trainer.own.begin(chunk)

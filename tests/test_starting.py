@@ -17,10 +17,19 @@ SHUT = Slow("h_Kd", 0.0, 0.5, 1500.0, 1e-3, 0.9)
 CELLS, STEPS = 5, 8
 
 
-def net_of(slow: tuple[Slow, ...]) -> StreamingNet:
+def net_of(slow: tuple[Slow, ...], direct: bool = False) -> StreamingNet:
     code = len(load_checkpoint(checkpoint_folder("nr5a1-zones")).about["code"])
     return StreamingNet(
-        code, 56, 5, zones=2, nmda=True, code_units=16, encoder_layers=1, decoder_units=32, slow=slow
+        code,
+        56,
+        5,
+        zones=2,
+        nmda=True,
+        code_units=16,
+        encoder_layers=1,
+        decoder_units=32,
+        slow=slow,
+        direct=direct,
     )
 
 
@@ -58,6 +67,15 @@ def load_calcium() -> Slow:
         for each in load_checkpoint(checkpoint_folder("nr5a1-zones")).about["slow"]
     }
     return found["cai"]
+
+
+def test_a_direct_way_that_a_core_does_not_have_changes_nothing_at_first() -> None:
+    told = 0.5 + torch.rand(CELLS, STEPS, 1, generator=torch.Generator().manual_seed(1))
+    without, given = net_of((load_calcium(),)), net_of((load_calcium(),), direct=True)
+    torch.nn.init.normal_(given.direct.weight)
+    for net in (without, given):
+        begin_from(net, "nr5a1-zones", "allen-nr5a1")
+    torch.testing.assert_close(answers(given, told), answers(without, told), atol=1e-5, rtol=0)
 
 
 def test_a_variable_that_decays_otherwise_is_another_one() -> None:

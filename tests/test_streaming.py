@@ -61,6 +61,7 @@ def core(weights, request) -> StreamingCore:
         key: np.concatenate([weights[key], weights[key][:2]])
         for key in ("decode_out.weight", "decode_out.bias")
     }
+    more["direct.weight"] = 0.1 * weights["encode_in.weight"][:STEP, : 3 * STEP]
     return made({**weights, **more}, "int16", SLOW)
 
 
@@ -90,17 +91,20 @@ def cut(d: Drive, cell: slice, sample: slice) -> Drive:
 ZONES = ("soma", "proximal", "distal")
 
 
-def zoned_core(nmda: bool, slow=()) -> tuple[StreamingCore, StreamingNet]:
+def zoned_core(nmda: bool, slow=(), direct=False) -> tuple[StreamingCore, StreamingNet]:
     """A random core with dendrites, an embedded code and one encoder layer, and its definition."""
     torch.manual_seed(3)
-    shape = {"code_units": 8, "encoder_layers": 1, "decoder_units": 20}
-    net = StreamingNet(CODE, HIDDEN, STEP, zones=2, nmda=nmda, slow=slow, **shape)
+    shape = {"code_units": 8, "code_hidden": 12 if direct else None, "encoder_layers": 1, "decoder_units": 20}
+    net = StreamingNet(CODE, HIDDEN, STEP, zones=2, nmda=nmda, slow=slow, direct=direct, **shape)
+    if net.direct is not None:
+        torch.nn.init.normal_(net.direct.weight, std=0.1)
     about = {
         "name": "zoned", "kind": "streaming", "version": 1, "family": "none", "family_hash": "",
         "code": [f"c{i}" for i in range(CODE)], "zones": list(ZONES), "step_samples": STEP, "weights_sha256": "",
         "nmda": nmda, "encoder_layers": 1, "slow": [each._asdict() for each in slow],
     }  # fmt: skip
-    return StreamingCore(Checkpoint(about, {k: v.numpy() for k, v in net.state_dict().items()}, "")), net
+    weights = {name: values.numpy().copy() for name, values in net.state_dict().items()}
+    return StreamingCore(Checkpoint(about, weights, "")), net
 
 
 def zoned_drive(n: int, samples: int, nmda: bool) -> Drive:
@@ -116,9 +120,19 @@ def zoned_drive(n: int, samples: int, nmda: bool) -> Drive:
     return Drive(ZONES, current, conductance, (conductance * -40).astype(np.float32), nmda=into)
 
 
-@pytest.mark.parametrize(("nmda", "slow"), [(False, ()), (True, ()), (True, SLOW), (False, SLOW)])
-def test_dendrites_agree_with_the_pytorch_definition(nmda, slow):
-    core, net = zoned_core(nmda, slow)
+@pytest.mark.parametrize(
+    ("nmda", "slow", "direct"),
+    [
+        (False, (), False),
+        (True, (), False),
+        (True, SLOW, False),
+        (False, SLOW, False),
+        (False, (), True),
+        (True, SLOW, True),
+    ],
+)
+def test_dendrites_agree_with_the_pytorch_definition(nmda, slow, direct):
+    core, net = zoned_core(nmda, slow, direct)
     table, d = cells(70), zoned_drive(70, 200, nmda)
     state = core.begin(table)
     start, *carried = (torch.from_numpy(state.arrays[name].copy()) for name in ("history", "hidden", "slow"))

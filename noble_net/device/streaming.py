@@ -135,7 +135,10 @@ class DeviceStreaming:
         d_BH = silu(linear(torch.cat([e_BH, h_BH, *told], 1), w["decode_in.weight"], w["decode_in.bias"]))
         answered = linear(d_BH, w["decode_out.weight"], w["decode_out.bias"])
         n = history.shape[1]
-        new_Bn = history[:, -1:] + answered[:, :n] / s.VOLTAGE_SCALE
+        increment_Bn = answered[:, :n]
+        if self.core.shape.direct:
+            increment_Bn = increment_Bn + linear(torch.cat([soma, *dendrites], 1), w["direct.weight"])
+        new_Bn = history[:, -1:] + increment_Bn / s.VOLTAGE_SCALE
         rest, kept, influx = self._slow.unbind(1)
         above = kept * (state["slow"] - rest) + influx * answered[:, n:].clamp(min=0.0)
         state["slow"] = (rest + above).clamp(max=s.SLOW_LIMIT)

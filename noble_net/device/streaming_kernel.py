@@ -50,6 +50,8 @@ class Packed(NamedTuple):
     """Of slow variables (`noble_net.surrogate.streaming_shape.Slow.numbers`), float32 [3, NP], in the first columns."""
     decoder: int
     """DP."""
+    direct: bool
+    """Whether the last matrix, of a step's input for its answer, has anything in it."""
 
 
 def holds(shape: Shape, weights: dict[str, Tensor], zones: int, device: torch.device) -> bool:
@@ -114,16 +116,19 @@ def packed(weights: dict[str, Tensor], samples: int, slow: Tensor, split: bool) 
     for columns, rows in ((slice(2 * samples, 3 * samples), slice(samples)), (flows, slice(samples, None))):
         answer[:d, columns] = weights["decode_out.weight"][rows].T
         answer[d, columns] = weights["decode_out.bias"][rows]
+    direct, has_direct = empty(INPUTS, INPUTS), "direct.weight" in weights
+    if has_direct:
+        direct[: 3 * samples, 2 * samples : 3 * samples] = weights["direct.weight"].T
     numbers = empty(3, INPUTS)
     numbers[:, flows] = slow.T
     # Eight columns of either gate in turn, as they lie in the registers of tensor cores: parting them moves nothing.
     gates = (each.view(2, UNITS, UNITS // 8, 8).permute(1, 2, 0, 3) for each in (gates_x, gates_h))
-    matrices = from_input, from_code, *gates, new_x, new_h, decode_x, decode_h, answer
+    matrices = from_input, from_code, *gates, new_x, new_h, decode_x, decode_h, answer, direct
     all_of_them = torch.cat([each.flatten() for each in matrices])
     if not split:
-        return Packed(all_of_them, all_of_them, numbers, dp)
+        return Packed(all_of_them, all_of_them, numbers, dp, has_direct)
     large = all_of_them.half()
-    return Packed(large, (all_of_them - large.float()).half(), numbers, dp)
+    return Packed(large, (all_of_them - large.float()).half(), numbers, dp, has_direct)
 
 
 def advance(
@@ -166,6 +171,7 @@ def advance(
         NP=INPUTS,
         ROWS=ROWS,
         CONDUCTS=drive.conductance is not None,
+        DIRECT=net.direct,
         SPLIT=net.large.dtype is torch.float16,
         num_warps=WARPS,
         enable_fp_fusion=True,
@@ -257,6 +263,7 @@ def _kernel(  # type: ignore[no-untyped-def]
     NP: tl.constexpr,
     ROWS: tl.constexpr,
     CONDUCTS: tl.constexpr,
+    DIRECT: tl.constexpr,
     SPLIT: tl.constexpr,
 ):
     # Where each matrix begins, in the order of `packed`.
@@ -277,6 +284,8 @@ def _kernel(  # type: ignore[no-untyped-def]
     xd_l, xd_s = _matrix(large, DECODE, HP, DP), _matrix(small, DECODE, HP, DP)
     hd_l, hd_s = _matrix(large, DECODE + HP * DP, HP, DP), _matrix(small, DECODE + HP * DP, HP, DP)
     out_l, out_s = _matrix(large, ANSWER, DP, NP), _matrix(small, ANSWER, DP, NP)
+    if DIRECT:
+        past_l, past_s = _matrix(large, ANSWER + DP * NP, NP, NP), _matrix(small, ANSWER + DP * NP, NP, NP)
 
     unit, column = tl.arange(0, HP)[None, :], tl.arange(0, NP)[None, :]
     of_voltage = (column >= 2 * N) & (column < 3 * N)
@@ -345,6 +354,8 @@ def _kernel(  # type: ignore[no-untyped-def]
             d = _plus_product(d, h, hd_l, hd_s, SPLIT)
             d = d * _logistic(d, SPLIT)
             answered = _product(d, out_l, out_s, NP, SPLIT)
+            if DIRECT:
+                answered = _plus_product(answered, x, past_l, past_s, SPLIT)
             v = last + answered / _VOLTAGE_SCALE
             if A:
                 above = kept * (w - rest) + influx * tl.maximum(answered, 0.0, _NAN)

@@ -125,6 +125,8 @@ def trained_net(checkpoint: Checkpoint) -> StreamingNet:
         code_units=shape.code_units,
         encoder_layers=int(about.get("encoder_layers", 2)),
         decoder_units=shape.decoder,
+        direct=shape.direct,
+        code_hidden=shape.code_hidden,
         slow=shape.slow,
     )
     net.load_state_dict({name: torch.from_numpy(weight) for name, weight in checkpoint.weights.items()})

@@ -91,17 +91,22 @@ class ModelSpec(_Recipe):
     code_units: int = Field(default=16, ge=0, multiple_of=2)
     """Numbers a cell's code is embedded into, which encoder and decoder are told; 0: the encoder alone is, of the code
     as it is."""
+    code_hidden: int | None = Field(default=None, gt=0)
+    """Units between the code and its embedding, which cost a network nothing; null: ``code_units``."""
     decoder_units: int | None = Field(default=32, gt=0, multiple_of=4)
     """Width of the decoder; null: ``hidden``."""
+    direct: Flag = False
+    """Whether a step's input is led to the answer past all activations, too."""
     slow: tuple[SlowSpec, ...] = ()
     """Variables of the soma that the core keeps account of, and the dataset then has to record: what currents follow
     over hundreds of ms, calcium and slow inactivation."""
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A recipe reads, and names its training, as it did before there were slow variables."""
+        """A recipe reads, and names its training, as it did before there were these."""
         content: dict[str, Any] = handler(self)
-        return {key: value for key, value in content.items() if key != "slow" or value}
+        new = ("code_hidden", "direct", "slow")
+        return {key: value for key, value in content.items() if key not in new or value}
 
 
 class OwnVoltageSpec(_Recipe):

@@ -54,6 +54,7 @@ class Layers(NamedTuple):
     decode: Layer
     """Reads everything, the state being the new one."""
     increments: Layer
+    """Reads the units of the decoder; where inputs have a way of their own to the answer, the step's input first."""
 
     @property
     def arrays(self) -> tuple[Float32 | Words, ...]:
@@ -150,7 +151,9 @@ def _micro_batch(
     late = net.decode.weight.shape[1] - 2 * depth
     terms = np.zeros((late + 2 * depth, LANES), net.gates.weight.dtype)
     told, own = terms[late : late + depth], terms[late + depth :]
-    x = np.zeros((net.encode.weight.shape[1], LANES), np.float32)
+    read = np.zeros((net.encode.weight.shape[1] + len(net.decode.weight), LANES), np.float32)
+    x, decoded = read[: net.encode.weight.shape[1]], read[net.encode.weight.shape[1] :]
+    said = read[len(read) - net.increments.weight.shape[1] :]
     soma, share = np.zeros((5, n, LANES), np.float32), np.zeros(LANES, np.float32)
     past = np.zeros((n, LANES), np.float32)
     pool = np.zeros((slow.shape[1], LANES), np.float32)
@@ -158,7 +161,6 @@ def _micro_batch(
     layer, state = floats(told, width), floats(own, width)
     gates = np.empty((2 * width, LANES), np.float32)
     new, carried = np.empty((width, LANES), np.float32), np.empty((width, LANES), np.float32)
-    decoded = np.empty((len(net.decode.weight), LANES), np.float32)
     increment = np.empty((len(net.increments.weight), LANES), np.float32)
     strayed = np.zeros(LANES, np.uint32)
     by_samples(hidden[cells], state)
@@ -190,7 +192,7 @@ def _micro_batch(
         keep(state, own)
         _apply(net.decode, terms, decoded)
         silu(decoded)
-        _apply(net.increments, decoded, increment)
+        _apply(net.increments, said, increment)
         if len(pool):
             let_in(increment[n:], numbers, pool)
         answer(increment, past, limits[0], strayed)

@@ -113,8 +113,17 @@ class StreamingCore(Core):
                 encoded,
                 own,
             ),
-            increments=_layer(w["decode_out.weight"], w["decode_out.bias"]),
+            increments=_layer(self._answering(), w["decode_out.bias"]),
         )
+
+    def _answering(self) -> Float32:
+        """The last layer [answers, terms]: reads the decoder's units and, before them, a step's input where it does."""
+        w, shape = self.weights, self.shape
+        if not shape.direct:
+            return w["decode_out.weight"]
+        direct = np.zeros((len(w["decode_out.weight"]), w["encode_in.weight"].shape[1]), np.float32)
+        direct[: self.step_samples, : shape.inputs - len(shape.slow)] = w["direct.weight"]
+        return np.concatenate([direct, w["decode_out.weight"]], axis=1)
 
     def begin(self, cells: CellTable) -> State:
         """Every cell at its own rest: settled under zero input, from its family's word for it where there is one.

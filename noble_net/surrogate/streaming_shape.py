@@ -64,6 +64,10 @@ class Shape(NamedTuple):
     """Numbers in the code's embedding, which encoder and decoder are told; 0: the encoder is told the code itself."""
     decoder: int
     """Units of the decoder."""
+    code_hidden: int
+    """Units between the code and its embedding."""
+    direct: bool
+    """Whether the step's input, but for slow variables, has a way of its own to the voltages."""
     dendritic_nmda: bool
     slow: tuple[Slow, ...]
     products: int
@@ -82,7 +86,7 @@ class Shape(NamedTuple):
         slow = _slow(checkpoint)
         inputs = input_count(n, dendrites, nmda, len(slow))
         answers = n + len(slow)
-        units = len(weights.get("code_in.bias", ()))
+        units, between = (len(weights.get(name, ())) for name in ("code_out.bias", "code_in.bias"))
         decoder = len(weights.get("decode_in.bias", range(h)))
         shapes: dict[str, tuple[int, ...]] = {
             "encode_in.weight": (h, inputs + (units or code)),
@@ -101,20 +105,24 @@ class Shape(NamedTuple):
         if about.get("encoder_layers", 2) == 2:
             shapes |= {"encode_out.weight": (h, h), "encode_out.bias": (h,)}
         if units:
-            shapes |= {"code_in.weight": (units, code), "code_in.bias": (units,)}
-            shapes |= {"code_out.weight": (units, units), "code_out.bias": (units,)}
+            shapes |= {"code_in.weight": (between, code), "code_in.bias": (between,)}
+            shapes |= {"code_out.weight": (units, between), "code_out.bias": (units,)}
+        if direct := "direct.weight" in weights:
+            shapes["direct.weight"] = n, inputs - len(slow)
         for name, shape in shapes.items():
             if name not in weights:
                 raise checkpoint.damaged(f"there is no weight {name}")
             if weights[name].shape != shape:
                 raise checkpoint.damaged(f"weight {name} has the shape {weights[name].shape}, not {shape}")
         if units % 2:
-            raise checkpoint.damaged(f"code_in.bias has {units} numbers, where an even number is wanted")
+            raise checkpoint.damaged(f"code_out.bias has {units} numbers, where an even number is wanted")
         odd = sorted(set(weights) - set(shapes))
         if odd:
             raise checkpoint.damaged(f"core.json knows no weight {odd[0]}")
         at_every_step = (size for name, size in _sizes(shapes) if not name.startswith("code_"))
-        return Shape(h, inputs, code, units, decoder, nmda, slow, sum(at_every_step))
+        return Shape(
+            h, inputs, code, units, decoder, between, direct, nmda, slow, products=sum(at_every_step)
+        )
 
 
 def _slow(checkpoint: Checkpoint) -> tuple[Slow, ...]:

@@ -48,8 +48,11 @@ class StreamingNet(nn.Module):
 
     encoder: [effective current | conductance | voltage | dendrites | slow | code] → H (→ H with two layers); GRU of
     H units; decoder [encoded | state] → D (H, unless told) → n increments on the last voltage. Activations are SiLU.
-    See `noble_net.surrogate.scaling` for units. With ``code_units`` the code is first embedded, C → K → K, and enters
-    encoder and decoder; without, the encoder alone, as it is.
+    ``direct``: the encoder's inputs, but for slow variables and code, are led to the increments past all activations,
+    as a membrane takes up a current in proportion.
+
+    See `noble_net.surrogate.scaling` for units. With ``code_units`` the code is first embedded, C → L → K (L: K unless
+    told), and enters encoder and decoder; without, the encoder alone, as it is.
 
     The input of a dendritic zone acts at a voltage of its own, at which it is balanced by the current from the soma
     through ``coupling`` (log nS, learned). The encoder gets that current, that voltage and roots of the conductances.
@@ -69,6 +72,8 @@ class StreamingNet(nn.Module):
         encoder_layers: int = 2,
         decoder_units: int | None = None,
         slow: Sequence[Slow] = (),
+        direct: bool = False,
+        code_hidden: int | None = None,
     ) -> None:
         super().__init__()
         self.samples, self.hidden, self.slow = samples, hidden, tuple(slow)
@@ -77,8 +82,9 @@ class StreamingNet(nn.Module):
         self.slow_start: Tensor
         self.register_buffer("numbers", torch.from_numpy(slow_numbers(self.slow, samples)), persistent=False)
         self.register_buffer("slow_start", torch.from_numpy(slow_start(self.slow)), persistent=False)
-        self.code_in = nn.Linear(code, code_units) if code_units else None
-        self.code_out = nn.Linear(code_units, code_units) if code_units else None
+        between = code_hidden or code_units
+        self.code_in = nn.Linear(code, between) if code_units else None
+        self.code_out = nn.Linear(between, code_units) if code_units else None
         if zones:
             self.coupling = nn.Parameter(
                 torch.linspace(math.log(COUPLINGS[0]), math.log(COUPLINGS[1]), zones)
@@ -90,6 +96,10 @@ class StreamingNet(nn.Module):
         self.decode_out = nn.Linear(decoder_units or hidden, samples + len(self.slow))
         with torch.no_grad():
             self.decode_out.weight.mul_(0.1)
+        self.direct: nn.Linear | None = None
+        if direct:
+            self.direct = nn.Linear(self.inputs - len(self.slow), samples, bias=False)
+            nn.init.zeros_(self.direct.weight)
 
     def forward(
         self,
@@ -116,7 +126,7 @@ class StreamingNet(nn.Module):
         x_BTI = self._scale(drive, voltage, dendrites, slow)
         e_BTH = self._encode(x_BTI, self._fold(self.encode_in, c_BK)[:, None])
         g_BTH, state = recur(self.gru, e_BTH, state)
-        answer, influx = self._decode(e_BTH, g_BTH, voltage, self._late_bias(c_BK)[:, None])
+        answer, influx = self._decode(x_BTI, e_BTH, g_BTH, voltage, self._late_bias(c_BK)[:, None])
         return torch.cat([answer, influx], dim=-1) if self.slow else answer, state
 
     def roll_out(
@@ -167,7 +177,7 @@ class StreamingNet(nn.Module):
             x_BI = self._scale(drive[:, t], voltage, at, s_BA)
             e_BH = self._encode(x_BI, bias)
             h_BH = torch.gru_cell(e_BH, h_BH, *gru)
-            voltage, influx = self._decode(e_BH, h_BH, voltage, late)
+            voltage, influx = self._decode(x_BI, e_BH, h_BH, voltage, late)
             s_BA = self.let_in(influx, s_BA)
             answers.append(voltage)
         state = torch.cat([h_BH, s_BA], dim=-1)[None]
@@ -245,12 +255,17 @@ class StreamingNet(nn.Module):
         encoded = silu(nn.functional.linear(x, weight) + bias)
         return encoded if self.encode_out is None else silu(self.encode_out(encoded))
 
-    def _decode(self, encoded: Tensor, state: Tensor, voltage: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    def _decode(
+        self, x: Tensor, encoded: Tensor, state: Tensor, voltage: Tensor, bias: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The next voltages […, n], and what flows in […, A]."""
         weight = self.decode_in.weight[:, : 2 * self.hidden]
         d = nn.functional.silu(nn.functional.linear(torch.cat([encoded, state], dim=-1), weight) + bias)
         answered: Tensor = self.decode_out(d)
-        new = voltage[..., -1:] + answered[..., : self.samples] / s.VOLTAGE_SCALE
+        increment = answered[..., : self.samples]
+        if self.direct is not None:
+            increment = increment + self.direct(x[..., : self.direct.in_features])
+        new = voltage[..., -1:] + increment / s.VOLTAGE_SCALE
         return new.clamp(s.VOLTAGE_LOW, s.VOLTAGE_HIGH), answered[..., self.samples :]
 
 

@@ -16,11 +16,13 @@ from noble_net.types import Float32
 def begin_from(net: StreamingNet, name: str, family: str) -> None:
     """Give ``net`` the weights of the core ``name``; the layer that reads codes stays as it is where that core's codes
     are those of another family than ``family``, and a slow variable of which that core keeps no account, or another,
-    changes nothing at first. Raises CheckpointError where shapes differ."""
+    and a direct way that it does not have, change nothing at first. Raises CheckpointError where shapes differ."""
     checkpoint = load_checkpoint(checkpoint_folder(name))
     weights = dict(checkpoint.weights)
     if net.slow or checkpoint.about.get("slow"):
         weights |= _with_slow(net, checkpoint)
+    if net.direct is not None:
+        weights.setdefault("direct.weight", np.zeros(net.direct.weight.shape, np.float32))
     mine = {key: tuple(value.shape) for key, value in net.state_dict().items()}
     given = {key: values.shape for key, values in weights.items()}
     own = set() if checkpoint.about["family"] == family else {"code_in.weight", "code_in.bias"}

@@ -161,6 +161,8 @@ class Trainer:
                 encoder_layers=model.encoder_layers,
                 decoder_units=model.decoder_units,
                 slow=self.slow,
+                direct=model.direct,
+                code_hidden=model.code_hidden,
             )
         )
         if self.spec.start is not None:
