@@ -14,9 +14,12 @@ from noble_net.types import Float32
 
 
 def begin_from(net: StreamingNet, name: str, family: str) -> None:
-    """Give ``net`` the weights of the core ``name``; the layer that reads codes stays as it is where that core's codes
-    are those of another family than ``family``, and a slow variable of which that core keeps no account, or another,
-    and a direct way that it does not have, change nothing at first. Raises CheckpointError where shapes differ."""
+    """Give ``net`` the weights of the core ``name``.
+
+    The layer that reads codes stays as it is where that core's codes are those of another family than ``family``, and
+    what reads that layer where it is of another width. A slow variable of which that core keeps no account, or another,
+    and a direct way that it does not have, change nothing at first. Raises CheckpointError where shapes differ.
+    """
     checkpoint = load_checkpoint(checkpoint_folder(name))
     weights = dict(checkpoint.weights)
     if net.slow or checkpoint.about.get("slow"):
@@ -25,7 +28,11 @@ def begin_from(net: StreamingNet, name: str, family: str) -> None:
         weights.setdefault("direct.weight", np.zeros(net.direct.weight.shape, np.float32))
     mine = {key: tuple(value.shape) for key, value in net.state_dict().items()}
     given = {key: values.shape for key, values in weights.items()}
-    own = set() if checkpoint.about["family"] == family else {"code_in.weight", "code_in.bias"}
+    own: set[str] = set()
+    if checkpoint.about["family"] != family:
+        own = {"code_in.weight", "code_in.bias"}
+        if mine.get("code_in.bias") != given.get("code_in.bias"):
+            own.add("code_out.weight")
     differ = sorted(key for key in (mine.keys() | given.keys()) - own if mine.get(key) != given.get(key))
     if differ:
         key = differ[0]
