@@ -17,7 +17,7 @@ SHUT = Slow("h_Kd", 0.0, 0.5, 1500.0, 1e-3, 0.9)
 CELLS, STEPS = 5, 8
 
 
-def net_of(slow: tuple[Slow, ...], direct: bool = False) -> StreamingNet:
+def net_of(slow: tuple[Slow, ...], direct: bool = False, code_hidden: int | None = None) -> StreamingNet:
     code = len(load_checkpoint(checkpoint_folder("nr5a1-zones")).about["code"])
     return StreamingNet(
         code,
@@ -30,6 +30,7 @@ def net_of(slow: tuple[Slow, ...], direct: bool = False) -> StreamingNet:
         decoder_units=32,
         slow=slow,
         direct=direct,
+        code_hidden=code_hidden,
     )
 
 
@@ -82,6 +83,16 @@ def test_a_variable_that_decays_otherwise_is_another_one() -> None:
     net = net_of((load_calcium()._replace(decay=100.0),))
     begin_from(net, "nr5a1-zones", "allen-nr5a1")
     assert not net.decode_out.weight[5].any() and not net.encode_in.weight[:, net.inputs - 1].any()
+
+
+def test_of_another_family_the_code_may_be_read_by_more_units() -> None:
+    net = net_of((load_calcium(),), code_hidden=24)
+    before = {name: values.clone() for name, values in net.state_dict().items()}
+    with pytest.raises(CheckpointError, match="code_in"):
+        begin_from(net, "nr5a1-zones", "allen-nr5a1")
+    begin_from(net, "nr5a1-zones", "another")
+    taken = {name for name, values in net.state_dict().items() if not torch.equal(values, before[name])}
+    assert set(before) - taken == {"code_in.weight", "code_in.bias", "code_out.weight"}
 
 
 def test_a_core_of_another_shape_is_refused() -> None:
