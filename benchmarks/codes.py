@@ -3,11 +3,12 @@
     python benchmarks/codes.py                 every code that is not in the results yet
     python benchmarks/codes.py --iterations 200 --try CODE     one, to try it out; writes nothing
 
-Trained and judged as in `architectures.py`, whose first row is the code of all 13 conductances. Features: I_thr and
-s_thr first, then six more that steps show, then all 16; standardised over the training members. Residual: 8 numbers of
-every training member, learned with the weights; those of a member that was not trained on are fitted by gradient,
-weights fixed, to a second of its fluctuating recording of the tests. `mean of others`: the same core without that
-fit. A code takes eight minutes of one core. Results: benchmarks/results/codes.json.
+Trained and judged as in `architectures.py`, whose first row is the code of all 13 conductances as it was then; here it
+passes 16 units and 64 before it is embedded. Features: I_thr and s_thr first, then six more that steps show, then all
+16, through 16 units; standardised over the training members. Residual: 8 numbers of every training member, learned with
+the weights; those of a member that was not trained on are fitted by gradient, weights fixed, to a second of its
+fluctuating recording of the tests. `mean of others`: the same core without that fit. A code takes eight minutes of one
+core. Results: benchmarks/results/codes.json.
 """
 
 from __future__ import annotations
@@ -59,6 +60,21 @@ def of_features(count: int) -> Made:
 
         def answer(drive: Tensor, before: Tensor, ids: list[str]) -> Tensor:
             return trainer.net.roll_out(drive, before, torch.from_numpy(features(family, ids, count)))[0]
+
+        return trainer, {"": answer}
+
+    return made
+
+
+def of_conductances(between: int) -> Made:
+    """A core that is told the conductances, through so many units."""
+
+    def made(recipe: CoreRecipe, data: TrainingData, family: Family) -> tuple[Trainer, dict[str, Answer]]:
+        model = recipe.model.model_copy(update={"code_hidden": between})
+        trainer = Trainer(recipe.model_copy(update={"model": model}), data)
+
+        def answer(drive: Tensor, before: Tensor, ids: list[str]) -> Tensor:
+            return trainer.net.roll_out(drive, before, torch.from_numpy(family.codes(ids)))[0]
 
         return trainer, {"": answer}
 
@@ -138,4 +154,6 @@ def trained_on(recipe: CoreRecipe, family: Family) -> list[str]:
 
 if __name__ == "__main__":
     made: dict[str, Made] = {f"{count} features": of_features(count) for count in (2, 4, 8, 16)}
-    compare(RESULT, __doc__, {**made, "2 features, residual": of_residual})
+    made["2 features, residual"] = of_residual
+    made |= {f"13 conductances, {units} units": of_conductances(units) for units in (16, 64)}
+    compare(RESULT, __doc__, made)

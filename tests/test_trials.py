@@ -78,7 +78,8 @@ def test_codes_of_features_and_residuals_train_and_answer(recipe, monkeypatch):
     monkeypatch.setattr(codes, "trained_on", lambda recipe, family: members)
     monkeypatch.setattr(codes, "fit", lambda net, recipe, family, mean: dict.fromkeys(unseen, mean + 1.0))
     chunk = data.chunk(np.zeros(2, int), np.full(2, 100), STEPS, N)
-    for made, fitted in ((codes.of_features(2), False), (codes.of_residual, True)):
+    tried = (codes.of_features(2), False), (codes.of_conductances(24), False), (codes.of_residual, True)
+    for made, fitted in tried:
         trainer, answers = made(recipe, data, family)
         assert np.isfinite([trainer.step() for _ in range(3)]).all()
         found = {told: answer(chunk.drive, chunk.before[:, 0], unseen) for told, answer in answers.items()}
