@@ -13,6 +13,7 @@ core. Results: benchmarks/results/codes.json.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -52,29 +53,16 @@ def features(family: Family, ids: list[str], count: int) -> Float32:
     return found.fillna(0.0).to_numpy(np.float32)
 
 
-def of_features(count: int) -> Made:
-    """A core that is told so many features."""
-
-    def made(recipe: CoreRecipe, data: TrainingData, family: Family) -> tuple[Trainer, dict[str, Answer]]:
-        trainer = Trainer(recipe, data._replace(code=features(family, trained_on(recipe, family), count)))
-
-        def answer(drive: Tensor, before: Tensor, ids: list[str]) -> Tensor:
-            return trainer.net.roll_out(drive, before, torch.from_numpy(features(family, ids, count)))[0]
-
-        return trainer, {"": answer}
-
-    return made
-
-
-def of_conductances(between: int) -> Made:
-    """A core that is told the conductances, through so many units."""
+def told(code: Callable[[Family, list[str]], Float32], between: int | None = None) -> Made:
+    """A core that is told such a code of members, through so many units, or as many as it is embedded in."""
 
     def made(recipe: CoreRecipe, data: TrainingData, family: Family) -> tuple[Trainer, dict[str, Answer]]:
         model = recipe.model.model_copy(update={"code_hidden": between})
-        trainer = Trainer(recipe.model_copy(update={"model": model}), data)
+        known = data._replace(code=code(family, trained_on(recipe, family)))
+        trainer = Trainer(recipe.model_copy(update={"model": model}), known)
 
         def answer(drive: Tensor, before: Tensor, ids: list[str]) -> Tensor:
-            return trainer.net.roll_out(drive, before, torch.from_numpy(family.codes(ids)))[0]
+            return trainer.net.roll_out(drive, before, torch.from_numpy(code(family, ids)))[0]
 
         return trainer, {"": answer}
 
@@ -153,7 +141,7 @@ def trained_on(recipe: CoreRecipe, family: Family) -> list[str]:
 
 
 if __name__ == "__main__":
-    made: dict[str, Made] = {f"{count} features": of_features(count) for count in (2, 4, 8, 16)}
-    made["2 features, residual"] = of_residual
-    made |= {f"13 conductances, {units} units": of_conductances(units) for units in (16, 64)}
-    compare(RESULT, __doc__, made)
+    codes = {f"{count} features": told(partial(features, count=count)) for count in (2, 4, 8, 16)}
+    codes |= {"2 features, residual": of_residual}
+    codes |= {f"13 conductances, {units} units": told(Family.codes, units) for units in (16, 64)}
+    compare(RESULT, __doc__, codes)

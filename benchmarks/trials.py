@@ -21,7 +21,7 @@ from torch import Tensor
 from noble_net.cells.family import Family
 from noble_net.output import write_json
 from noble_net.registry import load_family
-from noble_net.specs.cores import CoreRecipe
+from noble_net.specs.cores import CoreRecipe, ModelSpec, TrainingSpec
 from noble_net.specs.specification import validate_document
 from noble_net.specs.yaml_source import load_document
 from noble_net.training.dataset import ARRAYS, build_dataset, open_dataset, regimes
@@ -33,24 +33,7 @@ from noble_net.types import Float32
 
 RECIPE = Path(__file__).parent.parent / "surrogate/recipes/pv-stream.yaml"
 ITERATIONS = 4000
-SHAPE = {
-    "hidden": 48,
-    "code_units": 16,
-    "encoder_layers": 1,
-    "decoder_units": None,
-    "slow": (),
-    "direct": False,
-    "code_hidden": None,
-}
-TRAINING = {
-    "chunk": 50.0,
-    "chunks": 80,
-    "burn_in": 25.0,
-    "voltage_noise": 0.7,
-    "own_voltage": None,
-    "optimiser": "adamw",
-    "learning_rate": 0.003,
-}
+MODEL = ModelSpec(hidden=48, decoder_units=None)
 
 Answer = Callable[[Tensor, Tensor, list[str]], Tensor]
 """(drive [B, T, 3, n], voltage [B, n] before, members) → voltage [B, T, n], free-running."""
@@ -59,11 +42,9 @@ Made = Callable[[CoreRecipe, TrainingData, Family], tuple[Trainer, Mapping[str, 
 
 
 def recipe_of(iterations: int) -> CoreRecipe:
-    """What all of them are trained by."""
+    """What all of them are trained by: the data of `pv-stream`, and nothing that a recipe has to ask for."""
     base = validate_document(CoreRecipe, load_document(RECIPE))
-    shape = base.model.model_copy(update=SHAPE)
-    training = base.training.model_copy(update={**TRAINING, "iterations": iterations})
-    return base.model_copy(update={"model": shape, "training": training})
+    return base.model_copy(update={"model": MODEL, "training": TrainingSpec(iterations=iterations)})
 
 
 def compare(

@@ -61,8 +61,7 @@ def test_the_tree_in_readme_names_what_exists():
         assert f"{package}/" in tree
 
 
-def test_readme_shows_the_scoreboard_and_limits_what_is_missed(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def test_readme_shows_the_scoreboard_and_limits_what_is_missed(benchmarks):
     scoreboard = pytest.importorskip("scoreboard")
     assert scoreboard.table(scoreboard.load()) in README
     assert f"\n{scoreboard.missed(scoreboard.load())}\n" in (ROOT / "docs/limits.md").read_text(
@@ -70,9 +69,8 @@ def test_readme_shows_the_scoreboard_and_limits_what_is_missed(monkeypatch):
     )
 
 
-def test_validation_shows_what_was_found_last(monkeypatch):
+def test_validation_shows_what_was_found_last(benchmarks):
     """And its figures are of the same numbers."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     page, image = pytest.importorskip("network_page"), pytest.importorskip("PIL.Image")
     assert f"\n{page.section()}\n" in page.PAGE.read_text(encoding="utf-8")
     assert page.validations()
@@ -82,14 +80,12 @@ def test_validation_shows_what_was_found_last(monkeypatch):
         assert page.figure_path(found).stat().st_size < 150_000
 
 
-def test_noble_s_page_shows_what_was_measured_last(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def test_noble_s_page_shows_what_was_measured_last(benchmarks):
     page = pytest.importorskip("noble_page")
     assert f"\n{page.section()}\n" in page.PAGE.read_text(encoding="utf-8"), "run benchmarks/noble_page.py"
 
 
-def test_scaling_shows_the_model_fitted_last(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def test_scaling_shows_the_model_fitted_last(benchmarks):
     model = pytest.importorskip("performance_model")
     told = json.loads((model.RESULTS / "performance_model.json").read_text(encoding="utf-8"))
     assert f"\n{model.page(told)}\n" in (ROOT / "docs/scaling.md").read_text(encoding="utf-8")

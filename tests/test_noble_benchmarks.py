@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,7 @@ from noble_net.training.noble_data import Traces
 from noble_net.training.noble_evaluate import PAPER, paper_rows
 from noble_net.training.noble_plan import plan_traces, select_members
 
-ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(autouse=True)
-def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+pytestmark = pytest.mark.usefixtures("benchmarks")
 
 
 def test_a_silent_trace_is_not_within_a_family_that_fires() -> None:

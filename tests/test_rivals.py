@@ -337,9 +337,8 @@ def test_what_is_fitted_and_what_is_judged_do_not_meet(dataset):
             training_stretches(file, "u", 2000.0)
 
 
-def test_the_benchmark_at_toy_size(dataset, monkeypatch, tmp_path, capsys):
-    monkeypatch.syspath_prepend("benchmarks")
-    script = runpy.run_path("benchmarks/rivals.py")
+def test_the_benchmark_at_toy_size(dataset, benchmarks, monkeypatch, tmp_path, capsys):
+    script = runpy.run_path(str(benchmarks / "rivals.py"))
     fits = {}
     with h5py.File(dataset) as file:
         rows = script["judged_members"](file, 1)

@@ -18,9 +18,8 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
 @pytest.fixture
-def scoreboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def scoreboard(benchmarks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module, with a scoreboard of its own."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     module = pytest.importorskip("scoreboard")
     monkeypatch.setattr(module, "RESULTS", tmp_path)
     monkeypatch.setattr(module, "TARGETS", tmp_path / "targets.json")
@@ -28,9 +27,8 @@ def scoreboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Any:
+def network(benchmarks: Path) -> Any:
     """The benchmark, not run."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     return pytest.importorskip("network")
 
 
@@ -130,9 +128,8 @@ def test_base_runs_of_another_network_are_refused(network: Any) -> None:
 
 
 @pytest.fixture
-def page(monkeypatch: pytest.MonkeyPatch) -> Any:
+def page(benchmarks: Path) -> Any:
     """What makes the results of docs/validation.md."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     return pytest.importorskip("network_page")
 
 

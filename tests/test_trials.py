@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
+from noble_net.cells.family import Family
 from noble_net.registry import load_family
 
 MEMBERS, SAMPLES, STEPS, N = 3, 1200, 6, 5
 
 
-@pytest.fixture(autouse=True)
-def _benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "benchmarks"))
-
-
 @pytest.fixture
-def recipe():
+def recipe(benchmarks):
     import trials
 
     base = trials.recipe_of(4)
@@ -28,19 +24,23 @@ def recipe():
     return base.model_copy(update={"training": base.training.model_copy(update=small)})
 
 
-def noise(members: list[str]):
+@pytest.fixture(scope="module")
+def family() -> Family:
+    return load_family("allen-pv-peri")
+
+
+def noise(family: Family, members: list[str]):
     """Noise in the place of a dataset."""
     from noble_net.training.streams import TrainingData
 
     g = np.random.default_rng(0)
-    family = load_family("allen-pv-peri")
 
     def normal(spread: float, *shape: int) -> np.ndarray:
         return g.normal(0.0, spread, (len(members), *shape)).astype(np.float32)
 
     voltage = (-7000 + normal(300, SAMPLES + 1)).astype(np.int16)
     drive = normal(0.1, SAMPLES), np.abs(normal(2.0, 1, SAMPLES)), normal(50.0, 1, SAMPLES)
-    return TrainingData(*drive, None, None, voltage, family.codes(members), family.hash), family
+    return TrainingData(*drive, None, None, voltage, family.codes(members), family.hash)
 
 
 def test_what_is_tried_is_trained_without_what_cores_have_learned_since(recipe):
@@ -50,13 +50,12 @@ def test_what_is_tried_is_trained_without_what_cores_have_learned_since(recipe):
 
 @pytest.mark.parametrize("recurrence", ["gru", "state space"])
 @pytest.mark.parametrize("output", ["increments", "membrane"])
-def test_a_free_run_of_an_architecture_is_what_its_steps_answer(recipe, recurrence, output):
+def test_a_free_run_of_an_architecture_is_what_its_steps_answer(recipe, family, recurrence, output):
     import architectures
     import torch
 
-    family = load_family("allen-pv-peri")
     ids = family.ids("train")[:MEMBERS]
-    data, family = noise(ids)
+    data = noise(family, ids)
     trainer, answers = architectures.training_of(recurrence, output)(recipe, data, family)
     before = [each.clone() for each in trainer.net.parameters()]
     assert np.isfinite([trainer.step() for _ in range(3)]).all()
@@ -69,17 +68,16 @@ def test_a_free_run_of_an_architecture_is_what_its_steps_answer(recipe, recurren
     torch.testing.assert_close(again, answer, rtol=1e-4, atol=1e-3)
 
 
-def test_codes_of_features_and_residuals_train_and_answer(recipe, monkeypatch):
+def test_codes_of_features_and_residuals_train_and_answer(recipe, family, monkeypatch):
     import codes
 
-    family = load_family("allen-pv-peri")
     members, unseen = family.ids("train")[:MEMBERS], family.ids("held_out")[:2]
-    data, family = noise(members)
+    data = noise(family, members)
     monkeypatch.setattr(codes, "trained_on", lambda recipe, family: members)
     monkeypatch.setattr(codes, "fit", lambda net, recipe, family, mean: dict.fromkeys(unseen, mean + 1.0))
     chunk = data.chunk(np.zeros(2, int), np.full(2, 100), STEPS, N)
-    tried = (codes.of_features(2), False), (codes.of_conductances(24), False), (codes.of_residual, True)
-    for made, fitted in tried:
+    two = codes.told(partial(codes.features, count=2))
+    for made, fitted in ((two, False), (codes.told(Family.codes, 24), False), (codes.of_residual, True)):
         trainer, answers = made(recipe, data, family)
         assert np.isfinite([trainer.step() for _ in range(3)]).all()
         found = {told: answer(chunk.drive, chunk.before[:, 0], unseen) for told, answer in answers.items()}

@@ -151,8 +151,9 @@ def _micro_batch(
     late = net.decode.weight.shape[1] - 2 * depth
     terms = np.zeros((late + 2 * depth, LANES), net.gates.weight.dtype)
     told, own = terms[late : late + depth], terms[late + depth :]
-    read = np.zeros((net.encode.weight.shape[1] + len(net.decode.weight), LANES), np.float32)
-    x, decoded = read[: net.encode.weight.shape[1]], read[net.encode.weight.shape[1] :]
+    arriving = net.encode.weight.shape[1]
+    read = np.zeros((arriving + len(net.decode.weight), LANES), np.float32)
+    x, decoded = read[:arriving], read[arriving:]
     said = read[len(read) - net.increments.weight.shape[1] :]
     soma, share = np.zeros((5, n, LANES), np.float32), np.zeros(LANES, np.float32)
     past = np.zeros((n, LANES), np.float32)
