@@ -5,8 +5,8 @@
 An adaptive exponential (AdEx) and a generalised leaky integrate-and-fire model (GLIF: after-spike currents, moving
 threshold) are fitted to every test member: to the training recording of members the core was trained on, to one half
 of the test recordings of the others, for which the core has only their conductances. All are judged on the other half.
-Fits are kept in results/rivals/ as they come and are not done again. Needs the dataset of
-surrogate/recipes/pv-stream.yaml (extra [train]; made here if missing).
+Fits are kept in results/rivals/ as they come and are not done again. Writes results/rivals.json and the tables of
+docs/rivals.md. Needs the dataset of surrogate/recipes/pv-stream.yaml (extra [train]; made here if missing).
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ import argparse
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numba
-from scoreboard import RESULTS
+from noble_shared import table
+from scoreboard import RESULTS, write_between
 
 from noble_net.cells.family import Family
 from noble_net.output import write_json
+from noble_net.provenance import machine
 from noble_net.registry import load_family
 from noble_net.rivals.fit import Budget, Fit, Task
 from noble_net.rivals.fits import fit_all, fitted_cells
@@ -47,10 +49,13 @@ FITTED = 15_000.0
 FITTED_EACH = 1_500.0
 """Of the fitted half of each test recording but the steps, ms: with those, 14 s."""
 COST_CELLS, COST_SAMPLES, COST_TURNS = 256, 2000, 7
+PAGE = ROOT / "docs/rivals.md"
+COLUMNS = {"pv-stream": "pv-stream", "adex": "AdEx", "glif": "GLIF", "floor": "solver's floor"}
+"""Of the page: model → its head."""
 
 
 def main(members: int | None) -> None:
-    """Fit, judge, time, print, write results/rivals.json."""
+    """Fit, judge, time, print, write results/rivals.json and the page."""
     recipe = validate_document(CoreRecipe, load_document(ROOT / "surrogate/recipes/pv-stream.yaml"))
     family = load_family(recipe.family)
     with open_dataset(build_dataset(recipe, family), family) as file:
@@ -138,6 +143,7 @@ def write(
             "threads": 1,
             "cells": COST_CELLS,
             "turns": COST_TURNS,
+            "machine": machine()["processor"],
             **costs,
         },
         "members": rows,
@@ -151,6 +157,34 @@ def write(
         },
     }
     write_json(RESULTS / "rivals.json", content)
+    write_between(PAGE, page(content))
+
+
+def page(content: Mapping[str, Any]) -> str:
+    """The tables of docs/rivals.md, of what `write` left in rivals.json."""
+    judged = content["table"]
+    spiking = [regime for regime in judged if regime != "zero"]
+    spikes = [[regime.replace("_", " "), *_both(judged[regime], "gamma", 1, 3)] for regime in spiking]
+    rates = [[regime.replace("_", " "), *_both(judged[regime], "rate_error", 100, 1)] for regime in spiking]
+    volts = [[regime.replace("_", " "), *_both(judged[regime], "clipped_rmse", 1, 2)] for regime in judged]
+    spent = content["microseconds_per_cell_ms"]
+    costs = [[f"{spent[name]:.2f}" for name in COLUMNS if name in spent]]
+    parts = {
+        "Spike times: Γ(±2 ms)": table(["input", *COLUMNS.values()], spikes),
+        "Rate: error, % (under steps: of the F–I curve)": table(["input", *COLUMNS.values()], rates),
+        "Voltage: clipped RMSE, mV": table(["input", *COLUMNS.values()], volts),
+        f"Cost: µs a cell-ms, one thread of {spent['machine']}, {spent['cells']} cells": table(
+            [head for name, head in COLUMNS.items() if name in spent], costs
+        ),
+    }
+    return "\n\n".join(f"**{title}**\n\n{rows}" for title, rows in parts.items())
+
+
+def _both(models: Mapping[str, Any], measure: str, factor: float, digits: int) -> Iterator[str]:
+    """A row's cells: a measure of every model, seen / unseen."""
+    for name in COLUMNS:
+        values = [models.get(name, {}).get(row, {}).get(measure) for row in ("seen", "unseen")]
+        yield " / ".join(f"{factor * value:.{digits}f}" for value in values if value is not None) or "—"
 
 
 def numbers(found: Judgement) -> dict[str, Any]:

@@ -85,6 +85,12 @@ def test_noble_s_page_shows_what_was_measured_last(benchmarks):
     assert f"\n{page.section()}\n" in page.PAGE.read_text(encoding="utf-8"), "run benchmarks/noble_page.py"
 
 
+def test_rivals_shows_what_was_judged_last(benchmarks):
+    rivals = pytest.importorskip("rivals")
+    told = json.loads((rivals.RESULTS / "rivals.json").read_text(encoding="utf-8"))
+    assert f"\n{rivals.page(told)}\n" in rivals.PAGE.read_text(encoding="utf-8")
+
+
 def test_scaling_shows_the_model_fitted_last(benchmarks):
     model = pytest.importorskip("performance_model")
     told = json.loads((model.RESULTS / "performance_model.json").read_text(encoding="utf-8"))

@@ -361,9 +361,16 @@ def test_the_benchmark_at_toy_size(dataset, benchmarks, monkeypatch, tmp_path, c
         found = judge(file, players, rows, ["ou_conductance", "zero"])
         costs = script["cost"](file, players, rows)
     assert set(costs) == {"adex", "glif"} and all(0.0 < value < 100.0 for value in costs.values())
-    script["write"].__globals__["RESULTS"] = tmp_path
+    page = tmp_path / "rivals.md"
+    page.write_text("Above.\n\n<!-- scoreboard -->\n<!-- /scoreboard -->\n\nBelow.\n")
+    script["write"].__globals__.update(RESULTS=tmp_path, PAGE=page)
     script["write"](found, costs, rows, fits)
     content = json.loads((tmp_path / "rivals.json").read_text(), parse_constant=pytest.fail)
     assert content["fit"]["seconds"] == 12.0 and content["table"]["zero"]["adex"]["seen"]["gamma"] is None
+    lines = page.read_text().splitlines()
+    row = content["table"]["ou_conductance"]["adex"]
+    gammas = f"{row['seen']['gamma']:.3f} / {row['unseen']['gamma']:.3f}"
+    assert lines[0] == "Above." and lines[-1] == "Below."
+    assert any(line.startswith(f"| ou conductance | — | {gammas} | ") for line in lines)
     write_fits(tmp_path / "adex.csv", ADEX, fits["adex"])
     assert (read_fits(tmp_path / "adex.csv", ADEX)["u"].parameters == fits["adex"]["u"].parameters).all()
