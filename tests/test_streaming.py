@@ -47,7 +47,7 @@ def made(weights, precision, slow=()) -> StreamingCore:
     about = {
         "name": "random", "kind": "streaming", "version": 1, "family": "none", "family_hash": "",
         "code": [f"c{i}" for i in range(CODE)], "zones": ["soma"], "step_samples": STEP, "weights_sha256": "",
-        "slow": [each._asdict() for each in slow],
+        "slow": [each._asdict() for each in slow], "direct": "direct.weight" in weights,
     }  # fmt: skip
     return StreamingCore(Checkpoint(about, weights, ""), precision)
 
@@ -101,7 +101,7 @@ def zoned_core(nmda: bool, slow=(), direct=False) -> tuple[StreamingCore, Stream
     about = {
         "name": "zoned", "kind": "streaming", "version": 1, "family": "none", "family_hash": "",
         "code": [f"c{i}" for i in range(CODE)], "zones": list(ZONES), "step_samples": STEP, "weights_sha256": "",
-        "nmda": nmda, "encoder_layers": 1, "slow": [each._asdict() for each in slow],
+        "nmda": nmda, "encoder_layers": 1, "slow": [each._asdict() for each in slow], "direct": direct,
     }  # fmt: skip
     weights = {name: values.numpy().copy() for name, values in net.state_dict().items()}
     return StreamingCore(Checkpoint(about, weights, "")), net

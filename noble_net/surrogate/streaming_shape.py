@@ -107,7 +107,7 @@ class Shape(NamedTuple):
         if units:
             shapes |= {"code_in.weight": (between, code), "code_in.bias": (between,)}
             shapes |= {"code_out.weight": (units, between), "code_out.bias": (units,)}
-        if direct := "direct.weight" in weights:
+        if direct := bool(about.get("direct")):
             shapes["direct.weight"] = n, inputs - len(slow)
         for name, shape in shapes.items():
             if name not in weights:

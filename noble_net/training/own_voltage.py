@@ -59,6 +59,7 @@ class OwnVoltage:
             "envelope": envelope_of(data, recipe.dataset.zones, recipe.model.step_samples).to_json(),
             "step_samples": recipe.model.step_samples,
             "encoder_layers": recipe.model.encoder_layers,
+            "direct": recipe.model.direct,
             "slow": [each._asdict() for each in slow],
         }
 

@@ -296,6 +296,7 @@ class Trainer:
             "step_samples": model.step_samples,
             "hidden": model.hidden,
             "encoder_layers": model.encoder_layers,
+            **({"direct": True} if model.direct else {}),
             **({"slow": [each._asdict() for each in self.slow]} if self.slow else {}),
             "parameters": sum(p.numel() for p in self.net.parameters()),
         }
