@@ -44,7 +44,7 @@ def grid(data: dict[str, Any]) -> Network:
     return build_network(network_from(data), {}, {name: core.info for name, core in CORES.items()})
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.sampled_from([1, 3, 8]), st.sampled_from([None, 7, 50]), st.sampled_from(list(CORES)))
 def test_same_bits_for_any_block_and_batch(block: int, batch: int | None, core: str) -> None:
     network = grid(with_all_synapses(core))

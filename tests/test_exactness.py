@@ -49,10 +49,10 @@ def ours(network: Network, samples: int) -> tuple[dict[str, tuple[Int64, Int64]]
 
 def test_a_network_with_currents_equals_brian2_spike_for_spike() -> None:
     network = built("balanced")
-    mine, voltage = ours(network, 10_000)
-    theirs = brian_answer(network, 10_000, voltages=20)
+    mine, voltage = ours(network, 4000)
+    theirs = brian_answer(network, 4000, voltages=20)
     for name, (cell, sample) in mine.items():
-        assert len(cell) > 10 * network.population(name).size
+        assert len(cell) > 4 * network.population(name).size
         assert np.array_equal(sample, theirs.spikes[name][1])
         assert np.array_equal(cell, theirs.spikes[name][0])
         traces = voltage[name][:20]

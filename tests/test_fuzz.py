@@ -185,7 +185,7 @@ def attack(folder: Path, make: Callable[[random.Random], bytes], seed: int, numb
     return verdicts
 
 
-@pytest.mark.parametrize(("make", "number"), [(bytes_of, 400), (structure_of, 450)])
+@pytest.mark.parametrize(("make", "number"), [(bytes_of, 200), (structure_of, 220)])
 def test_damaged_networks(folder: Path, make: Callable[[random.Random], bytes], number: int) -> None:
     verdicts = attack(folder, make, 1, number)
     assert 0.02 * number < sum(verdicts) < 0.9 * number

@@ -33,7 +33,7 @@ from noble_net.simulation import simulate
 from noble_net.types import Response
 
 ROOT = Path(__file__).parents[1]
-LONG = {"duration": "1.5 s"}
+LONG = {"duration": "0.6 s"}
 
 
 def network_file(folder: Path, **changes: Any) -> Path:
