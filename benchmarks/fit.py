@@ -1,10 +1,10 @@
 """Codes of held-out members fitted to a few seconds of their voltage in NEURON: errors, coverage, what a fit buys.
 
-    python benchmarks/fit.py [--members 8] [--seconds 3] [--regimes ou_current,steps]
+    python benchmarks/fit.py [--members 8] [--seconds 3] [--regimes ou_current,steps] [--starts 1]
 
 Recordings are the test regimes of pv-stream's dataset (`noble-net dataset surrogate/recipes/pv-stream.yaml`): unseen
-members under inputs never trained on. The first seconds are fitted, the next ones held out. Prints a table and writes
-benchmarks/results/fit.json. Needs [train] and the dataset; no NEURON.
+members under inputs never trained on. The first seconds are fitted, the next ones held out. Writes results/fit.json and
+the tables of docs/fitting.md. Needs [train] and the dataset; no NEURON.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from noble_shared import table
+from scoreboard import write_between
 
 from noble_net.commands.making import core_recipe
 from noble_net.fitting import Sweep, fit_features, fit_recording
@@ -28,6 +31,7 @@ RECIPE = ROOT / "surrogate/recipes/pv-stream.yaml"
 RESULT = Path(__file__).parent / "results/fit.json"
 FEATURES = ("I_thr", "s_thr", "input_resistance", "voltage_base", "sag_amplitude", "AP1_width", "AHP_depth")
 HELD_SECONDS = 2.0
+PAGE = ROOT / "docs/fitting.md"
 
 
 def main() -> None:
@@ -35,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--members", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--regimes", default="ou_current")
+    parser.add_argument("--regimes", default="ou_current,steps")
     parser.add_argument("--starts", type=int, default=1)
     asked = parser.parse_args()
     recipe, family = core_recipe(RECIPE)
@@ -54,6 +58,41 @@ def main() -> None:
             content["regimes"][regime] = summary(rows, family.parameter_names)
             print(json.dumps(content["regimes"][regime], indent=1))
     RESULT.write_text(json.dumps(content, indent=1) + "\n")
+    write_between(PAGE, page(content))
+
+
+def page(content: Mapping[str, Any]) -> str:
+    """The tables of docs/fitting.md, of what is in results/fit.json."""
+    found = content["regimes"]
+
+    def inside(of: Mapping[str, Any]) -> str:
+        return ", ".join(f"{number} of {of['members']}" for number in of["features_within_90"].values())
+
+    rows: list[tuple[str, Callable[[Mapping[str, Any]], str]]] = [
+        ("root-mean-square error of the code, standard deviations", lambda of: f"{of['error']:.2f}"),
+        ("of the family's mean", lambda of: f"{of['prior_error']:.2f}"),
+        ("true values within the 90 % intervals", lambda of: f"{100 * of['within_90']:.0f} %"),
+        ("members whose I_thr, s_thr, input resistance and resting voltage lie within theirs", inside),
+        ("error of I_thr, pA", lambda of: f"{of['I_thr_error_pA']:.1f}"),
+        ("Γ on the seconds held out", lambda of: f"{of['gamma']:.3f}"),
+        ("of the family's mean cell", lambda of: f"{of['gamma_family_mean']:.3f}"),
+        ("clipped RMSE there, mV", lambda of: f"{of['rmse']:.2f}"),
+        ("of the family's mean cell", lambda of: f"{of['rmse_family_mean']:.2f}"),
+    ]
+    means = [[name, *(told(of) for of in found.values())] for name, told in rows]
+    entries = next(iter(found.values()))["by_entry"]
+    each = [
+        [
+            name,
+            *(
+                f"{of['by_entry'][name]['error']:.2f} ± {of['by_entry'][name]['sd']:.2f}"
+                for of in found.values()
+            ),
+        ]
+        for name in entries
+    ]
+    heads = [regime.replace("_", " ") for regime in found]
+    return f"{table(['mean over members', *heads], means)}\n\n{table(['parameter', *heads], each)}"
 
 
 def sweeps(group: Any, row: int, seconds: float) -> tuple[str, Sweep, Sweep]:

@@ -91,6 +91,12 @@ def test_rivals_shows_what_was_judged_last(benchmarks):
     assert f"\n{rivals.page(told)}\n" in rivals.PAGE.read_text(encoding="utf-8")
 
 
+def test_fitting_shows_what_was_fitted_last(benchmarks):
+    fits = pytest.importorskip("fit")
+    told = json.loads(fits.RESULT.read_text(encoding="utf-8"))
+    assert f"\n{fits.page(told)}\n" in fits.PAGE.read_text(encoding="utf-8")
+
+
 def test_scaling_shows_the_model_fitted_last(benchmarks):
     model = pytest.importorskip("performance_model")
     told = json.loads((model.RESULTS / "performance_model.json").read_text(encoding="utf-8"))
