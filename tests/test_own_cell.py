@@ -268,7 +268,7 @@ def test_the_own_mechanism_acts_in_the_cell(family: Family) -> None:
     own = {name: float(values[0]) for name, values in cells.parameters.items()}
     tasks = [
         (slot, {**own, "gbar_SlowK.soma": factor * own["gbar_SlowK.soma"]})
-        for slot, factor in enumerate((0.25, 1.0, 2.5))
+        for slot, factor in enumerate((0.6, 1.0, 2.0))
     ]
     rows = {row["slot"]: row for row in in_processes(partial(measure_member, family.model), tasks, 2)}
     less, same, more = (rows[slot]["features"] for slot in range(3))
