@@ -239,6 +239,7 @@ def test_what_is_finished_is_not_run_again(
         settings=settings,
         jobs=1,
         progress=lambda done, total: told.append((done, total)),
+        report=False,
     )
     assert simulated == [("surrogate", None)] * 2
     assert told[0][0] == 0 and told[-1][0] == pytest.approx(told[-1][1])
