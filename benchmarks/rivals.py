@@ -162,19 +162,26 @@ def write(
 
 def page(content: Mapping[str, Any]) -> str:
     """The tables of docs/rivals.md, of what `write` left in rivals.json."""
-    judged = content["table"]
-    spiking = [regime for regime in judged if regime != "zero"]
-    spikes = [[regime.replace("_", " "), *_both(judged[regime], "gamma", 1, 3)] for regime in spiking]
-    rates = [[regime.replace("_", " "), *_both(judged[regime], "rate_error", 100, 1)] for regime in spiking]
-    volts = [[regime.replace("_", " "), *_both(judged[regime], "clipped_rmse", 1, 2)] for regime in judged]
-    spent = content["microseconds_per_cell_ms"]
-    costs = [[f"{spent[name]:.2f}" for name in COLUMNS if name in spent]]
+    judged, spent = content["table"], content["microseconds_per_cell_ms"]
+    heads = ["input", *COLUMNS.values()]
+
+    def of(measure: str, factor: float, digits: int, without: str = "") -> str:
+        found = {name: models for name, models in judged.items() if name != without}
+        return table(
+            heads,
+            [
+                [name.replace("_", " "), *_both(models, measure, factor, digits)]
+                for name, models in found.items()
+            ],
+        )
+
+    timed = [name for name in COLUMNS if name in spent]
     parts = {
-        "Spike times: Γ(±2 ms)": table(["input", *COLUMNS.values()], spikes),
-        "Rate: error, % (under steps: of the F–I curve)": table(["input", *COLUMNS.values()], rates),
-        "Voltage: clipped RMSE, mV": table(["input", *COLUMNS.values()], volts),
+        "Spike times: Γ(±2 ms)": of("gamma", 1, 3, without="zero"),
+        "Rate: error, % (under steps: of the F–I curve)": of("rate_error", 100, 1, without="zero"),
+        "Voltage: clipped RMSE, mV": of("clipped_rmse", 1, 2),
         f"Cost: µs a cell-ms, one thread of {spent['machine']}, {spent['cells']} cells": table(
-            [head for name, head in COLUMNS.items() if name in spent], costs
+            [COLUMNS[name] for name in timed], [[f"{spent[name]:.2f}" for name in timed]]
         ),
     }
     return "\n\n".join(f"**{title}**\n\n{rows}" for title, rows in parts.items())
