@@ -83,26 +83,49 @@ def test_regimes_of_the_soma_stay_what_they_are(regime):
     assert not zoned.conductance[1:].any() and not zoned.nmda_conductance.any()
 
 
+@pytest.mark.parametrize("ranges", zone_inputs.RANGES.values(), ids=zone_inputs.RANGES)
 @pytest.mark.parametrize("kind", zone_inputs.KINDS)
-def test_every_kind_is_finite_and_of_the_receptors_there_are(kind):
+def test_every_kind_is_finite_and_of_the_receptors_there_are(kind, ranges):
     for seed in range(12):
         g = np.random.default_rng(seed)
-        without = zone_inputs.KINDS[kind](g, 3000, zone_synapses.Receptors(False, -20.0))
+        without = zone_inputs.KINDS[kind](g, 3000, zone_synapses.Receptors(False, -20.0), ranges)
         assert all(np.isfinite(array).all() for array in without)
         assert (without.conductance >= 0).all() and not without.nmda_conductance.any()
-        assert without.conductance.max() < 150.0
+        assert without.conductance.max() < 4.0 * ranges.strongest_volley
         reversal = without.reversal_current.sum() / max(float(without.conductance.sum()), 1e-9)
         assert -100.0 <= reversal <= 0.0
 
 
-def test_training_input_drives_every_zone_and_leaves_some_quiet():
-    drive = zone_inputs.zoned_training_input(np.random.default_rng(0), 60_000.0, True, -0.05)
+def training_input(kind: str, seed: int = 0) -> zone_synapses.ZonedInput:
+    generator = np.random.default_rng(seed)
+    return zone_inputs.zoned_training_input(generator, 60_000.0, True, -0.05, zone_inputs.RANGES[kind])
+
+
+@pytest.mark.parametrize("kind", zone_inputs.RANGES)
+def test_training_input_drives_every_zone_and_leaves_some_quiet(kind):
+    drive = training_input(kind)
     assert shapes(drive) == [(600_000,), (3, 600_000), (3, 600_000), (DENDRITES, 600_000), ()]
     for zone in (*drive.conductance, *drive.nmda_conductance):
         assert (zone > 0.01).mean() > 0.1 and (zone < 0.01).mean() > 0.1
     low, high = zone_synapses.HALF_RANGE
     assert low <= drive.nmda_half <= high
     assert np.array_equal(drive.dendrites()["distal"].nmda_conductance, drive.nmda_conductance[1])
+
+
+def test_strong_input_holds_what_the_tests_of_the_distal_dendrite_do():
+    """Stretches of 100 ms as strong as a test's mean, which are rare in mixed input."""
+
+    def share(kind, array, least):
+        distal = np.stack([getattr(training_input(kind, seed), array)[-1] for seed in (0, 1)])
+        return (distal.reshape(-1, 1000).mean(axis=1) >= least).mean()
+
+    volleys, poisson = (
+        zone_regimes.zoned_test_input(regime, np.random.default_rng(1), 60_000.0, True)
+        for regime in ("distal_volleys", "poisson_zones")
+    )
+    for array, test in (("conductance", volleys), ("nmda_conductance", poisson)):
+        strong, mixed = (share(kind, array, getattr(test, array)[-1].mean()) for kind in ("strong", "mixed"))
+        assert strong > max(0.1, 1.5 * mixed), (array, strong, mixed)
 
 
 def test_lasting_current_is_bounded_and_brief_is_not():
@@ -117,7 +140,8 @@ def test_events_of_a_poisson_segment_carry_the_drive_asked_for():
     """Mean of G·50 mV plus the open share of NMDA's, over the zones; the range is that of seeds of 20 s."""
     receptors = zone_synapses.Receptors(True, -20.0)
     for seed in range(4):
-        ampa, nmda = zone_synapses.poisson_excitation(np.random.default_rng(seed), 200_000, receptors, 0.3)
+        g = np.random.default_rng(seed)
+        ampa, nmda = zone_synapses.poisson_excitation(g, 200_000, receptors, 0.3, zone_synapses.EXCITED)
         total = ampa.sum(axis=0).mean() + receptors.open * nmda.sum(axis=0).mean()
         assert total * -zone_synapses.NEAR_THRESHOLD / 1000.0 == pytest.approx(0.3, rel=0.35)
 
@@ -144,6 +168,20 @@ def test_shipped_recipes_plan_every_member_once(name, trained):
     assert {run.part.split(":")[0] for run in runs} == {"train", *zone_regimes.ZONE_REGIMES}
 
 
+def test_strong_inputs_are_runs_beside_the_mixed_ones():
+    spec, family = core_recipe(RECIPES / "nr5a1-zones.yaml")
+    both = spec.model_copy(
+        update={"dataset": spec.dataset.model_copy(update={"inputs": ("mixed", "strong")})}
+    )
+    mixed = spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"inputs": ("mixed",)})})
+    runs, alone = plan_runs(both, family), plan_runs(mixed, family)
+    strong = [run for run in runs if run not in alone]
+    assert [run for run in runs if run in alone] == alone
+    assert {run.part for run in strong} == {"train:strong"}
+    assert [run.member for run in strong] == family.ids("train")
+    assert len({run.file_name for run in runs}) == len({(*run.seed, run.dt) for run in runs}) == len(runs)
+
+
 def test_dataset(family, tmp_path, monkeypatch):
     pytest.importorskip("neuron")
     (tmp_path / "mechanisms").symlink_to(compiled_library().parents[2])  # compiling takes a minute
@@ -164,6 +202,12 @@ def test_dataset(family, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "noble_net.training.dataset.regimes", lambda spec: ("zero", "poisson_distal", "chirp")
     )
+    with h5py.File(build_dataset(recipe(inputs=["strong", "mixed"]), family, jobs=2)) as file:
+        train = file["train"]
+        assert [str(i) for i in train["ids"].asstr()[:]] == 2 * family.ids("train")
+        np.testing.assert_array_equal(train["voltage"][members:], before)
+        assert train["nmda_conductance"].shape == (2 * members, DENDRITES, 3000)
+        assert not np.array_equal(train["voltage"][:members], before)
     solved = []
     assert build_dataset(recipe(), family, jobs=2, progress=lambda *counts: solved.append(counts)) == path
     with_slow = build_dataset(recipe(record=["m_Kd", "cai"]), family, jobs=2)
@@ -193,6 +237,9 @@ def test_dataset(family, tmp_path, monkeypatch):
     [
         ({"zones": ["soma", "apical"]}, r"zones.*is \[soma, apical\].*give \[soma\], or \[soma, prox"),
         ({"zones": ["soma"]}, "nmda.*needs dendritic zones"),
+        ({"inputs": ["mixed", "mixed"]}, r"inputs.*is \[mixed, mixed\].*name each once"),
+        ({"inputs": ["loud"]}, "inputs.*mixed.*strong"),
+        ({"zones": ["soma"], "nmda": False, "inputs": ["strong"]}, "inputs.*strong needs dendritic zones"),
         ({"lowest_current": -0.05}, "lowest_current.*has no unit.*nA"),
     ],
 )

@@ -27,12 +27,18 @@ class TestSpec(_Recipe):
     """Seen members solved again at a fifth of the step: the solver's own floor."""
 
 
+_ADD_ZONES = f"add `zones: [{', '.join(ZONES)}]`, or leave it out"
+
+
 class DatasetSpec(_Recipe):
     """NEURON runs of the members."""
 
     seed: int = Field(ge=0)
     duration: Duration
-    """Training input per member, ms."""
+    """Training input per member and kind of ``inputs``, ms."""
+    inputs: tuple[Literal["mixed", "strong"], ...] = Field(default=("mixed",), min_length=1)
+    """What cells are trained on: mixed input to every zone, and with dendrites strong input to those
+    (`noble_net.training.zone_inputs`)."""
     dt: Annotated[float, Quantity("ms", above=0.0, at_most=0.1)] = 0.025
     """NEURON's step, ms."""
     zones: tuple[str, ...] = ZONES[:1]
@@ -57,9 +63,12 @@ class DatasetSpec(_Recipe):
         if self.zones not in (ZONES[:1], ZONES):
             problem = f"is [{', '.join(self.zones)}]"
             raise fault(problem, f"give [soma], or [{', '.join(ZONES)}]", ("zones",))
+        if len(set(self.inputs)) < len(self.inputs):
+            raise fault(f"is [{', '.join(self.inputs)}]", "name each once", ("inputs",))
+        if "strong" in self.inputs and not self.zoned:
+            raise fault("strong needs dendritic zones", _ADD_ZONES, ("inputs",))
         if self.nmda and not self.zoned:
-            remedy = f"add `zones: [{', '.join(ZONES)}]`, or leave it out"
-            raise fault("needs dendritic zones", remedy, ("nmda",))
+            raise fault("needs dendritic zones", _ADD_ZONES, ("nmda",))
         return self
 
     @model_serializer(mode="wrap")
@@ -68,6 +77,7 @@ class DatasetSpec(_Recipe):
         content: dict[str, Any] = handler(self)
         new = set() if self.zoned else {"zones", "nmda", "lowest_current"}
         new |= set() if self.record else {"record"}
+        new |= set() if self.inputs != ("mixed",) else {"inputs"}
         return {key: value for key, value in content.items() if key not in new}
 
 

@@ -38,7 +38,7 @@ from noble_net.processes import in_processes
 from noble_net.specs.cores import DatasetSpec
 from noble_net.specs.windowed import NetworkCoreRecipe
 from noble_net.training.inputs import REGIMES, Input, test_input, training_input
-from noble_net.training.zone_inputs import zoned_training_input
+from noble_net.training.zone_inputs import RANGES, zoned_training_input
 from noble_net.training.zone_regimes import ZONE_REGIMES, zoned_test_input
 from noble_net.training.zone_synapses import ZonedInput
 from noble_net.types import Float32
@@ -53,6 +53,9 @@ _MAX_REDRAWS = 20
 _NUDGE = 1e-6
 """What a test's current is moved by when the solver meets a singular rate, nA."""
 
+_TRAINING = {"mixed": ("train", 0), "strong": ("train:strong", 2)}
+"""By the name of training inputs: the part that their runs belong to, and the first number of their seeds."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -60,7 +63,7 @@ class Run(NamedTuple):
     """One exact run: what it belongs to, the member, the seed of its input, and NEURON's step."""
 
     part: str
-    """'train', a regime, or a regime with ':floor'."""
+    """'train' or, of other inputs than mixed ones, 'train:strong'; a regime, or a regime with ':floor'."""
     member: str
     parameters: dict[str, float]
     seed: tuple[int, ...]
@@ -119,7 +122,7 @@ def build_dataset(
     runs = [
         run
         for run in plan_runs(recipe, family)
-        if run.regime not in there and not (tests_only and run.part == "train")
+        if run.regime not in there and not (tests_only and run.regime == "train")
     ]
     if not runs:
         return path
@@ -179,7 +182,11 @@ def plan_runs(recipe: NetworkCoreRecipe, family: Family) -> list[Run]:
         return Run(part, member, parameters, (spec.seed, *key), duration, dt)
 
     train = family.ids("train")
-    runs = [run("train", member, (0, i), spec.duration, spec.dt) for i, member in enumerate(train)]
+    runs = [
+        run(part, member, (key, i), spec.duration, spec.dt)
+        for part, key in map(_TRAINING.__getitem__, spec.inputs)
+        for i, member in enumerate(train)
+    ]
     seen, unseen = train[: spec.test.members], family.ids("held_out")[: spec.test.members]
     for r, regime in enumerate(regimes(spec)):
         for i, member in enumerate([*seen, *unseen]):
@@ -201,19 +208,20 @@ def solve(
     cell = exact_cell(model, dt=run.dt)
     cell.set_parameters(run.parameters)
     for attempt in range(_MAX_REDRAWS):
-        redrawn = attempt if run.part == "train" else 0
+        redrawn = attempt if run.regime == "train" else 0
         drive = _drawn(spec, run, np.random.default_rng([*run.seed, redrawn]))
         if redrawn < attempt:
             drive = drive._replace(current=drive.current + np.float32(attempt * _NUDGE))
         with suppress(SolverError):
-            return drive, *_answer(cell, drive, spec.record if run.part == "train" else ())
+            return drive, *_answer(cell, drive, spec.record if run.regime == "train" else ())
     raise SolverError(f"{run.member} ({run.part}) went to NaN {_MAX_REDRAWS} times")
 
 
 def _drawn(spec: DatasetSpec, run: Run, generator: np.random.Generator) -> Input | ZonedInput:
     if spec.zoned:
         if run.regime == "train":
-            return zoned_training_input(generator, run.duration, spec.nmda, spec.lowest_current)
+            ranges = RANGES["strong" if run.part.endswith(":strong") else "mixed"]
+            return zoned_training_input(generator, run.duration, spec.nmda, spec.lowest_current, ranges)
         return zoned_test_input(run.regime, generator, run.duration, spec.nmda)
     if run.regime == "train":
         return training_input(generator, run.duration)
@@ -253,7 +261,7 @@ def _assemble(path: Path, parts: Path, runs: list[Run], provenance: dict[str, An
     """Write the runs from ``parts`` into the file, beside what it holds."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(run.part, []).append(run)
+        groups.setdefault("train" if run.regime == "train" else run.part, []).append(run)
     unfinished = path.with_suffix(".tmp")
     unfinished.unlink(missing_ok=True)
     if path.exists():

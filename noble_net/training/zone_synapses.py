@@ -25,8 +25,8 @@ NEAR_THRESHOLD = -50.0
 """Voltage at which the mean drive of a segment is balanced, mV: the conductances of the dendrites shunt, so that nearer
 to rest than this a cell under many of them would hardly fire."""
 
-NET_DRIVE = (0.0, 0.5)
-"""Range of a segment's mean drive through dendritic conductances at that voltage, nA."""
+STRONGEST = 40.0
+"""The strongest volley of synchronous synapses, nS in all."""
 
 MOST_EVENTS = 30_000.0
 """Highest rate of one synapse type onto one zone, Hz."""
@@ -73,7 +73,7 @@ INHIBITED = {"soma": 0.6, "proximal": 0.5, "distal": 0.35}
 
 
 def poisson_excitation(
-    g: Generator, n: int, receptors: Receptors, drive: float, where: Mapping[str, float] = EXCITED
+    g: Generator, n: int, receptors: Receptors, drive: float, where: Mapping[str, float]
 ) -> tuple[Float64, Float64]:
     """Poisson AMPA and NMDA conductances that drive ``drive`` nA in the mean into a cell held near threshold.
 
@@ -123,9 +123,12 @@ def zone_shares(g: Generator, where: Mapping[str, float]) -> Float64:
     return np.asarray(shares / shares.sum())
 
 
-def synchronous(g: Generator, n: int, decay: float, rise: float, mean_interval: float) -> Float64:
-    """Synchronous synapses of one zone [samples]: volleys of 1–40 nS in all, their spikes spread by 0.3–5 ms."""
-    width, strength = log_uniform(g, 0.3, 5.0), log_uniform(g, 1.0, 40.0)
+def synchronous(
+    g: Generator, n: int, decay: float, rise: float, mean_interval: float, strongest: float = STRONGEST
+) -> Float64:
+    """Synchronous synapses of one zone [samples]: volleys of 1 nS to ``strongest`` in all, their spikes spread by
+    0.3–5 ms."""
+    width, strength = log_uniform(g, 0.3, 5.0), log_uniform(g, 1.0, strongest)
     train = np.zeros(n)
     for start in np.cumsum(g.exponential(mean_interval, 1 + int(2 * n * DT / mean_interval)) + 20.0):
         spikes = np.round((start + width * g.standard_normal(1 + g.poisson(20.0))) / DT).astype(np.int64)
