@@ -20,6 +20,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("neuralop")
 
 from noble_net import load_family, network_from, registry, simulate
+from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.commands.making import core_recipe
 from noble_net.errors import CheckpointError, ConfigError, FamilyError, MissingExtraError
@@ -37,6 +38,7 @@ from noble_net.surrogate.opening import open_core
 from noble_net.surrogate.streaming import StreamingCore
 from noble_net.surrogate.windowed import ROWS, WindowedCore, told_names
 from noble_net.surrogate.windowed_torch import WindowedNet
+from noble_net.training import evaluate
 from noble_net.training.dataset import dataset_file, dataset_path, regimes
 from noble_net.training.evaluate import evaluate_both, write_accuracy
 from noble_net.training.streams import TrainingData
@@ -338,10 +340,31 @@ def test_training_resumes_where_it_was_cut_and_ends_in_a_card(family, dataset, t
     core = open_core(folder)
     assert isinstance(core, WindowedCore) and core.step_samples == 50
     assert core.envelope.zones["soma"].conductance == pytest.approx(data.conductance.max(), rel=1e-3)
-    card = write_accuracy(evaluate_both(recipe, family, folder), folder, family, "A note.").read_text()
+    measured = evaluated_in_two(recipe, family, folder)
+    card = write_accuracy(measured, folder, family, "A note.").read_text()
     assert "A windowed core" in card and "| ou_current | seen |" in card and "A note." in card
     assert "10.0 ms of history and a\nwindow of 5.0 ms" in card and "bfloat16" not in card
     assert "I_thr, s_thr and the code of\n13 numbers" in card
+
+
+def evaluated_in_two(recipe: WindowedRecipe, family: Family, folder: Path) -> dict[str, Any]:
+    """Its measures, interrupted after the second regime: the others alone are run then."""
+
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_both(recipe, family, folder, stop)
+    ran = []
+    with pytest.MonkeyPatch.context() as patch:
+        free_run = evaluate.free_run
+        patch.setattr(evaluate, "free_run", lambda *given: ran.append(given) or free_run(*given))
+        measured = evaluate_both(recipe, family, folder)
+    assert len(ran) == len(regimes(recipe.dataset)) - 2
+    assert json.dumps(measured) == json.dumps(evaluate_both(recipe, family, folder))
+    assert not list(cache_folder("evaluations").iterdir()), "what was kept is done with"
+    return measured
 
 
 def test_training_stops_at_a_deadline_and_goes_on(family, dataset, tmp_path):

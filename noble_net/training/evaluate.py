@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.cells.latent import FeatureModel
 from noble_net.errors import CheckpointError
@@ -36,12 +39,17 @@ Table = dict[str, dict[str, dict[str, float]]]
 
 
 def evaluate_core(
-    recipe: NetworkCoreRecipe, family: Family, core: Core, progress: Callable[[int, int], None] | None = None
+    recipe: NetworkCoreRecipe,
+    family: Family,
+    core: Core,
+    progress: Callable[[int, int], None] | None = None,
+    kept: Path | None = None,
 ) -> dict[str, Any]:
     """Free-run ``core`` over every test regime of the recipe's dataset and measure it against NEURON.
 
     Returns the content of ``accuracy.json``: the table by regime, the pooled fluctuation-driven rows, the
-    predictability of features. Raises CheckpointError when the dataset belongs to another family.
+    predictability of features. ``kept``: a folder where the answers to a regime are left, and found when called again.
+    Raises CheckpointError when the dataset belongs to another family.
     """
     table: Table = {}
     pooled: dict[str, list[tuple[Float32, Float32]]] = {}
@@ -57,7 +65,7 @@ def evaluate_core(
             ids = [str(i) for i in group["ids"].asstr()[:]]
             drive = drive_of(group, recipe.dataset.zones)
             truth = volts(group, "voltage")
-            answer = free_run(core, family.cells(ids), drive)
+            answer = _kept(kept, regime, partial(free_run, core, family.cells(ids), drive))
             half = len(ids) // 2
             pairs = {"seen": (truth[:half], answer[:half]), "unseen": (truth[half:], answer[half:])}
             if "floor" in group:
@@ -87,16 +95,40 @@ def evaluate_both(
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """`evaluate_core` of a checkpoint folder; of a streaming core with some rows of its products rounded."""
-    found = evaluate_core(recipe, family, open_core(folder), progress)
+    """`evaluate_core` of a checkpoint folder; of a streaming core with some rows of its products rounded.
+
+    A windowed core, which takes an hour, goes on where it was interrupted.
+    """
+    core = open_core(folder)
     if recipe.kind != "streaming":
+        tests = path_of_tests(recipe, family).stem
+        kept = cache_folder("evaluations") / f"{tests}-{str(core.hash)[:16]}"
+        found = evaluate_core(recipe, family, core, progress, kept)
+        shutil.rmtree(kept)
         return found
+    found = evaluate_core(recipe, family, core, progress)
     for precision in _ROUNDED:
         rounded = evaluate_core(recipe, family, open_core(folder, precision), progress)["table"]
         found[precision] = {
             regime: {row: rounded[regime][row] for row in ("seen", "unseen")} for regime in _ALSO_ROUNDED
         }
     return found
+
+
+def _kept(folder: Path | None, regime: str, run: Callable[[], Float32]) -> Float32:
+    """What ``run`` answers, or what it did before."""
+    if folder is None:
+        return run()
+    path = folder / f"{regime}.npy"
+    if path.exists():
+        return np.asarray(np.load(path), np.float32)
+    answer = run()
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".tmp")
+    with unfinished.open("wb") as file:
+        np.save(file, answer)
+    unfinished.rename(path)
+    return answer
 
 
 def free_run(core: Core, cells: CellTable, drive: Drive) -> Float32:
