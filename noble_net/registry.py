@@ -106,8 +106,13 @@ def family_of(core: str) -> str | None:
 
 
 def cores_of(family: str) -> list[str]:
-    """The shipped cores that were trained on a family and run networks."""
-    return [name for name in shipped()["cores"] if family_of(name) == family]
+    """The shipped cores that stand for a family where none is named: streaming ones, since a windowed core, a baseline
+    some hundred times as dear, is nobody's silent choice."""
+    return [
+        name
+        for name in shipped()["cores"]
+        if family_of(name) == family and _kind(checkpoint_folder(name)) != "windowed"
+    ]
 
 
 def find_network(name: str) -> Path:

@@ -10,7 +10,7 @@ import pytest
 
 import noble_net
 from noble_net.errors import CheckpointError, FamilyError, NobleNetError
-from noble_net.registry import find_network, load_core, load_family, shipped
+from noble_net.registry import cores_of, find_network, load_core, load_family, shipped
 from noble_net.surrogate.checkpoint import load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).parent.parent
@@ -40,6 +40,11 @@ def test_unknown_names_get_the_nearest_known_one():
 def test_the_shipped_core_belongs_to_the_shipped_family():
     core = load_core("pv-stream")
     assert core.family_hash == load_family(core.family).hash
+
+
+def test_a_family_s_own_core_is_no_baseline():
+    assert cores_of("allen-pv-peri") == ["pv-stream"] and "pv-window" in shipped()["cores"]
+    assert cores_of("allen-nr5a1") == ["nr5a1-zones"] and cores_of("none") == []
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path):
