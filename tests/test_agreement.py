@@ -33,7 +33,8 @@ def solved(request):
 
 
 @pytest.mark.parametrize(
-    ("name", "gamma", "rmse", "median"), [("pv-stream", 0.9, 4.0, 0.6), ("pv-window", 0.6, 8.0, 2.0)]
+    ("name", "gamma", "rmse", "median"),
+    [("pv-stream", 0.9, 4.0, 0.6), pytest.param("pv-window", 0.6, 8.0, 2.0, marks=pytest.mark.slow)],
 )
 def test_unseen_cells_on_unseen_input(solved, name, gamma, rmse, median):
     cells, drive, truth = solved
