@@ -91,7 +91,7 @@ def test_every_kind_is_finite_and_of_the_receptors_there_are(kind, ranges):
         without = zone_inputs.KINDS[kind](g, 3000, zone_synapses.Receptors(False, -20.0), ranges)
         assert all(np.isfinite(array).all() for array in without)
         assert (without.conductance >= 0).all() and not without.nmda_conductance.any()
-        assert without.conductance.max() < 4.0 * ranges.strongest_volley
+        assert without.conductance.max() < 3.75 * ranges.strongest_volley
         reversal = without.reversal_current.sum() / max(float(without.conductance.sum()), 1e-9)
         assert -100.0 <= reversal <= 0.0
 
