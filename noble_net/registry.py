@@ -107,7 +107,7 @@ def family_of(core: str) -> str | None:
 
 def cores_of(family: str) -> list[str]:
     """The shipped cores that stand for a family where none is named: streaming ones, since a windowed core, a baseline
-    some hundred times as dear, is nobody's silent choice."""
+    hundreds of times as dear, is nobody's silent choice."""
     return [
         name
         for name in shipped()["cores"]

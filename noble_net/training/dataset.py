@@ -220,7 +220,8 @@ def solve(
 def _drawn(spec: DatasetSpec, run: Run, generator: np.random.Generator) -> Input | ZonedInput:
     if spec.zoned:
         if run.regime == "train":
-            ranges = RANGES["strong" if run.part.endswith(":strong") else "mixed"]
+            _, _, kind = run.part.partition(":")
+            ranges = RANGES[kind or "mixed"]
             return zoned_training_input(generator, run.duration, spec.nmda, spec.lowest_current, ranges)
         return zoned_test_input(run.regime, generator, run.duration, spec.nmda)
     if run.regime == "train":

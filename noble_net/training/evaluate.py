@@ -16,6 +16,7 @@ from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.cells.latent import FeatureModel
 from noble_net.errors import CheckpointError
+from noble_net.output import saving
 from noble_net.specs.windowed import NetworkCoreRecipe
 from noble_net.spikes import spike_times
 from noble_net.surrogate.core import Core
@@ -116,18 +117,19 @@ def evaluate_both(
 
 
 def _kept(folder: Path | None, regime: str, run: Callable[[], Float32]) -> Float32:
-    """What ``run`` answers, or what it did before."""
+    """What ``run`` answers, or what it did before. Raises OutputError when that cannot be kept."""
     if folder is None:
         return run()
     path = folder / f"{regime}.npy"
     if path.exists():
         return np.asarray(np.load(path), np.float32)
     answer = run()
-    folder.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".tmp")
-    with unfinished.open("wb") as file:
-        np.save(file, answer)
-    unfinished.rename(path)
+    with saving(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb") as file:
+            np.save(file, answer)
+        unfinished.rename(path)
     return answer
 
 
