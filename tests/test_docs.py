@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from noble_net.cli import app
 from noble_net.config import RuleSpec, load_network
 from noble_net.simulation import describe
+from noble_net.training.inputs import UNTRAINED
+from noble_net.types import DT
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -89,6 +91,39 @@ def test_rivals_shows_what_was_judged_last(benchmarks):
     rivals = pytest.importorskip("rivals")
     told = json.loads((rivals.RESULTS / "rivals.json").read_text(encoding="utf-8"))
     assert f"\n{rivals.page(told)}\n" in rivals.PAGE.read_text(encoding="utf-8")
+
+
+def test_the_windowed_core_s_card_shows_both_cores_as_measured_last():
+    checkpoints = ROOT / "surrogate/checkpoints"
+    tables, about = (
+        [json.loads((checkpoints / core / name).read_text()) for core in ("pv-window", "pv-stream")]
+        for name in ("accuracy.json", "core.json")
+    )
+
+    def row(head: str, digits: int, factor: float, measure: str, *regimes: str) -> str:
+        """Of either core: seen / unseen members."""
+        found = [
+            [
+                min(factor * core["table"][r][members][measure] for r in regimes)
+                for members in ("seen", "unseen")
+            ]
+            for core in tables
+        ]
+        return " | ".join(
+            [f"| {head}", *(f"{seen:.{digits}f} / {unseen:.{digits}f}" for seen, unseen in found)]
+        )
+
+    card = (checkpoints / "pv-window/CARD.md").read_text(encoding="utf-8")
+    for line in (
+        row("Γ(±2 ms), fluctuating input", 3, 1, "gamma", "fluctuating, all"),
+        row("Γ, worst of the kinds never trained", 3, 1, "gamma", *UNTRAINED),
+        row("clipped RMSE, mV", 2, 1, "clipped_rmse", "fluctuating, all"),
+        row("rate error of steps, %", 1, 100, "rate_error", "steps"),
+        row("rest without input, mV", 2, 1, "max_voltage_error", "zero"),
+        " | ".join(["| parameters", *(f"{each['parameters']:,}" for each in about)]),
+        " | ".join(["| shortest delay, ms", *(f"{DT * each['step_samples']:.1f}" for each in about)]),
+    ):
+        assert f"{line} |\n" in card
 
 
 def test_fitting_shows_what_was_fitted_last(benchmarks):
