@@ -17,7 +17,7 @@ from noble_shared import ROOT, errors, read_recipe
 from scoreboard import Target, record
 
 from noble_net.registry import load_family, load_step_core, shipped
-from noble_net.training.noble_data import build_noble_dataset
+from noble_net.training.noble_data import TESTS, build_noble_dataset
 from noble_net.training.noble_evaluate import DEVIATES, evaluate_noble, paper_rows, write_noble_accuracy
 
 COMMAND = "python benchmarks/noble.py"
@@ -55,7 +55,7 @@ def main() -> None:
         if recipe.fine_tune:
             continue
         family = load_family(recipe.family)
-        build_noble_dataset(recipe, family)
+        build_noble_dataset(recipe, family, parts=TESTS)
         found = evaluate_noble(recipe, family, load_step_core(name))
         write_noble_accuracy(found, ROOT / "surrogate/checkpoints" / name, family, recipe.notes)
         rows = targets(name, recipe.family, found)

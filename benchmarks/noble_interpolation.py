@@ -11,20 +11,18 @@ out and, each left out in turn, members trained on, both solved by NEURON (what 
 solved by NEURON half-way between two members in their conductances, straight (as in the paper, arXiv 2506.04536) and in
 their logarithms.
 
-A cell that NEURON has solved is not solved again. Table: benchmarks/results/noble_interpolation.json. Needs the core's
-dataset and the extras [reference] and [train].
+A cell that NEURON has solved is not solved again: its features are in benchmarks/results/noble_interpolation.npz.
+Table: benchmarks/results/noble_interpolation.json. Needs the core's dataset and the extras [reference] and [train].
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +30,6 @@ from noble_shared import chosen_core, read_recipe
 from numpy.typing import NDArray
 from scoreboard import RESULTS, Target, record
 
-from noble_net.cache import cache_folder
 from noble_net.cells.family import Family
 from noble_net.cells.features import NOBLE_FEATURES
 from noble_net.cells.latent_space import LatentSpace
@@ -42,13 +39,14 @@ from noble_net.registry import load_family, load_step_core
 from noble_net.responses.respond import Responses, measure, respond
 from noble_net.specs.noble import NobleDatasetSpec, NobleRecipe
 from noble_net.surrogate.step_core import StepCore
-from noble_net.training.noble_data import Traces, build_noble_dataset, noble_dataset_path, read_part
+from noble_net.training.noble_data import Traces, build_noble_dataset, read_part
 from noble_net.training.noble_evaluate import true_voltage
 from noble_net.training.noble_plan import members_of, trained_members
 from noble_net.types import CellTable, Float64
 
 COMMAND = "python benchmarks/noble_interpolation.py"
 RESULT = RESULTS / "noble_interpolation.json"
+SOLVED = RESULTS / "noble_interpolation.npz"
 MARGIN = 0.05
 RADIUS = 0.05
 """Of the circle around a held-out member, as a share of the features' ranges."""
@@ -67,7 +65,7 @@ def main() -> None:
     name = chosen_core()
     recipe, core = read_recipe(name), load_step_core(name)
     family = load_family(recipe.family)
-    build_noble_dataset(recipe, family)
+    build_noble_dataset(recipe, family, parts=["fi"])
     steps, members = member_features(recipe, family, core)
     train = trained_members(recipe, family)
     truth = np.stack([members[m] for m in train])
@@ -93,7 +91,7 @@ def member_features(
     recipe: NobleRecipe, family: Family, core: StepCore
 ) -> tuple[Float64, dict[str, Float64]]:
     """The steps of the F–I curves (nA), and every member's features, [steps, features], in the core's window."""
-    ids, curves = read_part(noble_dataset_path(recipe, family), family, "fi")
+    ids, curves = read_part(recipe, family, "fi")
     found, steps = {}, np.empty(0)
     for row in np.unique(curves.member):
         traces = curves.take(curves.member == row)
@@ -149,24 +147,33 @@ def answered(core: StepCore, cells: CellTable, steps: Float64) -> Features:
 
 
 def solved(family: Family, cells: CellTable, steps: Float64) -> Features:
-    """NEURON's features, a cell at a time on all cores. Each is kept in the user's cache folder when it is done."""
-    folder = cache_folder("noble-interpolation")
-    folder.mkdir(parents=True, exist_ok=True)
+    """NEURON's features, a cell at a time on all cores. Each is kept in `SOLVED` when it is done."""
     singles = [cells.take(slice(i, i + 1)) for i in range(cells.size)]
-    kept = [folder / f"{_digest(family, each, steps)}.npy" for each in singles]
-    todo = [(file, each) for file, each in zip(kept, singles, strict=True) if not file.exists()]
+    names = [_digest(family, each, steps) for each in singles]
+    there = _solved_before()
+    todo = [(name, each) for name, each in zip(names, singles, strict=True) if name not in there]
     begin = time.monotonic()
-    for done, _ in enumerate(in_processes(partial(_solved, family.name, steps), todo), 1):
+    for done, (name, found) in enumerate(in_processes(partial(_solved, family.name, steps), todo), 1):
+        there[name] = found
+        unfinished = SOLVED.with_suffix(".tmp")
+        with unfinished.open("wb") as file:
+            np.savez_compressed(file, **there)
+        unfinished.rename(SOLVED)
         left = (time.monotonic() - begin) * (len(todo) / done - 1.0) / 60.0
         print(f"  {done} of {len(todo)} cells in NEURON, {left:.0f} min left", flush=True)
-    return np.concatenate([np.load(file) for file in kept])
+    return np.concatenate([there[name] for name in names])
 
 
-def _solved(family: str, steps: Float64, task: tuple[Path, CellTable]) -> None:
-    file, cell = task
-    unfinished = file.with_suffix(f".{os.getpid()}.tmp.npy")
-    np.save(unfinished, answered(load_exact_steps(family), cell, steps))
-    unfinished.rename(file)
+def _solved_before() -> dict[str, Features]:
+    if not SOLVED.exists():
+        return {}
+    with np.load(SOLVED) as file:
+        return dict(file)
+
+
+def _solved(family: str, steps: Float64, task: tuple[str, CellTable]) -> tuple[str, Features]:
+    name, cell = task
+    return name, answered(load_exact_steps(family), cell, steps)
 
 
 def _digest(family: Family, cell: CellTable, steps: Float64) -> str:

@@ -32,12 +32,13 @@ PAPER_SAG = {"before": 69.6, "λ = 0": 19.2, "λ = 25": 9.6}
 ACCURACY = """Relative L2 errors, the paper's in brackets (another PVALB cell, another VIP cell). F–I curves off by more
 than 10 % somewhere above 1.2 I_thr: {curves} (the paper: 3 of 50 deviate visibly)."""
 EMBEDDING = """`noble-small`, trained on a tenth of its windows, told of a cell what stands in front. Its tables of
-spikes are told no more: without features all members are one. The paper's voltage is of members seen. I_thr alone is a
-poor name here: it is searched on a grid of currents, and many of the 50 members have the same. `as published`: features
-in waves, no tables, as many windows."""
+spikes are told no more, and nothing by rule: without features all members are one. The paper's voltage is of members
+seen. I_thr alone is a poor name here: it is searched on a grid of currents, and many of the 50 members have the same.
+`as published`: features in waves, no tables, as many windows."""
 MEMBERS = "As many traces, of more or fewer members; the paper's voltage is of members held out."
 INTERPOLATION = """Traces that lie within the family's ranges of all 16 e-features, taken over their own step, that and
-its neighbours, or all steps. NEURON's own held-out members say what a perfect model scores. In the paper the
+its neighbours, or all steps. One of sixteen steps is none, 0 nA: there a cell's answer is its rest by rule
+(`rest_within` in the recipe). NEURON's own held-out members say what a perfect model scores. In the paper the
 conductances half-way between two models give "monsters"."""
 SAG = """`{core}` trained on with L(λ) = L_data + λ·L_F on {trained} hyperpolarising steps (the paper has 19,600), on
 {traces} others. What failed on the way stands in the card."""

@@ -22,13 +22,13 @@ from noble_net.specs.specification import validate_document
 from noble_net.specs.yaml_source import Document, load_document
 from noble_net.surrogate.checkpoint import load_checkpoint, save_checkpoint
 from noble_net.surrogate.embedding import Embedding, Window
-from noble_net.surrogate.fno import parameter_count
+from noble_net.surrogate.fno import load_weights, parameter_count, weights_of
 from noble_net.surrogate.noble import Noble
 from noble_net.surrogate.noble_torch import NobleNet
 from noble_net.surrogate.step_core import StepCore
 from noble_net.training import noble_data
 from noble_net.training.noble_batches import NobleData
-from noble_net.training.noble_data import build_noble_dataset, noble_dataset_path, read_part, stored_samples
+from noble_net.training.noble_data import SIZES, build_noble_dataset, part_path, read_part, stored_samples
 from noble_net.training.noble_evaluate import evaluate_noble, true_voltage, write_noble_accuracy
 from noble_net.training.noble_losses import relative_error, sag_amplitude, sag_error
 from noble_net.training.noble_plan import amplitude_range, dataset_ids, plan_traces, select_members
@@ -161,6 +161,29 @@ def test_recipes_are_checked(recipe):
     assert again == recipe
 
 
+def test_without_a_step_nothing_changes():
+    ranges = {"voltage_base": (-96.0, -92.0), "I_thr": (0.1, 0.2)}
+    window = Window(90, 96, 5.0)
+    shape = {"layers": 2, "channels": 6, "modes": 8, "padded": 96, "features": ("I_thr", "voltage_base")}
+    torch.manual_seed(0)
+    plain = NobleNet(ranges, window, NobleModelSpec(**shape))
+    still = NobleNet(ranges, window, NobleModelSpec(**shape, rest_within=0.001))
+    load_weights(still, weights_of(plain))
+    features = torch.tensor([[0.15, -94.25]]).expand(4, -1)
+    amplitude, onset = torch.tensor([0.0, 5e-4, 0.01, -0.01]), torch.full((4,), 15.0)
+    with torch.no_grad():
+        answer, network = still(features, amplitude, onset), plain(features, amplitude, onset)
+        alone = still.alone(features, amplitude, onset, torch.full((4,), 7))
+    assert (answer[0] == answer[0, 0]).all() and float(answer[0, 0]) == pytest.approx(-0.09425)
+    assert torch.equal(answer[2:], network[2:])
+    share = 1.0 - np.exp(-0.25)
+    assert torch.allclose(answer[1], -0.09425 + share * (network[1] + 0.09425), atol=1e-6)
+    assert float(alone[0]) == pytest.approx(-0.09425)
+    document = Document({**RECIPE, "model": {**RECIPE["model"], "rest_within": "1 pA"}})
+    with pytest.raises(ConfigError, match=r"rest_within.*wants voltage_base among the `features`"):
+        validate_document(NobleRecipe, document)
+
+
 @pytest.mark.parametrize("name", ["noble-paper", "noble-small", "noble-vip"])
 def test_shipped_recipes(name, request):
     path = request.config.rootpath / "surrogate/recipes" / f"{name}.yaml"
@@ -179,8 +202,9 @@ def test_noble_vip_is_noble_small_but_for_what_the_paper_changes(request):
         )
         for name in ("noble-small", "noble-vip")
     )
+    same = {name: getattr(small.model, name) for name in ("centre", "rest_within", "told_intervals")}
     assert vip.model.amplitude_octaves == 11
-    assert vip.variant("x", model={"amplitude_octaves": 9, "centre": small.model.centre}).model == small.model
+    assert vip.variant("x", model={"amplitude_octaves": 9, **same}).model == small.model
     assert vip.training == small.training
     assert vip.dataset.traces < small.dataset.traces
 
@@ -216,20 +240,48 @@ def test_a_smaller_dataset_begins_a_larger_one(recipe, family):
 
 
 def test_dataset(recipe, family, dataset):
-    assert dataset == noble_dataset_path(recipe, family) == build_noble_dataset(recipe, family)
-    ids, train = read_part(dataset, family, "train")
+    assert (
+        dataset == build_noble_dataset(recipe, family) == [part_path(recipe, family, part) for part in SIZES]
+    )
+    assert all(file.exists() for file in dataset)
+    ids, train = read_part(recipe, family, "train")
     plan = plan_traces(recipe.dataset, family)
     assert np.array_equal(train.member, plan["train"].member) and train.member.max() < 4
     assert train.voltage.shape == (40, stored_samples(recipe.dataset))
     parameters = {"resistance": family.table["resistance"].iloc[train.member[0]]}
     whole = noble_data.step_response(recipe.dataset, solve, parameters, train.amplitude[0])
     assert np.abs(train.voltage[0] * noble_data.VOLTAGE_UNIT - whole).max() <= 0.0051
-    _, test = read_part(dataset, family, "test")
+    _, test = read_part(recipe, family, "test")
     assert sorted(set(test.member)) == [0, 1, 2, 3, 4] and ids[4] == "toy-4"
-    _, low = read_part(dataset, family, "hyperpolarising")
+    _, low = read_part(recipe, family, "hyperpolarising")
     assert (low.amplitude < 0).all()
-    with pytest.raises(CheckpointError, match="another version"):
-        read_part(dataset, dataclasses.replace(family, hash="b" * 64), "train")
+    with pytest.raises(CheckpointError, match="there is no dataset yet"):
+        read_part(recipe, dataclasses.replace(family, hash="b" * 64), "train")
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_parts_are_made_one_by_one(recipe, family):
+    files = build_noble_dataset(recipe, family, solve=solve, parts=noble_data.TESTS)
+    assert files == [part_path(recipe, family, part) for part in noble_data.TESTS]
+    with pytest.raises(CheckpointError, match=r"noble-toy-train-\w+\.h5: there is no dataset yet"):
+        read_part(recipe, family, "train")
+    said = []
+    more = recipe.variant("more", training={"seed": 4})
+    build_noble_dataset(more, family, solve=solve, progress=lambda *told: said.append(told))
+    assert said[0] == (24, 52) and said[-1] == (52, 52)
+    assert not list(files[0].parent.glob("*.parts"))
+    assert len(read_part(recipe, family, "hyperpolarising")[1].member) == 12
+
+
+def test_parts_are_shared_by_recipes_that_agree_in_what_they_hang_on(recipe, family):
+    def of(**changes):
+        changed = recipe.variant("changed", dataset=changes)
+        return {part for part in SIZES if part_path(changed, family, part) != part_path(recipe, family, part)}
+
+    assert not of()
+    for part, size in SIZES.items():
+        assert of(**{size: 7}) == {part}
+    assert of(seed=9) == of(settle=0.2) == set(SIZES)
 
 
 def test_where_the_solver_fails_the_amplitude_is_moved(recipe):
@@ -392,11 +444,11 @@ class Perfect(StepCore):
 
     name, family, sampling = "perfect", "toy", 0.6
 
-    def __init__(self, recipe, family, path):
+    def __init__(self, recipe, family):
         self.family_hash = family.hash
         self.known = {}
         for part in ("test", "fi"):
-            ids, traces = read_part(path, family, part)
+            ids, traces = read_part(recipe, family, part)
             voltage = true_voltage(recipe.dataset, self, traces)
             for i, v in enumerate(voltage):
                 self.known[ids[traces.member[i]], float(traces.amplitude[i])] = v
@@ -407,7 +459,7 @@ class Perfect(StepCore):
 
 def test_a_perfect_core_has_no_error(recipe, family, dataset):
     pytest.importorskip("efel")
-    result = evaluate_noble(recipe, family, Perfect(recipe, family, dataset))
+    result = evaluate_noble(recipe, family, Perfect(recipe, family))
     for row, traces in {"ID": 8, "OOD": 2}.items():
         table = result["table"][row]
         assert table["traces"] == traces and table["voltage_rel_l2"] == table["missed"] == table["false"] == 0

@@ -191,7 +191,7 @@ def test_more_members_than_there_is_room_for_are_refused(clocked):
     recipe, family, data = clocked
     small = recipe.variant("small", model={"phase_members": 3})
     with pytest.raises(
-        FamilyError, match=r"trains on 4 members, but its model\.phase_members is 3: raise it"
+        FamilyError, match=r"makes tables of 4 members, but its model\.phase_members is 3: raise it"
     ):
         fit_phase(Trainer(small, family, data).net.embedding, small, data)
 

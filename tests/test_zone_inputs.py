@@ -22,7 +22,6 @@ from noble_net.specs.synapses import SynapseSpec
 from noble_net.specs.yaml_source import Document
 from noble_net.training import inputs, zone_inputs, zone_regimes, zone_synapses
 from noble_net.training.dataset import VOLTAGE_UNIT, build_dataset, dataset_path, plan_runs, recorded
-from noble_net.training.noble_data import noble_dataset_path
 
 RECIPES = Path(__file__).parent.parent / "surrogate" / "recipes"
 DENDRITES = len(ZONES) - 1
@@ -156,7 +155,6 @@ def test_names_of_datasets_without_zones_and_slow_variables_are_what_they_were()
     recipe, family = core_recipe(RECIPES / "pv-stream.yaml")
     plain = recipe.dataset.model_copy(update={"record": ()})
     assert dataset_path(recipe.model_copy(update={"dataset": plain}), family).name == "pv-stream-9647c38a.h5"
-    assert noble_dataset_path(*core_recipe(RECIPES / "noble-paper.yaml")).name.endswith("-9388fa55.h5")
 
 
 @pytest.mark.parametrize(("name", "trained"), [("pv-zones", 482), ("nr5a1-zones", 242)])

@@ -54,15 +54,16 @@ def dataset(
     Runs the members of its family in NEURON. Goes on where it was interrupted.
     """
     wanted, cells = core_recipe(recipe)
-    if tests and wanted.kind == "noble":
-        raise typer.BadParameter("is for network cores, not for NOBLE", param_hint="--tests")
     with progress(f"dataset of {wanted.name}") as update:
         if wanted.kind == "noble":
             from noble_net.training.noble_borders import build_borders
-            from noble_net.training.noble_data import build_noble_dataset
+            from noble_net.training.noble_data import TESTS, build_noble_dataset
 
-            typer.echo(build_noble_dataset(wanted, cells, jobs, update))
-            build_borders(wanted, cells, jobs, update)
+            parts = TESTS if tests else None
+            for part in build_noble_dataset(wanted, cells, jobs, update, parts=parts):
+                typer.echo(part)
+            if not tests:
+                build_borders(wanted, cells, jobs, update)
         else:
             from noble_net.training.dataset import build_dataset
 
@@ -73,6 +74,12 @@ def train(
     recipe: RecipeFile,
     out: Into = None,
     minutes: Minutes = None,
+    tables: Annotated[
+        bool,
+        typer.Option(
+            "--tables", help="Only make the tables of a trained NOBLE core anew, as its recipe says."
+        ),
+    ] = False,
 ) -> None:
     """Train a core on its dataset.
 
@@ -80,6 +87,13 @@ def train(
     """
     wanted, cells = core_recipe(recipe)
     folder = folder_of(out, recipe, "checkpoints")
+    if tables:
+        if wanted.kind != "noble":
+            raise typer.BadParameter("is for NOBLE cores, not for network cores", param_hint="--tables")
+        from noble_net.training.noble_tables import remake_tables
+
+        typer.echo(remake_tables(wanted, cells, folder))
+        return
     with progress(f"training {wanted.name}") as update:
         deadline = None if minutes is None else 60.0 * minutes
         if wanted.kind == "noble":

@@ -108,6 +108,9 @@ class NobleModelSpec(Spec):
     (`noble_net.surrogate.phase`), sharpest where I_thr is among these; 0: none, as in the paper."""
     phase_members: int = Field(default=50, gt=0)
     """Most members trained on that have such a table."""
+    told_intervals: bool = False
+    """Whether the tables are of logarithmic intervals beside those that the features time_to_first_spike, inv_first_ISI
+    and mean_frequency tell of one step, where these are embedded: cells unlike all members then fire as these say."""
     spike_decays: tuple[Duration, ...] = ()
     """How fast marks before and after each predicted spike fade, ms; a pair of channels each."""
     time_from: Literal["window", "onset"] = "window"
@@ -116,6 +119,9 @@ class NobleModelSpec(Spec):
     scale: Annotated[float, Quantity("mV", above=0.0)] = 1000.0
     """The network's answer times ``scale``, plus ``centre``, is the voltage. In the paper it answers in volts, of
     which a tenth is a whole spike: an optimiser's first steps are then larger than what is to be learned."""
+    rest_within: Annotated[float, Quantity("nA", at_least=0.0, at_most=1.0)] = 0.0
+    """Without a step nothing changes: the answer is rest + (1 − exp(−(current/rest_within)²))·(answer − rest), where
+    the rest is the cell's feature voltage_base; 0: the network's answer alone, as in the paper."""
     decimate: int = Field(default=1, gt=0)
     """Samples of the dataset per sample of the network."""
     padded: int = Field(default=8640, gt=0)
@@ -127,6 +133,14 @@ class NobleModelSpec(Spec):
         if len(set(names)) != len(names):
             raise fault("names a feature twice", "name each once")
         return tuple(sorted(names))
+
+    @model_validator(mode="after")
+    def _knows_rest(self) -> NobleModelSpec:
+        if self.rest_within and "voltage_base" not in self.features:
+            raise fault(
+                "wants voltage_base among the `features`", "add it, or leave this out", ("rest_within",)
+            )
+        return self
 
 
 class NobleTrainingSpec(Spec):

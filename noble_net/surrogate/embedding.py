@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from noble_net.cells.latent_space import HIGHEST, LOWEST
 from noble_net.errors import FamilyError
-from noble_net.surrogate.phase import Phase, phase_of
+from noble_net.surrogate.phase import COLUMNS, Phase, phase_of, usual_columns
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 
 CURRENT_SCALE = 10.0
@@ -59,6 +59,7 @@ class Embedding(nn.Module):
         amplitude_octaves: int = 9,
         phase_octaves: int = 0,
         phase_members: int = 50,
+        told_intervals: bool = False,
         spike_decays: tuple[float, ...] = (),
         from_onset: bool = False,
     ) -> None:
@@ -66,6 +67,7 @@ class Embedding(nn.Module):
         self.features = tuple(sorted(ranges))
         self.window = window
         self.from_onset = from_onset
+        self.told_intervals = told_intervals
         for name in self.features:
             low, high = ranges[name]
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -119,13 +121,25 @@ class Embedding(nn.Module):
         """Times of the spikes that the tables tell, [B, S] ms after the onset. Raises ValueError without tables."""
         if self.phase is None:
             raise ValueError("this core has no tables of spikes")
-        times: Tensor = self.phase(self.scaled(features), self.above(features, amplitude))
+        above = self.above(features, amplitude)
+        times: Tensor = self.phase(self.scaled(features), above, self.usual(features))
         return times
+
+    def usual(self, features: Tensor) -> Tensor:
+        """What the columns of the cells' tables are beside, float64 [B, COLUMNS]: zero unless features tell of them."""
+        if not self.told_intervals:
+            return torch.zeros(len(features), COLUMNS, dtype=torch.float64, device=features.device)
+        return usual_columns({name: features[:, i] for i, name in enumerate(self.features)})
 
     def scaled(self, features: Tensor) -> Tensor:
         """Features [B, F] as a latent space scales them."""
         low, width = self.get_buffer("low"), self.get_buffer("width")
         return LOWEST + (HIGHEST - LOWEST) * (features - low) / width
+
+    def unscaled(self, scaled: Tensor) -> Tensor:
+        """Features [B, F] in their own units."""
+        low, width = self.get_buffer("low"), self.get_buffer("width")
+        return low + width * (scaled - LOWEST) / (HIGHEST - LOWEST)
 
     def above(self, features: Tensor, amplitude: Tensor) -> Tensor:
         """Current above I_thr, [B] nA; the current itself where I_thr is not embedded."""

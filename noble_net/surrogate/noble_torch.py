@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from noble_net.specs.noble import NobleModelSpec
@@ -30,6 +31,7 @@ class NobleNet(nn.Module):
             window,
             *octaves,
             phase_members=model.phase_members,
+            told_intervals=model.told_intervals,
             spike_decays=model.spike_decays,
             from_onset=model.time_from == "onset",
         )
@@ -42,6 +44,7 @@ class NobleNet(nn.Module):
             projection_ratio=model.projection_ratio,
             lifting_ratio=model.lifting_ratio,
         )
+        self.rest_within = model.rest_within
         # bfloat16 keeps 8 bits: the voltage itself would be rounded to 0.4 mV.
         self.fno.projection = Float32Module(cast(nn.Module, self.fno.projection))
 
@@ -50,7 +53,7 @@ class NobleNet(nn.Module):
         float32 [B, N] volts."""
         x_BCN = self.embedding(features, amplitude, onset)
         v_B1N = cast(Tensor, self.fno(x_BCN))
-        return self.centre + self.scale * v_B1N[:, 0, : self.embedding.window.samples]
+        return self._volts(v_B1N[:, 0, : self.embedding.window.samples], features, amplitude)
 
     def alone(
         self, features: Tensor, amplitude: Tensor, onset: Tensor, index: Tensor, spikes: Tensor | None = None
@@ -61,4 +64,13 @@ class NobleNet(nn.Module):
         """
         x_BC1 = self.embedding(features, amplitude, onset, index[:, None], spikes)
         answer_B = answer_alone(self.fno, x_BC1[:, :, 0], index / self.embedding.window.padded)
-        return self.centre + self.scale * answer_B
+        return self._volts(answer_B[:, None], features, amplitude)[:, 0]
+
+    def _volts(self, answer_BN: Tensor, features: Tensor, amplitude: Tensor) -> Tensor:
+        """What the FNO answers as a voltage, [B, N]: the rest itself without a step."""
+        volts_BN = self.centre + self.scale * answer_BN
+        if not self.rest_within:
+            return volts_BN
+        rest_B = features[:, self.embedding.features.index("voltage_base")] / 1000.0
+        share_B = -torch.expm1(-((amplitude / self.rest_within) ** 2))
+        return torch.lerp(rest_B[:, None], volts_BN.float(), share_B[:, None])

@@ -12,6 +12,7 @@ Shape legend: B cells, F features, M members with a table, S `SPIKES`, C `COLUMN
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,15 @@ NEVER = math.log(1e6)
 """Of the interval to a spike that does not come: logarithm, ms."""
 SHORTEST = 0.0
 """Of any interval, where a table is bent down beyond a member's traces: logarithm, ms."""
+LATENCY = "time_to_first_spike"
+TOLD = {
+    "mean_frequency": slice(1, FIRST + 1),
+    "inv_first_ISI": slice(1, 2),
+    LATENCY: slice(0, 1),
+}
+"""Columns of a table by the feature that tells of them: an interval in ms, or its inverse in Hz. Later ones count."""
+LEAST = 1e-3
+"""Of such a feature."""
 _MIDDLE, _SPREAD = (LOWEST + HIGHEST) / 2.0, 0.8
 """Of scaled features (`noble_net.cells.latent_space`)."""
 CONSTANT = 100.0
@@ -66,13 +76,14 @@ class Phase(nn.Module):
         decays = [torch.exp(-later / each) for each in SLOWNESS]
         self.register_buffer("later", torch.stack([torch.ones_like(later), *decays]), persistent=False)
 
-    def forward(self, scaled: Tensor, above: Tensor) -> Tensor:
-        """``scaled`` [B, F] features and ``above`` [B] nA over I_thr → [B, S] ms after the onset, rising, float64;
-        spikes that do not come are exp(`NEVER`) ms apart."""
+    def forward(self, scaled: Tensor, above: Tensor, usual: Tensor) -> Tensor:
+        """``scaled`` [B, F] features, ``above`` [B] nA over I_thr and ``usual`` [B, C], what the columns of the tables
+        are beside (`usual_columns`) → [B, S] ms after the onset, rising, float64; spikes that do not come are
+        exp(`NEVER`) ms apart."""
         with torch.autocast(above.device.type, enabled=False):  # a spike's time wants more than 8 bits
             told = (each.double() for each in (self.places, self.scales, self.linear))
             near_BM = kernel(place_of(scaled.double()), *told)
-            table_BCK = torch.einsum("bm,mck->bck", near_BM, self.weights.double())
+            table_BCK = torch.einsum("bm,mck->bck", near_BM, self.weights.double()) + usual[:, :, None]
             return self.times(table_BCK, near_BM @ self.limits.double(), above)
 
     def times(self, table: Tensor, limits: Tensor, above: Tensor) -> Tensor:
@@ -85,9 +96,28 @@ class Phase(nn.Module):
         return torch.cumsum(torch.exp(torch.where(comes_BS, logarithm_BS, NEVER)), dim=1)
 
 
+def usual_columns(features: Mapping[str, Tensor]) -> Tensor:
+    """What the columns of cells' tables would be if their intervals were those that features, [B] each, tell of one
+    step: float64 [B, C]. Zero where no feature tells."""
+    cells = len(next(iter(features.values())))
+    usual_BC = torch.zeros(cells, COLUMNS, dtype=torch.float64)
+    for name, columns in TOLD.items():
+        if name in features:
+            told = features[name].double().clamp(min=LEAST)
+            logarithm = told.log() if name == LATENCY else math.log(1000.0) - told.log()
+            usual_BC = usual_BC.to(told.device)
+            usual_BC[:, columns] = logarithm[:, None]
+    return usual_BC
+
+
 def place_of(scaled: Tensor) -> Tensor:
     """Scaled features as the kernel takes them: about −2 to 2 over the family."""
     return (scaled - _MIDDLE) / _SPREAD
+
+
+def scaled_of(places: Tensor) -> Tensor:
+    """The inverse of `place_of`."""
+    return _MIDDLE + _SPREAD * places
 
 
 def kernel(places: Tensor, others: Tensor, scales: Tensor, linear: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from noble_net.specs.noble import NobleRecipe
 from noble_net.surrogate.embedding import Ranges
 from noble_net.surrogate.noble import feature_matrix
 from noble_net.training.noble_borders import read_borders
-from noble_net.training.noble_data import VOLTAGE_UNIT, noble_dataset_path, read_part
+from noble_net.training.noble_data import VOLTAGE_UNIT, read_part
 from noble_net.training.noble_plan import members_of, select_members
 
 VOLTS = VOLTAGE_UNIT / 1000.0
@@ -40,7 +40,7 @@ class NobleData(NamedTuple):
         """Read a recipe's traces from its dataset. Raises CheckpointError when that was made from another family,
         FamilyError when members lack an embedded feature or fewer than two traces are left."""
         part = "hyperpolarising" if recipe.fine_tune else "train"
-        ids, traces = read_part(noble_dataset_path(recipe, family), family, part)
+        ids, traces = read_part(recipe, family, part)
         wanted = set(select_members(recipe.dataset, family, recipe.training.members))
         rows = np.flatnonzero([ids[m] in wanted for m in traces.member])[: recipe.training.traces]
         held = max(1, round(recipe.training.validation * len(rows)))

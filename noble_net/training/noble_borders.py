@@ -25,9 +25,9 @@ from noble_net.training.noble_data import (
     Solve,
     Traces,
     in_units,
-    noble_dataset_path,
     nudged,
     on_neuron,
+    part_path,
     read_part,
     save_arrays,
     step_spikes,
@@ -52,7 +52,7 @@ class Border(NamedTuple):
 
 def borders_path(recipe: NobleRecipe, family: Family) -> Path:
     """Where these traces lie."""
-    return noble_dataset_path(recipe, family).with_suffix(f".borders-{recipe.training.borders}.npz")
+    return part_path(recipe, family, "train").with_suffix(f".borders-{recipe.training.borders}.npz")
 
 
 def build_borders(
@@ -91,7 +91,7 @@ def read_borders(recipe: NobleRecipe, family: Family) -> Traces:
 def find_borders(recipe: NobleRecipe, family: Family) -> list[Border]:
     """The border of each member that has one: of the training traces next to each other in current, with fewer than
     `FIRST` spikes in one of them, those whose numbers differ most."""
-    ids, traces = read_part(noble_dataset_path(recipe, family), family, "train")
+    ids, traces = read_part(recipe, family, "train")
     volts = VOLTAGE_UNIT * traces.voltage.astype(np.float32)
     number = _spike_numbers(recipe.dataset, volts)
     cells = family.cells(ids)

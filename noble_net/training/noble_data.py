@@ -1,11 +1,11 @@
-"""Datasets of NOBLE: step responses of a family's members, solved in NEURON, in one compact HDF5 file.
+"""Datasets of NOBLE: step responses of a family's members, solved in NEURON, in a compact HDF5 file for each part.
 
-Layout: ``/ids`` names the members; the parts ``/train``, ``/test`` (every member, new amplitudes), ``/fi`` (every
-member over a grid of amplitudes) and ``/hyperpolarising`` hold ``member`` int32 [traces] (row of /ids), ``amplitude``
-float64 [traces] (nA) and ``voltage`` int16 [traces, samples] in units of `VOLTAGE_UNIT`, each trace as its first
-sample and then differences, which gzip packs well. The step begins ``lead`` ms into a stored trace. The root's
-attribute ``provenance`` says how it was made. Traces are solved in pieces, one file each in ``<file>.parts``, so an
-interrupted build resumes with at most a piece lost per process.
+Parts are ``train``, ``test`` (every member, new amplitudes), ``fi`` (every member over a grid of amplitudes) and
+``hyperpolarising``. Layout: ``/ids`` names the members; the group named like the part holds ``member`` int32 [traces]
+(row of /ids), ``amplitude`` float64 [traces] (nA) and ``voltage`` int16 [traces, samples] in units of `VOLTAGE_UNIT`,
+each trace as its first sample and then differences, which gzip packs well. The step begins ``lead`` ms into a stored
+trace. The root's attribute ``provenance`` says how it was made. Traces are solved in pieces, one file each in
+``<part>.parts``, so an interrupted build resumes with at most a piece lost per process.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -53,6 +53,16 @@ Solve = Callable[[Mapping[str, float], Float64, float], Float32]
 """(parameters, current in nA float [samples of 0.1 ms], sampling in ms) → voltage in mV from t = 0 to the end."""
 Progress = Callable[[int, int], None]
 
+SIZES = {
+    "train": "traces",
+    "test": "test_traces",
+    "fi": "fi_points",
+    "hyperpolarising": "hyperpolarising",
+}
+"""Key of a recipe's ``dataset`` that says how large each part is, which no other part hangs on."""
+TESTS = ("test", "fi")
+"""The parts that evaluate a trained core."""
+
 
 class Traces(NamedTuple):
     """One part of a dataset."""
@@ -70,22 +80,20 @@ class Traces(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Traces solved together: their part, the first one's row, parameters and amplitudes (nA)."""
+    """Traces solved together: their part, the first one's row, the piece's file, parameters and amplitudes (nA)."""
 
     part: str
     start: int
+    file: Path
     parameters: tuple[dict[str, float], ...]
     amplitudes: tuple[float, ...]
 
-    @property
-    def file_name(self) -> str:
-        """Name of this piece's file among the parts."""
-        return f"{self.part}-{self.start:07d}.npz"
 
-
-def noble_dataset_path(recipe: NobleRecipe, family: Family) -> Path:
-    """Where a dataset lies. Recipes with the same dataset and family share it."""
-    return dataset_file(f"noble-{family.name}", recipe.dataset, family)
+def part_path(recipe: NobleRecipe, family: Family, part: str) -> Path:
+    """Where a part of a dataset lies. Recipes that agree in what a part hangs on share its file."""
+    others = dict.fromkeys(SIZES[other] for other in SIZES if other != part)
+    spec = recipe.dataset.model_copy(update=others)
+    return dataset_file(f"noble-{family.name}-{part}", spec, family)
 
 
 def build_noble_dataset(
@@ -94,40 +102,45 @@ def build_noble_dataset(
     jobs: int | None = None,
     progress: Progress | None = None,
     solve: Solve | None = None,
-) -> Path:
-    """Solve what is not on disk yet, on ``jobs`` processes (default: all cores), and put the file together.
+    parts: Collection[str] | None = None,
+) -> list[Path]:
+    """Solve what is not on disk yet, on ``jobs`` processes (default: all cores), and put the files together.
 
-    ``solve``: used instead of NEURON, in this process. Returns the HDF5 file. Raises SolverError when a member
-    keeps going to NaN, OutputError when the disk is full. ``progress`` gets traces done, and all.
+    ``solve``: used instead of NEURON, in this process. ``parts``: those that are wanted; all that the recipe has unless
+    given. Returns their files. Raises SolverError when a member keeps going to NaN, OutputError when the disk is full.
+    ``progress`` gets traces done, and all.
     """
-    path = noble_dataset_path(recipe, family)
-    if path.exists():
-        return path
-    parts = path.with_suffix(".parts")
-    parts.mkdir(parents=True, exist_ok=True)
     plan = plan_traces(recipe.dataset, family)
-    pieces = _pieces(plan, family, dataset_ids(recipe.dataset, family))
+    files = {part: part_path(recipe, family, part) for part in plan if parts is None or part in parts}
+    ids = dataset_ids(recipe.dataset, family)
+    pieces = [
+        piece
+        for part, file in files.items()
+        if not file.exists()
+        for piece in _pieces(part, file.with_suffix(".parts"), plan[part], family, ids)
+    ]
+    if not pieces:
+        return list(files.values())
     total = sum(len(piece.amplitudes) for piece in pieces)
-    todo = [piece for piece in pieces if not (parts / piece.file_name).exists()]
+    todo = [piece for piece in pieces if not piece.file.exists()]
     done = total - sum(len(piece.amplitudes) for piece in todo)
-    work = partial(_piece_to_file, recipe.dataset, solve or family.model, parts)
+    work = partial(_piece_to_file, recipe.dataset, solve or family.model)
     for count in map(work, todo) if solve else in_processes(work, todo, jobs):
         done += count
         if progress:
             progress(done, total)
-    _assemble(path, parts, plan, pieces, _provenance(recipe.dataset, family))
-    shutil.rmtree(parts)
-    return path
+    provenance = _provenance(recipe.dataset, family)
+    for part in dict.fromkeys(piece.part for piece in pieces):
+        mine = [piece for piece in pieces if piece.part == part]
+        _assemble(files[part], plan[part], mine, provenance)
+        shutil.rmtree(files[part].with_suffix(".parts"))
+    return list(files.values())
 
 
-def read_part(path: Path, family: Family, part: str) -> tuple[list[str], Traces]:
-    """Ids of the members in a dataset, and one part. Raises CheckpointError when it is of another family, OutputError
-    when it has no such part."""
-    with open_dataset(path, family) as file:
-        if part not in file:
-            raise OutputError(
-                f"{path} has no part {part!r}; it holds {', '.join(k for k in file if k != 'ids')}"
-            )
+def read_part(recipe: NobleRecipe, family: Family, part: str) -> tuple[list[str], Traces]:
+    """Ids of the members in the recipe's dataset, and one part. Raises CheckpointError when it is not there, or is of
+    another family."""
+    with open_dataset(part_path(recipe, family, part), family) as file:
         group = file[part]
         # Partial sums wrap around nowhere: they are the int16 samples themselves.
         voltage = np.cumsum(group["voltage"][:], axis=1, dtype=np.int16)
@@ -153,26 +166,27 @@ def step_response(
     return voltage[: stored_samples(spec)]
 
 
-def _pieces(plan: Mapping[str, Steps], family: Family, ids: Sequence[str]) -> list[Piece]:
+def _pieces(part: str, folder: Path, traces: Steps, family: Family, ids: Sequence[str]) -> list[Piece]:
     cells = family.cells(ids)
     parameters = [{k: float(v[i]) for k, v in cells.parameters.items()} for i in range(cells.size)]
     pieces = []
-    for part, traces in plan.items():
-        for start in range(0, len(traces.member), PIECE):
-            rows = slice(start, start + PIECE)
-            chosen = tuple(parameters[m] for m in traces.member[rows])
-            pieces.append(Piece(part, start, chosen, tuple(float(a) for a in traces.amplitude[rows])))
+    for start in range(0, len(traces.member), PIECE):
+        rows = slice(start, start + PIECE)
+        chosen = tuple(parameters[m] for m in traces.member[rows])
+        file = folder / f"{start:07d}.npz"
+        pieces.append(Piece(part, start, file, chosen, tuple(float(a) for a in traces.amplitude[rows])))
     return pieces
 
 
-def _piece_to_file(spec: NobleDatasetSpec, solver: Any, folder: Path, piece: Piece) -> int:
+def _piece_to_file(spec: NobleDatasetSpec, solver: Any, piece: Piece) -> int:
     """Solve a piece with ``solver``, a `Solve` or a cell model for NEURON; returns the number of traces."""
     solve = solver if callable(solver) else on_neuron(solver, spec)
     answers = [nudged(spec, solve, p, a) for p, a in zip(piece.parameters, piece.amplitudes, strict=True)]
     volts = np.stack([in_units(voltage) for voltage, _ in answers])
     differences = np.diff(volts, axis=1, prepend=0.0).clip(-32767, 32767).astype(np.int16)
     amplitudes = [amplitude for _, amplitude in answers]
-    save_arrays(folder / piece.file_name, np.savez, voltage=differences, amplitude=amplitudes)
+    piece.file.parent.mkdir(parents=True, exist_ok=True)
+    save_arrays(piece.file, np.savez, voltage=differences, amplitude=amplitudes)
     return len(answers)
 
 
@@ -223,17 +237,15 @@ def on_neuron(model: Any, spec: NobleDatasetSpec) -> Solve:
     return solve
 
 
-def _assemble(
-    path: Path, parts: Path, plan: Mapping[str, Steps], pieces: list[Piece], provenance: dict[str, Any]
-) -> None:
+def _assemble(path: Path, traces: Steps, pieces: list[Piece], provenance: dict[str, Any]) -> None:
     unfinished = path.with_suffix(".tmp")
     with h5py.File(unfinished, "w") as file:
         file.attrs["provenance"] = json.dumps(provenance)
         file["ids"] = provenance["ids"]
         for piece in pieces:
-            with np.load(parts / piece.file_name) as data:
+            with np.load(piece.file) as data:
                 if piece.part not in file:
-                    _create(file, piece.part, plan[piece.part], data["voltage"].shape[1])
+                    _create(file, piece.part, traces, data["voltage"].shape[1])
                 rows = slice(piece.start, piece.start + len(piece.amplitudes))
                 for name in ("voltage", "amplitude"):
                     file[piece.part][name][rows] = data[name]

@@ -20,7 +20,7 @@ from noble_net.markdown import write_markdown
 from noble_net.responses.respond import RATE, SPIKES, Responses, measure
 from noble_net.specs.noble import NobleDatasetSpec, NobleRecipe, window_samples
 from noble_net.surrogate.step_core import StepCore
-from noble_net.training.noble_data import VOLTAGE_UNIT, Traces, noble_dataset_path, read_part
+from noble_net.training.noble_data import VOLTAGE_UNIT, Traces, read_part
 from noble_net.training.noble_plan import members_of, trained_members
 from noble_net.types import Float32, Float64
 
@@ -78,9 +78,8 @@ def evaluate_noble(
     """
     if core.family_hash != family.hash:
         raise CheckpointError(f"core {core.name} was trained on another version of family {family.name}")
-    path = noble_dataset_path(recipe, family)
-    ids, tests = read_part(path, family, "test")
-    _, curves = read_part(path, family, "fi")
+    ids, tests = read_part(recipe, family, "test")
+    _, curves = read_part(recipe, family, "fi")
     table: dict[str, Any] = {}
     fi: dict[str, Any] = {}
     done = 0

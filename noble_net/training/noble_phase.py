@@ -17,7 +17,7 @@ from noble_net.cells.features import THRESHOLD_STEP
 from noble_net.errors import FamilyError
 from noble_net.specs.noble import NobleRecipe
 from noble_net.surrogate.embedding import Embedding
-from noble_net.surrogate.phase import CURRENT, FIRST, KNOTS, Phase, kernel, place_of, splines
+from noble_net.surrogate.phase import CURRENT, FIRST, KNOTS, Phase, kernel, place_of, scaled_of, splines
 from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 from noble_net.training.noble_batches import VOLTS, NobleData
 from noble_net.training.noble_data import step_spikes
@@ -53,39 +53,79 @@ class Spikes(NamedTuple):
     """[B]."""
 
 
+class Tables(NamedTuple):
+    """What `Phase` is made from, by member."""
+
+    features: Tensor
+    """As embedded, [M, F]."""
+    columns: Tensor
+    """Logarithmic intervals, float64 [M, COLUMNS, KNOTS]."""
+    limits: Tensor
+    """float64 [M, FIRST], in `CURRENT`."""
+
+
 def fit_phase(embedding: Embedding, recipe: NobleRecipe, data: NobleData) -> None:
     """Fit the embedding's phase to the spikes of the traces for tables, in place: some seconds; nothing is random.
 
     Raises FamilyError when there are more members than the recipe has room for.
     """
-    phase = embedding.phase
-    if phase is None:
+    if embedding.phase is None:
         return
     rows = torch.from_numpy(data.tables).to(data.features.device)
-    told = data.features[rows]
+    spikes = spikes_of(recipe, data, data.tables)
+    _keep(embedding, recipe, _tables_of(embedding, data.features[rows], data.amplitude[rows], spikes))
+
+
+def carry_tables(embedding: Embedding, recipe: NobleRecipe, fitted: Embedding) -> None:
+    """Fill the embedding's phase, in place, with the tables of one that was fitted. Errors as those of `fit_phase`."""
+    _keep(embedding, recipe, _kept(fitted))
+
+
+def _tables_of(embedding: Embedding, told: Tensor, amplitude: Tensor, spikes: Spikes) -> Tables:
+    """Tables of the members whose features ``told`` [B, F] has, from steps by ``amplitude`` [B] nA."""
+    phase = embedding.phase
+    assert phase is not None
     # Told nothing, all members are one; `unique` wants a column.
     keys = told if told.shape[1] else told.new_zeros(len(told), 1)
     features, member = torch.unique(keys, dim=0, return_inverse=True)
-    features = features[:, : told.shape[1]]
-    if len(features) > len(phase.places):
-        raise FamilyError(
-            f"recipe {recipe.name} trains on {len(features)} members, but its model.phase_members is "
-            f"{len(phase.places)}: raise it"
-        )
-    above = embedding.above(told, data.amplitude[rows]).double()
-    spikes = spikes_of(recipe, data, data.tables)
+    above = embedding.above(told, amplitude).double()
     begins = "I_thr" in embedding.features
     columns, borders = [], []
     for each in range(len(features)):
         mine = member == each
         columns.append(_table(phase, above[mine], spikes.times[mine]))
         borders.append(_limits(phase, columns[-1], above[mine], spikes.number[mine], begins))
-    tables, limits = torch.stack(columns), torch.stack(borders)
-    places = place_of(embedding.scaled(features).double())
-    scales, linear = _kernel_of(places, tables)
+    return Tables(features[:, : told.shape[1]], torch.stack(columns), torch.stack(borders))
+
+
+def _kept(embedding: Embedding) -> Tables:
+    """The tables that an embedding's phase gives the members it was fitted to."""
+    phase = embedding.phase
+    assert phase is not None
+    has = phase.weights.flatten(1).abs().amax(dim=1) > 0.0
+    places = phase.places[has].double()
+    near = _nearness(places, phase.scales.double(), phase.linear.double())
+    features = embedding.unscaled(scaled_of(places)).float()
+    columns = torch.einsum("bm,mck->bck", near, phase.weights[has].double())
+    columns = columns + embedding.usual(features)[:, :, None]
+    return Tables(features, columns, near @ phase.limits[has].double())
+
+
+def _keep(embedding: Embedding, recipe: NobleRecipe, found: Tables) -> None:
+    """Write tables into the embedding's phase, with the likeliest kernel. Raises FamilyError when they are too many."""
+    phase = embedding.phase
+    assert phase is not None
+    if len(found.features) > len(phase.places):
+        raise FamilyError(
+            f"recipe {recipe.name} makes tables of {len(found.features)} members, but its model.phase_members is "
+            f"{len(phase.places)}: raise it"
+        )
+    places = place_of(embedding.scaled(found.features).double())
+    columns = found.columns - embedding.usual(found.features)[:, :, None]
+    scales, linear = _kernel_of(places, columns)
     with torch.no_grad():
         near = _nearness(places, scales, linear)
-        for target, values in ((phase.weights, tables), (phase.limits, limits)):
+        for target, values in ((phase.weights, columns), (phase.limits, found.limits)):
             solved = torch.linalg.solve(near, values.flatten(1)).view_as(values)
             target.zero_()[: len(values)] = solved.to(target)
         phase.places.zero_()[: len(places)] = places.to(phase.places)

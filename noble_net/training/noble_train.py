@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,18 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noble_net.cells.family import Family
-from noble_net.errors import CheckpointError
 from noble_net.specs.noble import FineTuneSpec, NobleRecipe
-from noble_net.surrogate.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from noble_net.surrogate.embedding import Ranges, Window
-from noble_net.surrogate.fno import load_weights, parameter_count, weights_of
+from noble_net.surrogate.checkpoint import Checkpoint, load_checkpoint
+from noble_net.surrogate.embedding import Window
+from noble_net.surrogate.fno import load_weights, weights_of
 from noble_net.surrogate.noble import device_here
 from noble_net.surrogate.noble_torch import NobleNet
-from noble_net.surrogate.step_core import NOBLE_PROTOCOL
 from noble_net.training.noble_batches import VOLTS, NobleData, feature_ranges
+from noble_net.training.noble_checkpoint import check_same_network, write_noble
 from noble_net.training.noble_losses import relative_error, sag_amplitude, sag_error
 from noble_net.training.noble_phase import fit_phase
-from noble_net.training.noble_plan import trained_amplitudes, trained_members
 from noble_net.training.noble_points import PointTrainer
 from noble_net.training.noble_state import forget_states, restore_state, save_state, state_prefix
 from noble_net.training.optimising import set_learning_rate
@@ -251,10 +248,7 @@ class Trainer:
 
     def start_from(self, base: Checkpoint) -> None:
         """Take the weights of a trained core. Raises CheckpointError when it is another network."""
-        description = describe(self.recipe, self.ranges)
-        for key in ("features", "sampling", "model"):
-            if base.about.get(key) != json.loads(json.dumps(description[key])):
-                raise CheckpointError(f"{base.folder} has other {key} than recipe {self.recipe.name}")
+        check_same_network(base, self.recipe, self.ranges)
         load_weights(self.net, base.weights)
         self.best = weights_of(self.net)
 
@@ -286,49 +280,6 @@ class Trainer:
 
 
 _SCHEDULE = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch", "_last_lr")
-
-
-def describe(recipe: NobleRecipe, ranges: Ranges) -> dict[str, Any]:
-    """The part of core.json that says what the network is."""
-    return {
-        "features": {name: list(limits) for name, limits in ranges.items()},
-        "sampling": recipe.sampling,
-        "samples": recipe.samples,
-        "protocol": NOBLE_PROTOCOL._asdict(),
-        "model": recipe.model.model_dump(mode="json"),
-    }
-
-
-def write_noble(trainer: Trainer, family: Family, target: Path) -> Path:
-    """Write the trainer's best weights as a checkpoint into ``target``; returns it."""
-    recipe = trainer.recipe
-    about = {
-        "name": recipe.name,
-        "kind": "noble",
-        "family": family.name,
-        "family_hash": family.hash,
-        **describe(recipe, trainer.ranges),
-        "trained_on": {
-            "amplitude": trained_amplitudes(recipe, family),
-            "members": trained_members(recipe, family),
-        },
-        "parameters": parameter_count(trainer.net),
-        "training": {
-            "finished": trainer.iteration == trainer.iterations,
-            "iterations": trainer.iteration,
-            "epochs": trainer.iteration / trainer.per_epoch,
-            "traces": len(trainer.data.train),
-            ("validation_loss" if recipe.fine_tune else "validation_rel_l2"): None
-            if math.isinf(trainer.best_error)
-            else trainer.best_error,
-            "hours": round(trainer.seconds / 3600, 3),
-            "device": trainer.device.type,
-            "threads": torch.get_num_threads(),
-            "recipe": recipe.model_dump(mode="json"),
-        },
-    }
-    save_checkpoint(target, about, trainer.best)
-    return target
 
 
 def _log(folder: Path, entry: dict[str, float]) -> None:
