@@ -2,15 +2,16 @@
 
 A core of `allen-pv` stands beside the paper's PVALB cell, one of `vip-like` beside its VIP cell.
 
-    python benchmarks/noble.py
+    python benchmarks/noble.py [CORE ...]         default: all of them
 
 Evaluates again, on the held-out traces of the cores' datasets, and writes accuracy.json and CARD.md beside each
-checkpoint. Datasets that are missing are made (extras [reference] and [train]; an hour or two each on 2 cores).
+checkpoint. The traces that are missing are made (extras [reference] and [train]; half an hour for a core on 2 cores).
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 from noble_shared import ROOT, errors, read_recipe
@@ -50,7 +51,7 @@ ROWS = {"ID": "seen members", "OOD": "held-out members"}
 
 def main() -> None:
     """Evaluate every core that fine-tuning has not changed, and record."""
-    for name in shipped()["step cores"]:
+    for name in sys.argv[1:] or shipped()["step cores"]:
         recipe = read_recipe(name)
         if recipe.fine_tune:
             continue

@@ -15,13 +15,13 @@ from toy_noble import RECIPE, solve, toy_family
 from typer.testing import CliRunner
 
 from noble_net.cli import app
-from noble_net.errors import CheckpointError, FamilyError
-from noble_net.specs.noble import NobleRecipe
+from noble_net.errors import CheckpointError, ConfigError, FamilyError
+from noble_net.specs.noble import INTERVALS, NobleRecipe
 from noble_net.specs.specification import validate_document
 from noble_net.specs.yaml_source import Document
 from noble_net.surrogate.checkpoint import load_checkpoint
 from noble_net.surrogate.noble import Noble
-from noble_net.surrogate.phase import COLUMNS, FIRST, usual_columns
+from noble_net.surrogate.phase import COLUMNS, FIRST, TOLD, usual_columns
 from noble_net.training.noble_batches import NobleData
 from noble_net.training.noble_data import build_noble_dataset
 from noble_net.training.noble_phase import fit_phase
@@ -64,8 +64,15 @@ def test_features_tell_columns_of_a_table():
         usual[0].exp(), torch.tensor([1.0, 10.0] + [20.0] * (FIRST - 1) + [1.0] * 4).double()
     )
     assert torch.isfinite(usual).all()
+    assert set(TOLD) == set(INTERVALS)
     latency = usual_columns({"time_to_first_spike": torch.tensor([15.0]), "s_thr": torch.tensor([3.0])})
     assert float(latency[0, 0]) == pytest.approx(math.log(15.0)) and not latency[0, 1:].any()
+
+
+def test_without_such_a_feature_none_can_be_told():
+    model = {**RECIPE["model"], "told_intervals": True}
+    with pytest.raises(ConfigError, match=r"told_intervals.*wants one of time_to_first_spike, inv_first_ISI"):
+        validate_document(NobleRecipe, Document({**RECIPE, "model": model}))
 
 
 def test_members_fire_as_their_traces_and_others_as_their_features(recipe, family):

@@ -18,6 +18,10 @@ Members = int | tuple[str, ...] | None
 """All training members, the first so many of them, or those with these ids."""
 
 
+INTERVALS = ("time_to_first_spike", "inv_first_ISI", "mean_frequency")
+"""Features that tell intervals between spikes at one step (`noble_net.surrogate.phase.TOLD`)."""
+
+
 class AmplitudeSpec(Spec):
     """Step amplitudes: a skew-normal distribution cut off at ``low`` and ``high``.
 
@@ -135,11 +139,13 @@ class NobleModelSpec(Spec):
         return tuple(sorted(names))
 
     @model_validator(mode="after")
-    def _knows_rest(self) -> NobleModelSpec:
+    def _knows_enough(self) -> NobleModelSpec:
         if self.rest_within and "voltage_base" not in self.features:
-            raise fault(
-                "wants voltage_base among the `features`", "add it, or leave this out", ("rest_within",)
-            )
+            problem = "wants voltage_base among the `features`"
+            raise fault(problem, "add it, or leave this out", ("rest_within",))
+        if self.told_intervals and not set(INTERVALS) & set(self.features):
+            problem = f"wants one of {', '.join(INTERVALS)} among the `features`"
+            raise fault(problem, "add one, or leave this out", ("told_intervals",))
         return self
 
 

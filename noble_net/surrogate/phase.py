@@ -99,13 +99,12 @@ class Phase(nn.Module):
 def usual_columns(features: Mapping[str, Tensor]) -> Tensor:
     """What the columns of cells' tables would be if their intervals were those that features, [B] each, tell of one
     step: float64 [B, C]. Zero where no feature tells."""
-    cells = len(next(iter(features.values())))
-    usual_BC = torch.zeros(cells, COLUMNS, dtype=torch.float64)
+    one = next(iter(features.values()))
+    usual_BC = torch.zeros(len(one), COLUMNS, dtype=torch.float64, device=one.device)
     for name, columns in TOLD.items():
         if name in features:
             told = features[name].double().clamp(min=LEAST)
             logarithm = told.log() if name == LATENCY else math.log(1000.0) - told.log()
-            usual_BC = usual_BC.to(told.device)
             usual_BC[:, columns] = logarithm[:, None]
     return usual_BC
 
