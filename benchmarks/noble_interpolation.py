@@ -1,6 +1,9 @@
 """Cells between cells: NOBLE's latent interpolation against interpolated conductances. Scoreboard rows.
 
     python benchmarks/noble_interpolation.py [CORE]        default: noble-paper where it ships, else noble-small
+    python benchmarks/noble_interpolation.py [CORE] --kept
+                                                the core's rows alone: those of cells between conductances, which
+                                                NEURON solves and no core changes, are as they were measured last
 
 Every cell answers the steps of the family's F–I curves. A trace is within the family when each of the 16 e-features
 lies in the range that NEURON gives for the hall-of-fame members trained on, widened by MARGIN of its width, when it
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -72,9 +76,16 @@ def main() -> None:
     groups = {
         HELD_OUT: np.stack([members[m] for m in members_of(recipe.dataset, family, "held_out")]),
         **{label: answered(core, cells, steps) for label, cells in latent_cells(recipe, family).items()},
-        **{label: solved(family, cells, steps) for label, cells in between(family, train).items()},
     }
     table = {label: shares(truth, found) for label, found in groups.items()}
+    cells_between = between(family, train)
+    if "--kept" in sys.argv:
+        kept = json.loads(RESULT.read_text(encoding="utf-8"))["table"]
+        table |= {label: kept[label] for label in cells_between}
+    else:
+        table |= {
+            label: shares(truth, solved(family, cells, steps)) for label, cells in cells_between.items()
+        }
     left_out = [shares(np.delete(truth, i, 0), truth[i : i + 1]) for i in range(len(truth))]
     table[LEFT_OUT] = {key: float(np.mean([each[key] for each in left_out])) for key in left_out[0]}
     result = {"core": name, "margin": MARGIN, "steps_nA": steps.tolist(), "table": table}
