@@ -87,7 +87,12 @@ def sag() -> str:
     """Fine-tuning on the sag."""
     found = json.loads((RESULTS / "noble_sag.json").read_text(encoding="utf-8"))
     rows = [
-        [label, percent(each["sag_amplitude"]), f"{PAPER_SAG[label]:g} %", percent(each["V"])]
+        [
+            label,
+            percent(each["sag_amplitude"]),
+            f"{PAPER_SAG[label]:g} %" if label in PAPER_SAG else "–",
+            percent(each["V"]),
+        ]
         for label, each in found["table"].items()
     ]
     return f"{SAG.format(**found)}\n\n{table(['', 'sag', 'the paper', 'voltage'], rows)}"
