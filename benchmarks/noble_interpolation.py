@@ -43,7 +43,7 @@ from noble_net.registry import load_family, load_step_core
 from noble_net.responses.respond import Responses, measure, respond
 from noble_net.specs.noble import NobleDatasetSpec, NobleRecipe
 from noble_net.surrogate.step_core import StepCore
-from noble_net.training.noble_data import Traces, build_noble_dataset, read_part
+from noble_net.training.noble_data import Traces, build_noble_dataset, read_part, save_arrays
 from noble_net.training.noble_evaluate import true_voltage
 from noble_net.training.noble_plan import members_of, trained_members
 from noble_net.types import CellTable, Float64
@@ -166,10 +166,7 @@ def solved(family: Family, cells: CellTable, steps: Float64) -> Features:
     begin = time.monotonic()
     for done, (name, found) in enumerate(in_processes(partial(_solved, family.name, steps), todo), 1):
         there[name] = found
-        unfinished = SOLVED.with_suffix(".tmp")
-        with unfinished.open("wb") as file:
-            np.savez_compressed(file, **there)
-        unfinished.rename(SOLVED)
+        save_arrays(SOLVED, np.savez_compressed, **there)
         left = (time.monotonic() - begin) * (len(todo) / done - 1.0) / 60.0
         print(f"  {done} of {len(todo)} cells in NEURON, {left:.0f} min left", flush=True)
     return np.concatenate([there[name] for name in names])
