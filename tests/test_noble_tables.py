@@ -22,7 +22,8 @@ from noble_net.specs.yaml_source import Document
 from noble_net.surrogate.checkpoint import load_checkpoint
 from noble_net.surrogate.noble import Noble
 from noble_net.surrogate.phase import COLUMNS, FIRST, TOLD, usual_columns
-from noble_net.training.noble_batches import NobleData
+from noble_net.training.noble_batches import NobleData, feature_ranges
+from noble_net.training.noble_checkpoint import check_same_network
 from noble_net.training.noble_data import build_noble_dataset
 from noble_net.training.noble_phase import fit_phase
 from noble_net.training.noble_tables import remake_tables
@@ -84,7 +85,7 @@ def test_members_fire_as_their_traces_and_others_as_their_features(recipe, famil
     spikes = [embedding.spikes(data.features, data.amplitude) for embedding in (plain, beside)]
     fired = spikes[0] < 400.0
     assert fired.any() and torch.allclose(spikes[0][fired], spikes[1][fired], atol=0.01)
-    # Far from all members a kernel knows nothing; twice the rate is half the interval.
+    # Far from all members a kernel knows nothing; a hundred times the rate, a hundredth of the interval.
     far = data.features[:1].clone()
     far[:, beside.features.index("mean_frequency")] *= torch.tensor([100.0])
     usual = beside.usual(far) - beside.usual(data.features[:1])
@@ -128,6 +129,10 @@ def test_other_networks_and_those_without_tables_are_refused(recipe, family, tmp
         remake_tables(recipe, family, tmp_path)
     with pytest.raises(CheckpointError, match="has no tables of spikes"):
         remake_tables(plain, family, tmp_path)
+    base = load_checkpoint(tmp_path / plain.name)
+    damaged = base._replace(about={**base.about, "model": {**base.about["model"], "layers": "few"}})
+    with pytest.raises(CheckpointError, match=r"core\.json in .* is damaged: model: "):
+        check_same_network(damaged, plain, feature_ranges(plain, family))
 
 
 def test_a_network_core_has_no_tables(tmp_path):

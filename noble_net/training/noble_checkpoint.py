@@ -28,10 +28,11 @@ def check_same_network(
     """Raise CheckpointError where a core is another network than the recipe's, but for keys of ``model``."""
     now = json.loads(json.dumps(describe(recipe, ranges)))
     # A core may be older than some keys, whose defaults say what it is.
-    there = {
-        **base.about,
-        "model": NobleModelSpec.model_validate(base.about["model"]).model_dump(mode="json"),
-    }
+    try:
+        model = NobleModelSpec.model_validate(base.about["model"])
+    except ValueError as error:
+        raise CheckpointError(f"core.json in {base.folder} is damaged: model: {error}") from error
+    there = {**base.about, "model": model.model_dump(mode="json")}
     for each in may_change:
         there["model"][each] = now["model"][each]
     for key in ("features", "sampling", "model"):
