@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import h5py
 import numpy as np
@@ -16,11 +17,11 @@ from noble_net.commands.making import core_recipe
 from noble_net.errors import CheckpointError, ConfigError
 from noble_net.network.synapses import half_block
 from noble_net.registry import load_family
-from noble_net.specs.cores import CoreRecipe
+from noble_net.specs.cores import CoreRecipe, DatasetSpec
 from noble_net.specs.specification import validate_document
 from noble_net.specs.synapses import SynapseSpec
 from noble_net.specs.yaml_source import Document
-from noble_net.training import inputs, zone_inputs, zone_regimes, zone_synapses
+from noble_net.training import dataset, inputs, zone_inputs, zone_regimes, zone_synapses
 from noble_net.training.dataset import VOLTAGE_UNIT, build_dataset, dataset_path, plan_runs, recorded
 
 RECIPES = Path(__file__).parent.parent / "surrogate" / "recipes"
@@ -82,9 +83,10 @@ def test_regimes_of_the_soma_stay_what_they_are(regime):
     assert not zoned.conductance[1:].any() and not zoned.nmda_conductance.any()
 
 
-@pytest.mark.parametrize("ranges", zone_inputs.RANGES.values(), ids=zone_inputs.RANGES)
+@pytest.mark.parametrize("name", ["mixed", "strong"])
 @pytest.mark.parametrize("kind", zone_inputs.KINDS)
-def test_every_kind_is_finite_and_of_the_receptors_there_are(kind, ranges):
+def test_every_kind_is_finite_and_of_the_receptors_there_are(kind, name):
+    (ranges,) = zone_inputs.RANGES[name]
     for seed in range(12):
         g = np.random.default_rng(seed)
         without = zone_inputs.KINDS[kind](g, 3000, zone_synapses.Receptors(False, -20.0), ranges)
@@ -93,6 +95,11 @@ def test_every_kind_is_finite_and_of_the_receptors_there_are(kind, ranges):
         assert without.conductance.max() < 3.75 * ranges.strongest_volley
         reversal = without.reversal_current.sum() / max(float(without.conductance.sum()), 1e-9)
         assert -100.0 <= reversal <= 0.0
+
+
+def test_a_recipe_can_name_every_kind_of_training_input():
+    (names,) = get_args(DatasetSpec.model_fields["inputs"].annotation)[:1]
+    assert set(get_args(names)) == set(zone_inputs.RANGES) == set(dataset._TRAINING)
 
 
 def training_input(kind: str, seed: int = 0) -> zone_synapses.ZonedInput:
@@ -125,6 +132,11 @@ def test_strong_input_holds_what_the_tests_of_the_distal_dendrite_do():
     for array, test in (("conductance", volleys), ("nmda_conductance", poisson)):
         strong, mixed = (share(kind, array, getattr(test, array)[-1].mean()) for kind in ("strong", "mixed"))
         assert strong > max(0.1, 1.5 * mixed), (array, strong, mixed)
+
+
+def test_alternating_input_is_between_mixed_and_strong_in_one_run():
+    distal = {kind: training_input(kind).conductance[-1].mean() for kind in zone_inputs.RANGES}
+    assert 1.2 * distal["mixed"] < distal["alternating"] < distal["strong"] / 1.2, distal
 
 
 def test_lasting_current_is_bounded_and_brief_is_not():
@@ -166,17 +178,16 @@ def test_shipped_recipes_plan_every_member_once(name, trained):
     assert {run.part.split(":")[0] for run in runs} == {"train", *zone_regimes.ZONE_REGIMES}
 
 
-def test_strong_inputs_are_runs_beside_the_mixed_ones():
+@pytest.mark.parametrize("kind", ["strong", "alternating"])
+def test_other_inputs_are_runs_beside_the_mixed_ones(kind):
     spec, family = core_recipe(RECIPES / "nr5a1-zones.yaml")
-    both = spec.model_copy(
-        update={"dataset": spec.dataset.model_copy(update={"inputs": ("mixed", "strong")})}
-    )
+    both = spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"inputs": ("mixed", kind)})})
     mixed = spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"inputs": ("mixed",)})})
     runs, alone = plan_runs(both, family), plan_runs(mixed, family)
-    strong = [run for run in runs if run not in alone]
+    others = [run for run in runs if run not in alone]
     assert [run for run in runs if run in alone] == alone
-    assert {run.part for run in strong} == {"train:strong"}
-    assert [run.member for run in strong] == family.ids("train")
+    assert {run.part for run in others} == {f"train:{kind}"}
+    assert [run.member for run in others] == family.ids("train")
     assert len({run.file_name for run in runs}) == len({(*run.seed, run.dt) for run in runs}) == len(runs)
 
 
@@ -238,6 +249,10 @@ def test_dataset(family, tmp_path, monkeypatch):
         ({"inputs": ["mixed", "mixed"]}, r"inputs.*is \[mixed, mixed\].*name each once"),
         ({"inputs": ["loud"]}, "inputs.*mixed.*strong"),
         ({"zones": ["soma"], "nmda": False, "inputs": ["strong"]}, "inputs.*strong needs dendritic zones"),
+        (
+            {"zones": ["soma"], "nmda": False, "inputs": ["alternating"]},
+            "inputs.*alternating needs dendritic",
+        ),
         ({"lowest_current": -0.05}, "lowest_current.*has no unit.*nA"),
     ],
 )

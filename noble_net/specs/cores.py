@@ -36,9 +36,9 @@ class DatasetSpec(_Recipe):
     seed: int = Field(ge=0)
     duration: Duration
     """Training input per member and kind of ``inputs``, ms."""
-    inputs: tuple[Literal["mixed", "strong"], ...] = Field(default=("mixed",), min_length=1)
-    """What cells are trained on: mixed input to every zone, and with dendrites strong input to those
-    (`noble_net.training.zone_inputs`)."""
+    inputs: tuple[Literal["mixed", "strong", "alternating"], ...] = Field(default=("mixed",), min_length=1)
+    """What cells are trained on: mixed input to every zone, and with dendrites strong input to those, by itself or
+    alternating with mixed input (`noble_net.training.zone_inputs`)."""
     dt: Annotated[float, Quantity("ms", above=0.0, at_most=0.1)] = 0.025
     """NEURON's step, ms."""
     zones: tuple[str, ...] = ZONES[:1]
@@ -65,8 +65,9 @@ class DatasetSpec(_Recipe):
             raise fault(problem, f"give [soma], or [{', '.join(ZONES)}]", ("zones",))
         if len(set(self.inputs)) < len(self.inputs):
             raise fault(f"is [{', '.join(self.inputs)}]", "name each once", ("inputs",))
-        if "strong" in self.inputs and not self.zoned:
-            raise fault("strong needs dendritic zones", _ADD_ZONES, ("inputs",))
+        for kind in self.inputs:
+            if kind != "mixed" and not self.zoned:
+                raise fault(f"{kind} needs dendritic zones", _ADD_ZONES, ("inputs",))
         if self.nmda and not self.zoned:
             raise fault("needs dendritic zones", _ADD_ZONES, ("nmda",))
         return self

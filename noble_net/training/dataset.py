@@ -53,7 +53,7 @@ _MAX_REDRAWS = 20
 _NUDGE = 1e-6
 """What a test's current is moved by when the solver meets a singular rate, nA."""
 
-_TRAINING = {"mixed": ("train", 0), "strong": ("train:strong", 2)}
+_TRAINING = {"mixed": ("train", 0), "strong": ("train:strong", 2), "alternating": ("train:alternating", 3)}
 """By the name of training inputs: the part that their runs belong to, and the first number of their seeds."""
 
 Progress = Callable[[int, int], None]

@@ -66,41 +66,48 @@ class Ranges(NamedTuple):
     """Constant current below half of the segments with synapses, nA."""
 
 
-RANGES = {
-    "mixed": Ranges(
-        shares=(0.3, 0.3, 0.08, 0.12, 0.08, 0.12),
-        drive=(0.0, 0.5),
-        excited=EXCITED,
-        volley_zone=(0.2, 0.4, 0.4),
-        volley_interval=(60.0, 500.0),
-        strongest_volley=STRONGEST,
-        held=None,
-    ),
-    # Much of what the distal dendrite takes in is lost on the way to the soma.
-    "strong": Ranges(
-        shares=(0.15, 0.4, 0.1, 0.1, 0.2, 0.05),
-        drive=(0.0, 1.2),
-        excited={"soma": 0.1, "proximal": 0.5, "distal": 0.9},
-        volley_zone=(0.1, 0.3, 0.6),
-        volley_interval=(15.0, 150.0),
-        strongest_volley=2.0 * STRONGEST,
-        held=(-0.05, 0.15),
-    ),
+_MIXED = Ranges(
+    shares=(0.3, 0.3, 0.08, 0.12, 0.08, 0.12),
+    drive=(0.0, 0.5),
+    excited=EXCITED,
+    volley_zone=(0.2, 0.4, 0.4),
+    volley_interval=(60.0, 500.0),
+    strongest_volley=STRONGEST,
+    held=None,
+)
+
+# Much of what the distal dendrite takes in is lost on the way to the soma.
+_STRONG = Ranges(
+    shares=(0.15, 0.4, 0.1, 0.1, 0.2, 0.05),
+    drive=(0.0, 1.2),
+    excited={"soma": 0.1, "proximal": 0.5, "distal": 0.9},
+    volley_zone=(0.1, 0.3, 0.6),
+    volley_interval=(15.0, 150.0),
+    strongest_volley=2.0 * STRONGEST,
+    held=(-0.05, 0.15),
+)
+
+RANGES: dict[str, tuple[Ranges, ...]] = {
+    "mixed": (_MIXED,),
+    "strong": (_STRONG,),
+    "alternating": (_MIXED, _STRONG),
 }
-"""By the names that recipes know them by (`dataset: inputs`)."""
+"""By the names that recipes know them by (`dataset: inputs`); of several, each segment has those of one."""
 
 
 def zoned_training_input(
-    generator: Generator, duration: float, nmda: bool, lowest_current: float, ranges: Ranges
+    generator: Generator, duration: float, nmda: bool, lowest_current: float, choice: tuple[Ranges, ...]
 ) -> ZonedInput:
     """``duration`` ms of random segments of 0.2–1.5 s, every kind in turn, cut to length.
 
-    ``lowest_current``, nA: what injected current stays above when smoothed over `SMOOTHED` ms.
+    ``lowest_current``, nA: what injected current stays above when smoothed over `SMOOTHED` ms; ``choice``: what each
+    segment's ranges are drawn from.
     """
     receptors = Receptors(nmda, generator.uniform(*HALF_RANGE))
     total = round(duration / DT)
     parts: list[ZonedInput] = []
     while sum(len(part.current) for part in parts) < total:
+        ranges = choice[generator.integers(len(choice))] if len(choice) > 1 else choice[0]
         kind = KINDS[list(KINDS)[generator.choice(len(KINDS), p=ranges.shares)]]
         parts.append(kind(generator, segment_samples(generator), receptors, ranges))
     current, *conductances = (
