@@ -35,13 +35,14 @@ UInt64 = NDArray[np.uint64]
 
 
 class CoreInfo(NamedTuple):
-    """What the network floor must know of a core: its name, input zones, native step in samples, and whether it takes
-    a voltage-dependent (NMDA) conductance."""
+    """What the network floor must know of a core: its name, input zones, native step in samples, whether it takes a
+    voltage-dependent (NMDA) conductance, and between which voltages half of that was blocked in training, mV."""
 
     name: str
     zones: tuple[str, ...]
     step_samples: int
     nmda: bool = False
+    half_block: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from test_streaming import core, cut, drive, weights  # noqa: F401  (fixtures)
 from test_synapses_in_neuron import CAPACITANCE, RESISTANCE, REST, SAMPLES, pair, simulated
 
 from noble_net.config import SynapseSpec, network_from
-from noble_net.errors import ConfigError
+from noble_net.errors import ConfigError, EnvelopeWarning
 from noble_net.loop import Loop
 from noble_net.network.build import build_network
 from noble_net.network.check import check_network
@@ -186,3 +186,14 @@ def test_cores_without_nmda_and_two_blocks_on_a_population_are_refused() -> None
     data["stimuli"][1]["poisson"]["synapse"] = "other"
     with pytest.raises(ConfigError, match=r"synapses\.ampa\.magnesium: synapse other, onto population inh"):
         check_network(network_from(data), CORES)
+
+
+def test_a_block_beyond_what_a_core_was_trained_on_is_told() -> None:
+    trained = {"integrate-and-fire": CORES["integrate-and-fire"]._replace(half_block=(-40.0, -15.0))}
+    data = nmda_data()
+    check_network(network_from(data), trained)
+    data["synapses"]["ampa"]["shift"] = "-14 mV"
+    with pytest.warns(
+        EnvelopeWarning, match=r"synapse ampa is half blocked .* at -6\.5 mV.*-40\.0 to -15\.0 mV"
+    ):
+        check_network(network_from(data), trained)

@@ -1,4 +1,5 @@
 """README and the pages of docs/: their Python runs, their YAML is valid, their commands exist, their links lead on.
+So do the commands in the comments of shipped networks and recipes.
 
 A block marked `python sketch` takes too long to run: only its imports are. One marked `yaml fragment` is part of a
 file, which the page's own tests look at. YAML that begins with a file's name, `# short.yaml`, is there as that file.
@@ -122,6 +123,11 @@ def commands() -> Iterator[tuple[str, list[str]]]:
     for page in [README, *PAGES]:
         for found in re.finditer(r"`noble-net\s+([^`]+)`", prose(page)):
             yield str(page.relative_to(ROOT)), shlex.split(found[1])
+    for file in sorted((*ROOT.glob("networks/*.yaml"), *ROOT.glob("surrogate/recipes/*.yaml"))):
+        for found in re.finditer(
+            r"^#\s+noble-net (.*?)(?:\s{2,}.*)?$", file.read_text(encoding="utf-8"), re.MULTILINE
+        ):
+            yield str(file.relative_to(ROOT)), shlex.split(found[1])
 
 
 COMMANDS = list(commands())

@@ -10,7 +10,9 @@ import pytest
 
 import noble_net
 from noble_net.errors import CheckpointError, FamilyError, NobleNetError
+from noble_net.network.check import check_network
 from noble_net.registry import cores_of, find_network, load_core, load_family, shipped
+from noble_net.simulation import load_parts
 from noble_net.surrogate.checkpoint import load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).parent.parent
@@ -24,8 +26,13 @@ def test_everything_shipped_loads():
         assert load_core(name).zones == zones
     for name in found["families"]:
         assert len(load_family(name).table) >= 200
-    for name in found["networks"]:
-        noble_net.load_network(find_network(name))
+
+
+@pytest.mark.parametrize("name", shipped()["networks"])
+def test_shipped_networks_are_checked_without_a_warning(name):
+    spec = noble_net.load_network(find_network(name))
+    cores, _ = load_parts(spec)
+    check_network(spec, {name: core.info for name, core in cores.items()})
 
 
 def test_unknown_names_get_the_nearest_known_one():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
@@ -14,13 +15,18 @@ from noble_net.config import (
     ProjectionSpec,
     config_error,
 )
+from noble_net.errors import EnvelopeWarning
 from noble_net.network.edge_replay import replayed_edges
 from noble_net.network.geometry import draw_positions
 from noble_net.network.given import Edges, GivenError, read_sonata, read_table
 from noble_net.network.nodes import check_nodes, node_ids, nodes_of
 from noble_net.network.stimulus_files import check_files
+from noble_net.network.synapses import half_block
 from noble_net.specs.specification import nearest
 from noble_net.types import DT, CoreInfo, Float32
+
+_NEAR = 1.0
+"""How far beyond the voltages trained on a magnesium block is as good as among them, mV."""
 
 INJECTION_ZONE = "soma"
 """The zone stimuli inject their current into."""
@@ -73,6 +79,15 @@ def _check_nmda(spec: NetworkSpec, name: str, target: str, cores: Mapping[str, C
         if each.model == "nmda" and (each.magnesium, each.shift) != (synapse.magnesium, synapse.shift):
             problem = f"synapse {other}, onto population {target} too, has another `magnesium` or `shift`"
             raise config_error(spec, ("synapses", name, "magnesium"), problem, "give both the same")
+    low, high = core.half_block or (-math.inf, math.inf)
+    half = half_block(synapse)
+    if not low - _NEAR <= half <= high + _NEAR:
+        warnings.warn(
+            f"synapse {name} is half blocked by magnesium at {half:.1f} mV, and core {core.name} of population "
+            f"{target} was trained on {low:.1f} to {high:.1f} mV: answers are extrapolated; see the synapse's `shift`",
+            EnvelopeWarning,
+            stacklevel=2,
+        )
 
 
 def _synapses_onto(spec: NetworkSpec, target: str) -> list[str]:

@@ -26,6 +26,8 @@ class Core(ABC):
     step_samples: int
     nmda: bool = False
     """Whether the core takes the drive's NMDA input."""
+    half_block: tuple[float, float] | None = None
+    """Between which voltages (mV) half of that was blocked in training, where the core tells."""
     drive_dtype: DriveDtype = np.float32
     """Of the drive it takes."""
     hash: str | None = None
@@ -38,7 +40,7 @@ class Core(ABC):
     @property
     def info(self) -> CoreInfo:
         """The facts the network floor needs."""
-        return CoreInfo(self.name, self.zones, self.step_samples, self.nmda)
+        return CoreInfo(self.name, self.zones, self.step_samples, self.nmda, self.half_block)
 
     @abstractmethod
     def begin(self, cells: CellTable) -> State:

@@ -36,10 +36,12 @@ class ZoneEnvelope(NamedTuple):
 
 
 class Envelope(NamedTuple):
-    """By zone what arrived, the soma first, and the somatic voltage (lowest, highest; mV)."""
+    """By zone what arrived, the soma first; the somatic voltage (lowest, highest; mV); and the voltages at which half
+    of the NMDA conductance is blocked (likewise), where it is known."""
 
     zones: Mapping[str, ZoneEnvelope]
     voltage: Range
+    half_block: Range | None = None
 
     @staticmethod
     def clamps(zones: tuple[str, ...]) -> Envelope:
@@ -58,16 +60,18 @@ class Envelope(NamedTuple):
         try:
             found = {name: _zone(told["zones"][name]) for name in zones}
             voltage = _range(told["voltage"])
+            half_block = _range(told["half_block"]) if "half_block" in told else None
         except (KeyError, TypeError, ValueError) as error:
             raise checkpoint.damaged(
                 f"core.json's envelope is not one of the zones {', '.join(zones)} ({error})"
             ) from error
-        return Envelope(found, voltage)
+        return Envelope(found, voltage, half_block)
 
     def to_json(self) -> dict[str, Any]:
         """What core.json holds."""
         zones = {name: zone._asdict() for name, zone in self.zones.items()}
-        return {"zones": zones, "voltage": self.voltage}
+        block = {} if self.half_block is None else {"half_block": self.half_block}
+        return {"zones": zones, "voltage": self.voltage, **block}
 
     def limits(self) -> Float32:
         """Scaled limits [1 + zones, 4]: of the voltage (mV; lowest, highest, twice nothing), then of each zone the
@@ -86,8 +90,8 @@ def _zone(told: Mapping[str, Any]) -> ZoneEnvelope:
 
 def _range(told: Any) -> Range:
     low, high = (_finite(each) for each in told)
-    if low >= high:
-        raise ValueError(f"{low} is not below {high}")
+    if low > high:
+        raise ValueError(f"{low} is above {high}")
     return low, high
 
 

@@ -68,6 +68,7 @@ class StreamingCore(Core):
         """Of each dendritic zone to the soma, nS."""
         self.envelope = Envelope.of(checkpoint, self.zones)
         self._limits = self.envelope.limits()
+        self.half_block = self.envelope.half_block
         self.slow_numbers: Float32 = slow_numbers(self.shape.slow, self.step_samples)
         """Of slow variables, `Slow.numbers` of each."""
         self.slow_start: Float32 = slow_start(self.shape.slow)

@@ -42,7 +42,8 @@ def envelope_of(data: TrainingData, zones: tuple[str, ...], step: int) -> Envelo
     }
     seen = np.array([data.voltage.min(), data.voltage.max()]) * VOLTAGE_UNIT
     low, high = seen.clip(scaling.VOLTAGE_LOW, scaling.VOLTAGE_HIGH)
-    return Envelope(found, (_short(low), _short(high)))
+    block = None if data.half is None else (_short(data.half.min()), _short(data.half.max()))
+    return Envelope(found, (_short(low), _short(high)), block)
 
 
 def _by_steps(values: Float32, steps: int, step: int) -> Float32:
