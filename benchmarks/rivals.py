@@ -1,6 +1,6 @@
 """pv-stream beside fitted point neurons, on the same cells, inputs and measures, and what each costs.
 
-    python benchmarks/rivals.py [--members N]
+    python benchmarks/rivals.py [--members N | --cost]
 
 An adaptive exponential (AdEx) and a generalised leaky integrate-and-fire model (GLIF: after-spike currents, moving
 threshold) are fitted to every test member: to the training recording of members the core was trained on, to one half
@@ -12,6 +12,7 @@ docs/rivals.md. Needs the dataset of surrogate/recipes/pv-stream.yaml (extra [tr
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import statistics
 import time
@@ -22,6 +23,7 @@ from typing import Any
 
 import h5py
 import numba
+import numpy as np
 from noble_shared import table
 from scoreboard import RESULTS, write_between
 
@@ -30,7 +32,7 @@ from noble_net.output import write_json
 from noble_net.provenance import machine
 from noble_net.registry import load_family
 from noble_net.rivals.fit import Budget, Fit, Task
-from noble_net.rivals.fits import fit_all, fitted_cells
+from noble_net.rivals.fits import fit_all, fitted_cells, read_fits
 from noble_net.rivals.judge import Judgement, Player, judge, lines
 from noble_net.rivals.models import MODELS, PointNeurons
 from noble_net.rivals.recordings import test_stretches, training_stretches
@@ -39,7 +41,8 @@ from noble_net.specs.specification import validate_document
 from noble_net.specs.yaml_source import load_document
 from noble_net.surrogate.streaming import StreamingCore
 from noble_net.training.dataset import build_dataset, open_dataset, regimes
-from noble_net.training.evaluate import drive_of, free_run
+from noble_net.training.evaluate import run_from
+from noble_net.training.inputs import test_input
 from noble_net.types import DT, Drive
 
 ROOT = Path(__file__).parent.parent
@@ -48,7 +51,7 @@ FITTED = 15_000.0
 """Of the training recording, ms."""
 FITTED_EACH = 1_500.0
 """Of the fitted half of each test recording but the steps, ms: with those, 14 s."""
-COST_CELLS, COST_SAMPLES, COST_TURNS = 256, 2000, 7
+COST_CELLS, COST_SAMPLES, COST_TURNS, COST_SEED = 256, 2000, 7, 3
 PAGE = ROOT / "docs/rivals.md"
 COLUMNS = {"pv-stream": "pv-stream", "adex": "AdEx", "glif": "GLIF", "floor": "solver's floor"}
 """Of the page: model → its head."""
@@ -65,11 +68,29 @@ def main(members: int | None) -> None:
         core = StreamingCore.load(ROOT / "surrogate/checkpoints" / recipe.name)
         players = players_of(core, family, fits)
         found = judge(file, players, rows, regimes(recipe.dataset))
-        costs = cost(file, players, rows)
     print("\n".join(lines(found)))
-    print(", ".join(f"{name}: {value:.3g} µs per cell-ms" for name, value in costs.items()))
+    costs = spent(players, rows)
     if members is None:
         write(found, costs, rows, fits)
+
+
+def costs_alone() -> None:
+    """Time anew what results/rivals.json was made with, and write that and the page."""
+    content = json.loads((RESULTS / "rivals.json").read_text(encoding="utf-8"))
+    family = load_family("allen-pv-peri")
+    fits = {name: read_fits(RESULTS / "rivals" / f"{name}.csv", model) for name, model in MODELS.items()}
+    core = StreamingCore.load(ROOT / "surrogate/checkpoints/pv-stream")
+    content["microseconds_per_cell_ms"] = spent(players_of(core, family, fits), content["members"])
+    write_json(RESULTS / "rivals.json", content)
+    write_between(PAGE, page(content))
+
+
+def spent(players: Mapping[str, Player], rows: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What the players cost, printed, and on what that was measured."""
+    costs = cost(players, rows)
+    print(", ".join(f"{name}: {value:.3g} µs per cell-ms" for name, value in costs.items()))
+    measured = {"threads": 1, "cells": COST_CELLS, "turns": COST_TURNS, "machine": machine()["processor"]}
+    return {**measured, **costs}
 
 
 def judged_members(file: h5py.File, number: int) -> dict[str, list[str]]:
@@ -105,33 +126,34 @@ def players_of(
     return players
 
 
-def cost(
-    file: h5py.File, players: Mapping[str, Player], rows: Mapping[str, Sequence[str]]
-) -> dict[str, float]:
-    """µs per cell-ms on one thread, in turns, medians: `COST_CELLS` cells under fluctuating conductances."""
+def cost(players: Mapping[str, Player], rows: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """µs of processor time per cell-ms on one thread, in turns, medians.
+
+    `COST_CELLS` cells are driven by fluctuating conductances; what finding their rest takes does not count.
+    """
     numba.set_num_threads(1)
-    ids = [str(i) for i in file["test"]["ou_conductance"]["ids"].asstr()[:]]
     known = [member for each in rows.values() for member in each]
     members = [known[i % len(known)] for i in range(COST_CELLS)]
-    whole = drive_of(file["test"]["ou_conductance"], ("soma",))
-    chosen = [ids.index(member) for member in members]
-    cut = (a[:, chosen, :COST_SAMPLES] for a in (whole.current, whole.conductance, whole.reversal_current))
-    drive = Drive(whole.zones, *cut)
+    drawn = [
+        test_input("ou_conductance", np.random.default_rng([COST_SEED, number]), COST_SAMPLES * DT)
+        for number in range(COST_CELLS)
+    ]
+    drive = Drive(("soma",), *(np.stack(each)[None] for each in zip(*drawn, strict=True)))
     seconds: dict[str, list[float]] = {name: [] for name in players}
     for turn in range(COST_TURNS + 1):  # the first warms up
         for name, player in players.items():
-            cells = player.cells(members)
-            began = time.perf_counter()
-            free_run(player.core, cells, drive)
+            state = player.core.begin(player.cells(members))
+            began = time.process_time()
+            run_from(player.core, state, drive)
             if turn:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(time.process_time() - began)
     cell_ms = COST_CELLS * COST_SAMPLES * DT
     return {name: 1e6 * statistics.median(each) / cell_ms for name, each in seconds.items()}
 
 
 def write(
     found: Judgement,
-    costs: Mapping[str, float],
+    costs: Mapping[str, Any],
     rows: Mapping[str, Sequence[str]],
     fits: Mapping[str, Mapping[str, Fit]],
 ) -> None:
@@ -139,13 +161,7 @@ def write(
     losses = {name: {member: each.loss for member, each in by.items()} for name, by in fits.items()}
     content = {
         "table": numbers(found),
-        "microseconds_per_cell_ms": {
-            "threads": 1,
-            "cells": COST_CELLS,
-            "turns": COST_TURNS,
-            "machine": machine()["processor"],
-            **costs,
-        },
+        "microseconds_per_cell_ms": costs,
         "members": rows,
         "fit": {
             "seen": f"first {FITTED / 1000:g} s of the member's training recording",
@@ -208,4 +224,9 @@ def numbers(found: Judgement) -> dict[str, Any]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--members", type=int, help="of each kind, to try it out; writes no rivals.json")
-    main(parser.parse_args().members)
+    parser.add_argument("--cost", action="store_true", help="time the models anew, and nothing else")
+    asked = parser.parse_args()
+    if asked.cost:
+        costs_alone()
+    else:
+        main(asked.members)

@@ -26,7 +26,7 @@ from noble_net.training.dataset import ARRAYS, VOLTAGE_UNIT, open_dataset, path_
 from noble_net.training.inputs import FLUCTUATING, STEP_ON, STEP_PERIOD
 from noble_net.training.metrics import DISCARD, clipped_error, coincidence, interval_cv, rate_error
 from noble_net.training.zone_regimes import ZONE_FLUCTUATING
-from noble_net.types import DT, CellTable, Drive, Float32, Float64, Nmda, Precision, Real
+from noble_net.types import DT, CellTable, Drive, Float32, Float64, Nmda, Precision, Real, State
 
 BLOCK = 1000
 """Samples per block of a free run, rounded up to the core's step; any other gives the same numbers."""
@@ -135,7 +135,11 @@ def _kept(folder: Path | None, regime: str, run: Callable[[], Float32]) -> Float
 
 def free_run(core: Core, cells: CellTable, drive: Drive) -> Float32:
     """Voltage float32 [cells, samples + 1] from each cell's own rest; the core never sees true voltage."""
-    state = core.begin(cells)
+    return run_from(core, core.begin(cells), drive)
+
+
+def run_from(core: Core, state: State, drive: Drive) -> Float32:
+    """The same from ``state``, which does not keep what it was."""
     parts = [state.voltage[:, None].copy()]
     block = -(-BLOCK // core.step_samples) * core.step_samples
     for start in range(0, drive.samples, block):
