@@ -3,7 +3,8 @@
     python benchmarks/scoreboard.py             print it
     python benchmarks/scoreboard.py --readme    and write it into README.md and what is missed into docs/limits.md
 
-Rows live in benchmarks/results/targets.json and are written by `record`, which the benchmarks call.
+Rows live in benchmarks/results/targets.json and are written by `record`, which the benchmarks call. A row tells what it
+was measured on (`measured_on.py`); where that ships otherwise now, the scoreboard says so.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from measured_on import changed, parts_of
 
 RESULTS = Path(__file__).parent / "results"
 TARGETS = RESULTS / "targets.json"
@@ -59,7 +62,8 @@ def record(rows: Iterable[Target], whole: bool = False) -> None:
     for row in rows:
         if not math.isfinite(row.value):
             raise ValueError(f"{row.name}: {row.value} is no measurement")
-        board[row.issue, row.name] = {**row._asdict(), "value": float(f"{row.value:.4g}"), "holds": row.holds}
+        told = {**row._asdict(), "value": float(f"{row.value:.4g}"), "holds": row.holds}
+        board[row.issue, row.name] = {**told, "measured_on": parts_of(told)}
     RESULTS.mkdir(exist_ok=True)
     ordered = sorted(board.values(), key=lambda row: (row["issue"], row["name"]))
     TARGETS.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -75,17 +79,24 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
     lines = ["| | target | measured | holds | command |", "|---|---|---|---|---|"]
     for row in rows:
         unit = f" {row['unit']}" if row["unit"] else ""
+        verdict = ("yes" if row["holds"] else "**no**") + before(row)
         lines.append(
-            f"| {row['name']} | {row['target']}{unit} | {row['value']:g}{unit} | {'yes' if row['holds'] else '**no**'} "
-            f"| `{row['command']}` |"
+            f"| {row['name']} | {row['target']}{unit} | {row['value']:g}{unit} | {verdict} | `{row['command']}` |"
         )
     return "\n".join(lines)
+
+
+def before(row: dict[str, Any]) -> str:
+    """What to add to a row that was measured on another version of something, or nothing."""
+    other = changed(row)
+    return f" ({', '.join(other)} as before)" if other else ""
 
 
 def missed(rows: Iterable[dict[str, Any]]) -> str:
     """The targets that do not hold, as a Markdown list."""
     return "\n".join(
-        f"- {row['name']}: {row['value']:g} {row['unit']}".rstrip() + f" (target {row['target']})"
+        f"- {row['name']}: {row['value']:g} {row['unit']}".rstrip()
+        + f" (target {row['target']}){before(row)}"
         for row in rows
         if not row["holds"]
     )

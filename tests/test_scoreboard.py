@@ -51,6 +51,20 @@ def test_rows_replace_those_of_their_name_and_whole_benchmarks_the_rest_of_their
     assert names(scoreboard) == {"a", "c", "d"}
 
 
+def test_a_row_says_what_ships_otherwise_than_when_it_was_measured(
+    scoreboard: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = scoreboard.Target(6, "cortex-small against NEURON: mean rate", "≤ 3", 5.0, "%", "", "python one.py")
+    scoreboard.record([row, row._replace(name="family"), row._replace(name="pv-stream: a cell-ms")])
+    network, family, core = scoreboard.load()
+    assert set(network["measured_on"]) == {"cortex-small", "nr5a1-zones", "pv-zones"}
+    assert family["measured_on"] == {} and set(core["measured_on"]) == {"pv-stream"}
+    assert not any(scoreboard.before(each) for each in scoreboard.load())
+    network["measured_on"]["pv-zones"] = core["measured_on"]["gone"] = "0"
+    assert "5 % | **no** (pv-zones as before) |" in scoreboard.table([network])
+    assert scoreboard.missed([core]) == "- pv-stream: a cell-ms: 5 % (target ≤ 3) (gone as before)"
+
+
 def found(*verdicts: Verdict, populations: tuple[str, ...] = ("pv",), fine: bool = True) -> Any:
     """What `judged` asks of a validation."""
     plan = SimpleNamespace(settings=settings_from({"seeds": [1, 2]}), of=lambda *_: [None] * fine)
