@@ -393,6 +393,14 @@ def test_a_run_of_ours_is_run_again_from_its_sonata_files(tmp_path: Path) -> Non
     assert first.voltage("lif").columns.tolist() == again.voltage("lif").columns.tolist() == [1, 3]
 
 
+def test_the_noise_of_a_run_of_ours_follows_another_seed_unless_it_had_one_of_its_own(tmp_path: Path) -> None:
+    for noise_seed, followed in ((None, 7), (5, 5)):
+        out, data = tmp_path / str(noise_seed), {**OURS, "noise_seed": noise_seed, "warmup": "0 ms"}
+        simulate(network_from(data), out=out, report=False, duration="20 ms")
+        again = load_simulation(out / "simulation_config.json", overrides={"seed": 7}).network
+        assert again.seed == 7 and again.seed_of_noise == followed
+
+
 def test_what_sonata_cannot_hold_of_a_run_is_noted_when_it_is_read(tmp_path: Path) -> None:
     gap = {"name": "gap", "from": "lif", "to": "lif", "conductance": "0.5 nS"}
     poisson = {"to": "lif", "poisson": {"rate": "50 Hz", "synapse": "ampa", "weight": "1 nS"}}

@@ -12,6 +12,7 @@ import numpy as np
 from noble_net.config import (
     NetworkSpec,
     ProjectionSpec,
+    SynapseSpec,
     config_error,
 )
 from noble_net.network.edge_replay import replayed_edges
@@ -24,6 +25,8 @@ from noble_net.types import DT, CoreInfo, Float32
 
 INJECTION_ZONE = "soma"
 """The zone stimuli inject their current into."""
+_ROUNDING = 1 + 1e-6
+"""Learned weights are read again though a file's unit and float32 may have lifted them above their bound."""
 
 
 def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
@@ -103,12 +106,10 @@ def _check_file(spec: NetworkSpec, index: int) -> float | None:
     """Read a projection's file for its faults; its shortest delay, ms, if the delays are to come from it."""
     edges, projection = file_edges(spec, index), spec.projections[index]
     with at_line(spec, index):
-        _check_columns(
-            projection,
-            str(getattr(projection.rule.parameters, "file", "")),
-            edges,
-            has_conductance(spec, index),
-        )
+        file = str(getattr(projection.rule.parameters, "file", ""))
+        _check_columns(projection, file, edges, has_conductance(spec, index))
+        if projection.weight is None and edges.weight is not None:
+            _check_bounds(spec.synapses[projection.synapse], file, edges.weight)
     return None if edges.delay is None or not edges.delay.size else float(edges.delay.min())
 
 
@@ -118,6 +119,19 @@ def _check_columns(projection: ProjectionSpec, file: str, edges: Edges, conducta
             raise GivenError(f"{file} has no {key}s", f"give `{key}: …` beside the rule")
     if projection.weight is None and conductance and edges.weight is not None and np.any(edges.weight < 0):
         raise GivenError(f"{file} has a conductance below 0", "make the weights positive")
+
+
+def _check_bounds(synapse: SynapseSpec, file: str, weight: Float32) -> None:
+    """Weights from a file lie within the bounds of their synapse's STDP, which would move them there at once."""
+    stdp = None if synapse.plasticity is None else synapse.plasticity.stdp
+    if stdp is None:
+        return
+    most = stdp.w_max.a
+    outside = (weight < 0) | (weight > most * _ROUNDING)
+    if outside.any():
+        unit, worst = synapse.weight_unit, weight[int(np.argmax(outside))]
+        problem = f"{file} has a weight of {worst:g} {unit}, outside its synapse's stdp, 0 to {most:g} {unit}"
+        raise GivenError(problem, "correct the weights, or raise `w_max`")
 
 
 def _check_zone(spec: NetworkSpec, synapse: str, target: str, cores: Mapping[str, CoreInfo]) -> None:
