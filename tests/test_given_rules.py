@@ -159,6 +159,26 @@ def test_a_wrong_file_is_refused_before_anything_is_built(
     assert caught.value.line == 12 and caught.value.key == f"projections[0].rule.{rule[1:].split(':')[0]}"
 
 
+@pytest.mark.parametrize(("weight", "fits"), [(-5, False), (0, True), (1, True), (50, False)])
+def test_weights_of_a_file_lie_within_the_bounds_of_their_stdp(
+    tmp_path: Path, weight: float, fits: bool
+) -> None:
+    times = {key: "20 ms" for key in ("tau_plus", "tau_minus")}
+    stdp = {"stdp": {**times, "a_plus": 0.01, "a_minus": 0.01, "w_max": "1 pA"}}
+    file = tmp_path / "t.csv"
+    file.write_text(f"source,target,weight\n0,0,0.5\n1,0,{weight}\n")
+    rule = {"table": {"file": str(file)}}
+    one = {"name": "p", "from": "exc", "to": "inh", "rule": rule, "synapse": "s", "delay": "1 ms"}
+    synapses = {"s": {"model": "exp", "decay": "2 ms", "plasticity": stdp}}
+    spec = network_spec(synapses=synapses, projections=[one], stimuli=[])
+    if fits:
+        check_network(spec, CORES)
+        return
+    with pytest.raises(ConfigError, match=f"has a weight of {weight} pA, .* 0 to 1 pA") as caught:
+        check_network(spec, CORES)
+    assert caught.value.key == "projections[0].rule.table"
+
+
 def test_a_sonata_file_without_that_population(tmp_path: Path) -> None:
     one = EdgePopulation("y", "a", "b", *np.zeros((2, 1), int), np.ones(1), "conductance", np.ones(1))
     write_edges(tmp_path / "t.h5", [one], {"a": 10, "b": 5})
