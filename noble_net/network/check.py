@@ -20,6 +20,7 @@ from noble_net.network.geometry import draw_positions
 from noble_net.network.given import Edges, GivenError, read_sonata, read_table
 from noble_net.network.nodes import check_nodes, node_ids, nodes_of
 from noble_net.network.stimulus_files import check_files
+from noble_net.specs.fitting import distance_key
 from noble_net.specs.specification import nearest
 from noble_net.types import DT, CoreInfo, Float32
 
@@ -39,6 +40,7 @@ def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
         check_nodes(spec, name)
         if population.position is not None and population.position.points is not None:
             positions_of(spec, name)
+    _check_positions(spec)
     for index, projection in enumerate(spec.projections):
         _check_zone(spec, projection.synapse, projection.target, cores)
         _check_nmda(spec, projection.synapse, projection.target, cores)
@@ -61,6 +63,26 @@ def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
     for stimulus in spec.stimuli:
         if stimulus.synapse_replay is not None and stimulus.synapse_replay.edges is not None:
             replayed_edges(spec, stimulus, spec.populations[spec.population_of(stimulus.to)].size)
+
+
+def _check_positions(spec: NetworkSpec) -> None:
+    """Nodes whose positions count have them in their file."""
+    wanted = [
+        (("node_sets", name, "region"), each.population)
+        for name, each in spec.node_sets.items()
+        if each.region is not None
+    ]
+    for block, group in (("projections", spec.projections), ("gap_junctions", spec.gap_junctions)):
+        for index, joint in enumerate(group):
+            if joint.needs_positions:
+                wanted += [((block, index, distance_key(joint)), end) for end in (joint.source, joint.target)]
+    unsaid = {name for _, name in wanted if spec.populations[name].position is None}
+    lacking = {name for name in unsaid if positions_of(spec, name) is None}
+    for path, population in wanted:
+        if population in lacking:
+            problem = f"the nodes of population {population} have no x, y and z"
+            remedy = f"add them to the nodes file, or `position` to population {population}"
+            raise config_error(spec, path, problem, remedy)
 
 
 def _check_nmda(spec: NetworkSpec, name: str, target: str, cores: Mapping[str, CoreInfo]) -> None:
