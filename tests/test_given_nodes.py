@@ -17,9 +17,10 @@ from noble_net.cells.latent import from_codes
 from noble_net.config import dump_network, load_network, network_from
 from noble_net.errors import ConfigError, FamilyError, LatentSpaceWarning
 from noble_net.loop import Loop
-from noble_net.network.build import Network, build_network
+from noble_net.network.build import Network, assemble, build_network
 from noble_net.network.check import check_network
 from noble_net.network.node_sets import select_cells
+from noble_net.network.scaled import scaled
 from noble_net.sonata.given_nodes import read_given_nodes
 from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
 
@@ -160,6 +161,13 @@ def test_positions_of_nodes_count_for_regions_and_distances(circuit: Path) -> No
     near = built.projections[0]
     assert set(np.abs(near.source_ids - near.target).tolist()) == {1}
     assert select_cells(built, "deep").cells.tolist() == [3, 4]
+
+
+def test_a_network_of_nodes_is_reduced_for_a_dry_run(circuit: Path) -> None:
+    spec = network_from(data(circuit, node_sets={"deep": {"population": "exc", **DEEP}}))
+    exc, inh = assemble(scaled(spec, 0.5), {}, CORES).populations
+    assert (exc.size, inh.size) == (EXC // 2, INH // 2) and inh.position is None
+    assert np.ptp(exc.position, axis=0)[0] <= 10.0 * (EXC - 1)
 
 
 @pytest.mark.parametrize(
