@@ -163,7 +163,7 @@ def test_a_wrong_file_is_refused_before_anything_is_built(
 def test_weights_of_a_file_lie_within_the_bounds_of_their_stdp(
     tmp_path: Path, weight: float, fits: bool
 ) -> None:
-    times = {key: "20 ms" for key in ("tau_plus", "tau_minus")}
+    times = dict.fromkeys(("tau_plus", "tau_minus"), "20 ms")
     stdp = {"stdp": {**times, "a_plus": 0.01, "a_minus": 0.01, "w_max": "1 pA"}}
     file = tmp_path / "t.csv"
     file.write_text(f"source,target,weight\n0,0,0.5\n1,0,{weight}\n")
