@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from hashlib import sha256
 from pathlib import Path
 
@@ -184,6 +185,27 @@ def test_a_sonata_file_without_that_population(tmp_path: Path) -> None:
     write_edges(tmp_path / "t.h5", [one], {"a": 10, "b": 5})
     spec = load_network(network_file(tmp_path, "{sonata: {file: t.h5, population: x}}", ""))
     with pytest.raises(ConfigError, match="no edge population 'x'; it has y"):
+        check_network(spec, CORES)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("0/nsyns", [1.0, -1.0], "nsyns of an edge is -1,"),
+        ("0/nsyns", [1.5, 1.0], "nsyns of an edge is 1.5,"),
+        ("0/nsyns", [1.0, 1e14], "nsyns of an edge is 1e+14,"),
+        ("target_node_id", [0], "the columns of edge population x differ in length"),
+    ],
+)
+def test_damaged_sonata_edges_are_refused(
+    tmp_path: Path, name: str, values: list[float], message: str
+) -> None:
+    columns = {"source_node_id": [0, 1], "target_node_id": [0, 1], "edge_type_id": [1, 1]}
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        for key, each in {**columns, "0/syn_weight": [1.0, 1.0], "0/delay": [1.0, 1.0], name: values}.items():
+            file[f"edges/x/{key}"] = each
+    spec = load_network(network_file(tmp_path, "{sonata: {file: t.h5, population: x}}", ""))
+    with pytest.raises(ConfigError, match=re.escape(message)):
         check_network(spec, CORES)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,11 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
         "inputs.a.node_set",
         "unknown",
     ),
+    (
+        {"inputs": {"a": {"module": "IClamp", "node_set": {"pop_name": {"$regex": "("}}, "amp": 1}}},
+        "inputs.a.node_set",
+        r"\$regex '\(' is none",
+    ),
     ({"inputs": {"a": {"module": "IClamp", "node_set": "all", "amp": 1}}}, "inputs.a.delay", "is missing"),
     ({"inputs": {"a": {"module": "h5", "input_file": "no.h5"}}}, "inputs.a.input_file", "there is no file"),
     ({"reports": {"a": {"module": "extracellular"}}}, "reports.a.module", "cannot be recorded here"),
@@ -275,6 +281,17 @@ def test_faults_name_file_key_and_remedy(
         write_simulation(circuit)
     assert caught.value.key == key and str(caught.value.file) == str(file) and caught.value.remedy
     assert caught.value.line is not None
+
+
+def test_a_population_of_edges_that_is_not_described_is_refused(tmp_path: Path, circuit: Path) -> None:
+    shutil.copytree(circuit, tmp_path / "c")
+    file = next((tmp_path / "c").rglob("circuit_config.json"))
+    config = json.loads(file.read_text())
+    config["networks"]["edges"][0]["populations"] = {"p": "chemical"}
+    file.write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="is not what is wanted here") as caught:
+        load_simulation(tmp_path / "c" / "simulation_config.json")
+    assert caught.value.key == "networks.edges[0].populations.p"
 
 
 def test_cells_nobody_knows_are_refused_with_the_row_to_write(tmp_path: Path) -> None:
@@ -324,8 +341,6 @@ def test_tables_that_do_not_fit_are_refused(tmp_path: Path, table: str, message:
 def test_edges_that_cannot_be_held_are_refused(
     tmp_path: Path, circuit: Path, column: str, value: str | None, message: str
 ) -> None:
-    import shutil
-
     import pandas as pd
 
     shutil.copytree(circuit, tmp_path / "c")
