@@ -126,6 +126,7 @@ BAD_FILES = [
     ("{table: {file: t.csv}}", "", "cannot be read"),
     ("{table: {file: t.txt}}", "source,target\n", "neither .csv nor .h5"),
     ("{table: {file: t.csv}}", "source,to\n1,1\n", "no column `target`"),
+    ("{table: {file: t.csv}}", "source;target\n1;1\n", "its columns are separated by semicolons"),
     ("{table: {file: t.csv}}", "source,target,wait\n1,1,1\n", "unknown column `wait`"),
     ("{table: {file: t.csv}}", "source,target\n1,1\n1,x\n", "`target` is not a number in line 3"),
     (

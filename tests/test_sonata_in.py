@@ -315,6 +315,8 @@ def test_cells_nobody_knows_are_refused_with_the_row_to_write(tmp_path: Path) ->
     [
         ("pop_name,family\nexc,\n", r"cells.csv:2: says neither family nor core"),
         ("pop_name,core\nexc,integrate-and-fire\n", "node type 101 .* is"),
+        ("pop_nam,core\nexc,integrate-and-fire\n", "no attribute `pop_nam`, .* did you mean `pop_name`"),
+        ("pop_name;core\nexc;integrate-and-fire\n", "its columns are separated by semicolons"),
         ("core\npv-strem\n", "did you mean 'pv-stream'"),
         ("family\nvip-like\n", "which 0 shipped cores know"),
     ],
