@@ -122,7 +122,9 @@ def _edge_types(spec: NetworkSpec) -> dict[str, dict[str, str]]:
 
 def _metadata(spec: NetworkSpec, left_out: list[str]) -> dict[str, Any]:
     """What SONATA has no place for, and the names of what it cannot hold at all."""
-    found = {"network": spec.name, "noise_seed": str(spec.seed_of_noise), "warmup": spec.warmup}
+    found = {"network": spec.name, "warmup": spec.warmup}
+    if spec.noise_seed is not None:  # else it follows `seed`, whatever that is when these files are run
+        found["noise_seed"] = str(spec.noise_seed)
     return {**found, "left_out": ", ".join(left_out)} if left_out else found
 
 

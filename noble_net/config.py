@@ -181,7 +181,7 @@ class NetworkSpec(Spec):
             if each.population not in populations:
                 remedy = nearest(each.population, populations)
                 raise fault("unknown population", remedy, (name, "population"))
-            if each.region is not None and populations[each.population].position is None:
+            if each.region is not None and not populations[each.population].may_have_positions:
                 problem = f"population {each.population} has no positions"
                 raise fault(problem, "give it a `position`", (name, "region"))
             size = populations[each.population].size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from helpers import built, network_data, network_spec
@@ -198,6 +199,10 @@ TABLE = {"file": "nowhere.h5", "dataset": "a", "dt": "1 ms"}
         ({"node_sets": {"a": {"population": "inh", "where": {"v_rest": ["1 mV", "0 mV"]}}}}, "v_rest", "swap them"),
         ({"node_sets": {"a": {"population": "inh", "where": {"v_rest": [1, 2]}}}}, "v_rest[0] = 1", "has no unit"),
         ({"node_sets": {"a": {"population": "inh", "where": {"gbar": ["1 nS", 2]}}}}, "gbar[0]", "plain number"),
+        ({"node_sets": {"a": {"population": "inh", "where": {"input_resistence": ["1 Mohm", "2 Mohm"]}}}},
+         "input_resistence[0]", "did you mean `input_resistance`?"),
+        ({"stimuli": [{"to": "inh", "pulse": {"amp": "1 nA", "width": "0.04 ms", "frequency": "50 Hz"}}]},
+         "pulse.width", "at least 0.1 ms"),
         ({"node_sets": {"a": {"population": "inh", "where": {"gbar": [1, 2]}}}}, "a.where.gbar", "valid: cap"),
         ({"node_sets": {"a": {"population": "inh", "where": {"v_rest": ["0 mV", "1 mV"]}}}}, "node_sets.a", "no cell"),
         ({"stimuli": [{"to": "inh", "current_table": TABLE}]}, "current_table.file", "there is no file"),
@@ -234,6 +239,10 @@ def test_files_that_do_not_fit_are_refused(
     ):
         csv.write_text(text)
         assert message in fault("current_table", {"file": str(csv), "dt": "1 ms"})
+    with h5py.File(tmp_path / "none.h5", "w") as file:
+        file["i"] = np.zeros((5, 0))
+    empty = {"file": str(tmp_path / "none.h5"), "dataset": "i", "dt": "1 ms"}
+    assert "has shape (5, 0)" in fault("current_table", empty)
     table = {"file": str(spikes[0]), "dt": "1 ms"}
     assert "add the array's path" in fault("current_table", table)
     assert "spikes/pre/timestamps" in fault("current_table", table | {"dataset": "spikes/pre/timestamp"})
@@ -243,6 +252,47 @@ def test_files_that_do_not_fit_are_refused(
     for text in ("time;rate\n1;2\n", "time,rate\n2,1\n1,1\n", "time,rate\n", "time,rate\n1,-1\n"):
         csv.write_text(text)
         assert "rate_table" in fault("poisson", {"rate_table": str(csv), "synapse": "ampa", "weight": "1 nS"})
+
+
+@pytest.mark.parametrize(
+    ("times", "ids", "units", "message"),
+    [
+        ([1.0, 2.0, 3.0], [0, 1], "ms", "it has 3 timestamps and 2 node_ids"),
+        ([1.0], [0, 1], "ms", "it has 1 timestamps and 2 node_ids"),
+        ([[1.0, 2.0]], [0], "ms", "timestamps is no row of numbers"),
+        ([b"1", b"2"], [0, 1], "ms", "timestamps is no row of numbers"),
+        ([2.0, np.nan, 1.0], [0, 1, 1], "ms", "a timestamp is not finite"),
+        ([1.0, 2.0], [0, 1], "min", "its timestamps are in 'min', not in ms"),
+        (None, None, None, "its spikes are no group"),
+    ],
+)
+def test_damaged_spikes_are_refused(
+    tmp_path: Path, times: Any, ids: Any, units: str | None, message: str
+) -> None:
+    path = tmp_path / "spikes.h5"
+    with h5py.File(path, "w") as file:
+        if times is None:
+            file["spikes/pre"] = 1
+        else:
+            file["spikes/pre/timestamps"], file["spikes/pre/node_ids"] = times, ids
+            file["spikes/pre/timestamps"].attrs["units"] = units
+    error = refused(network_data(stimuli=[{"to": "inh", "synapse_replay": replay(path)}]))
+    assert message in str(error) and "synapse_replay.file" in str(error) and error.remedy
+
+
+def test_spikes_timed_in_seconds_are_replayed_at_their_time(
+    tmp_path: Path, spikes: tuple[Path, np.ndarray, np.ndarray]
+) -> None:
+    path, times, cells = spikes
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["spikes/pre/timestamps"], file["spikes/pre/node_ids"] = np.rint(times) / 1000, cells
+        file["spikes/pre/timestamps"].attrs["units"] = "s"
+    with h5py.File(path, "a") as file:
+        file["spikes/pre/timestamps"][:] = np.rint(times)
+    one, other = (
+        stimulus("synapse_replay", replay(each)).counts(0, 2001) for each in (path, tmp_path / "s.h5")
+    )
+    assert one.any() and np.array_equal(one, other)
 
 
 def test_every_spiking_stimulus_is_an_afferent() -> None:

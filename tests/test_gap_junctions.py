@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.linalg import expm
 from noble_net.config import dump_network, network_from
 from noble_net.errors import ConfigError
 from noble_net.loop import Loop, compile_loop
-from noble_net.network.build import build_network
+from noble_net.network.build import build_network, expected_junctions
 from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
 from noble_net.types import DT, CoreInfo, Float64
 
@@ -118,6 +119,25 @@ def test_compiling_and_writing_back_work_with_gap_junctions() -> None:
     spec = network_from(coupled_network())
     compile_loop(build_network(spec, {}, CORES), CORE)
     assert "gap_junctions" in dump_network(spec)
+
+
+def test_a_list_may_have_a_pair_either_way_or_both_and_is_counted_exactly(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("source,target\n3,1\n2,4\n4,2\n0,1\n2,2\n")
+    (tmp_path / "g.edgelist").write_text("0 1\n1 2\n2 3\n3 4\n4 2\n3 1\n")
+    pairs = {
+        "t.csv": {(1, 3), (2, 4), (0, 1)},
+        "g.edgelist": {(0, 1), (1, 2), (2, 3), (3, 4), (2, 4), (1, 3)},
+    }
+    for file, wanted in pairs.items():
+        rule = {"table" if file == "t.csv" else "graph": {"file": str(tmp_path / file)}}
+        one = {"name": "g", "from": "c", "to": "c", "rule": rule, "conductance": "1 nS"}
+        spec = network_from(
+            network_data(populations={"c": {"size": 5}}, projections=[], stimuli=[])
+            | {"gap_junctions": [one]}
+        )
+        found = build_network(spec, {}, CORES).gap_junctions[0]
+        assert set(zip(found.first.tolist(), found.second.tolist(), strict=True)) == wanted
+        assert found.size == expected_junctions(spec, 0) == len(wanted)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,10 @@ from noble_net.cells.latent import from_codes
 from noble_net.config import dump_network, load_network, network_from
 from noble_net.errors import ConfigError, FamilyError, LatentSpaceWarning
 from noble_net.loop import Loop
-from noble_net.network.build import Network, build_network
+from noble_net.network.build import Network, assemble, build_network
 from noble_net.network.check import check_network
+from noble_net.network.node_sets import select_cells
+from noble_net.network.scaled import scaled
 from noble_net.sonata.given_nodes import read_given_nodes
 from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
 
@@ -142,6 +144,42 @@ def test_nodes_that_do_not_fit_are_refused(circuit: Path, change: Any, key: str,
     given["populations"]["exc"] = {**exc, **change, "nodes": {**exc["nodes"], **change.get("nodes", {})}}
     with pytest.raises(ConfigError, match=message) as caught:
         check_network(network_from(given), CORES)
+    assert caught.value.key == key
+
+
+NEAR = {"name": "near", "synapse": "ampa", "weight": "1 nS"} | {
+    "rule": {"distance": {"p0": 1.0, "profile": "cutoff", "radius": "15 um"}},
+    "delay": "1 ms",
+}
+DEEP = {"region": {"box": {"x": ["25 um", "45 um"]}}}
+
+
+def test_positions_of_nodes_count_for_regions_and_distances(circuit: Path) -> None:
+    one = {**NEAR, "from": "exc", "to": "exc"}
+    sets = {"deep": {"population": "exc", **DEEP}}
+    built = network_of(data(circuit, projections=[one], node_sets=sets))
+    near = built.projections[0]
+    assert set(np.abs(near.source_ids - near.target).tolist()) == {1}
+    assert select_cells(built, "deep").cells.tolist() == [3, 4]
+
+
+def test_a_network_of_nodes_is_reduced_for_a_dry_run(circuit: Path) -> None:
+    spec = network_from(data(circuit, node_sets={"deep": {"population": "exc", **DEEP}}))
+    exc, inh = assemble(scaled(spec, 0.5), {}, CORES).populations
+    assert (exc.size, inh.size) == (EXC // 2, INH // 2) and inh.position is None
+    assert np.ptp(exc.position, axis=0)[0] <= 10.0 * (EXC - 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"node_sets": {"deep": {"population": "inh", **DEEP}}}, "node_sets.deep.region"),
+        ({"projections": [{**NEAR, "from": "exc", "to": "inh"}]}, "projections[0].rule"),
+    ],
+)
+def test_nodes_without_positions_are_refused_where_these_count(circuit: Path, change: Any, key: str) -> None:
+    with pytest.raises(ConfigError, match="the nodes of population inh have no x, y and z") as caught:
+        check_network(network_from(data(circuit, **change)), CORES)
     assert caught.value.key == key
 
 

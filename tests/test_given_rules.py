@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from hashlib import sha256
 from pathlib import Path
 
@@ -125,6 +126,7 @@ BAD_FILES = [
     ("{table: {file: t.csv}}", "", "cannot be read"),
     ("{table: {file: t.txt}}", "source,target\n", "neither .csv nor .h5"),
     ("{table: {file: t.csv}}", "source,to\n1,1\n", "no column `target`"),
+    ("{table: {file: t.csv}}", "source;target\n1;1\n", "its columns are separated by semicolons"),
     ("{table: {file: t.csv}}", "source,target,wait\n1,1,1\n", "unknown column `wait`"),
     ("{table: {file: t.csv}}", "source,target\n1,1\n1,x\n", "`target` is not a number in line 3"),
     (
@@ -159,11 +161,52 @@ def test_a_wrong_file_is_refused_before_anything_is_built(
     assert caught.value.line == 12 and caught.value.key == f"projections[0].rule.{rule[1:].split(':')[0]}"
 
 
+@pytest.mark.parametrize(("weight", "fits"), [(-5, False), (0, True), (1, True), (50, False)])
+def test_weights_of_a_file_lie_within_the_bounds_of_their_stdp(
+    tmp_path: Path, weight: float, fits: bool
+) -> None:
+    times = dict.fromkeys(("tau_plus", "tau_minus"), "20 ms")
+    stdp = {"stdp": {**times, "a_plus": 0.01, "a_minus": 0.01, "w_max": "1 pA"}}
+    file = tmp_path / "t.csv"
+    file.write_text(f"source,target,weight\n0,0,0.5\n1,0,{weight}\n")
+    rule = {"table": {"file": str(file)}}
+    one = {"name": "p", "from": "exc", "to": "inh", "rule": rule, "synapse": "s", "delay": "1 ms"}
+    synapses = {"s": {"model": "exp", "decay": "2 ms", "plasticity": stdp}}
+    spec = network_spec(synapses=synapses, projections=[one], stimuli=[])
+    if fits:
+        check_network(spec, CORES)
+        return
+    with pytest.raises(ConfigError, match=f"has a weight of {weight} pA, .* 0 to 1 pA") as caught:
+        check_network(spec, CORES)
+    assert caught.value.key == "projections[0].rule.table"
+
+
 def test_a_sonata_file_without_that_population(tmp_path: Path) -> None:
     one = EdgePopulation("y", "a", "b", *np.zeros((2, 1), int), np.ones(1), "conductance", np.ones(1))
     write_edges(tmp_path / "t.h5", [one], {"a": 10, "b": 5})
     spec = load_network(network_file(tmp_path, "{sonata: {file: t.h5, population: x}}", ""))
     with pytest.raises(ConfigError, match="no edge population 'x'; it has y"):
+        check_network(spec, CORES)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("0/nsyns", [1.0, -1.0], "nsyns of an edge is -1,"),
+        ("0/nsyns", [1.5, 1.0], "nsyns of an edge is 1.5,"),
+        ("0/nsyns", [1.0, 1e14], "nsyns of an edge is 1e+14,"),
+        ("target_node_id", [0], "the columns of edge population x differ in length"),
+    ],
+)
+def test_damaged_sonata_edges_are_refused(
+    tmp_path: Path, name: str, values: list[float], message: str
+) -> None:
+    columns = {"source_node_id": [0, 1], "target_node_id": [0, 1], "edge_type_id": [1, 1]}
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        for key, each in {**columns, "0/syn_weight": [1.0, 1.0], "0/delay": [1.0, 1.0], name: values}.items():
+            file[f"edges/x/{key}"] = each
+    spec = load_network(network_file(tmp_path, "{sonata: {file: t.h5, population: x}}", ""))
+    with pytest.raises(ConfigError, match=re.escape(message)):
         check_network(spec, CORES)
 
 

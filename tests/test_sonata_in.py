@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,11 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
         "inputs.a.node_set",
         "unknown",
     ),
+    (
+        {"inputs": {"a": {"module": "IClamp", "node_set": {"pop_name": {"$regex": "("}}, "amp": 1}}},
+        "inputs.a.node_set",
+        r"\$regex '\(' is none",
+    ),
     ({"inputs": {"a": {"module": "IClamp", "node_set": "all", "amp": 1}}}, "inputs.a.delay", "is missing"),
     ({"inputs": {"a": {"module": "h5", "input_file": "no.h5"}}}, "inputs.a.input_file", "there is no file"),
     ({"reports": {"a": {"module": "extracellular"}}}, "reports.a.module", "cannot be recorded here"),
@@ -277,6 +283,17 @@ def test_faults_name_file_key_and_remedy(
     assert caught.value.line is not None
 
 
+def test_a_population_of_edges_that_is_not_described_is_refused(tmp_path: Path, circuit: Path) -> None:
+    shutil.copytree(circuit, tmp_path / "c")
+    file = next((tmp_path / "c").rglob("circuit_config.json"))
+    config = json.loads(file.read_text())
+    config["networks"]["edges"][0]["populations"] = {"p": "chemical"}
+    file.write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="is not what is wanted here") as caught:
+        load_simulation(tmp_path / "c" / "simulation_config.json")
+    assert caught.value.key == "networks.edges[0].populations.p"
+
+
 def test_cells_nobody_knows_are_refused_with_the_row_to_write(tmp_path: Path) -> None:
     write_circuit(tmp_path)
     file = write_simulation(tmp_path)
@@ -298,6 +315,8 @@ def test_cells_nobody_knows_are_refused_with_the_row_to_write(tmp_path: Path) ->
     [
         ("pop_name,family\nexc,\n", r"cells.csv:2: says neither family nor core"),
         ("pop_name,core\nexc,integrate-and-fire\n", "node type 101 .* is"),
+        ("pop_nam,core\nexc,integrate-and-fire\n", "no attribute `pop_nam`, .* did you mean `pop_name`"),
+        ("pop_name;core\nexc;integrate-and-fire\n", "its columns are separated by semicolons"),
         ("core\npv-strem\n", "did you mean 'pv-stream'"),
         ("family\nvip-like\n", "which 0 shipped cores know"),
     ],
@@ -324,8 +343,6 @@ def test_tables_that_do_not_fit_are_refused(tmp_path: Path, table: str, message:
 def test_edges_that_cannot_be_held_are_refused(
     tmp_path: Path, circuit: Path, column: str, value: str | None, message: str
 ) -> None:
-    import shutil
-
     import pandas as pd
 
     shutil.copytree(circuit, tmp_path / "c")
@@ -391,6 +408,14 @@ def test_a_run_of_ours_is_run_again_from_its_sonata_files(tmp_path: Path) -> Non
         assert first.recording("synapse-ampa", "pv").equals(again.recording("synapse-ampa", "pv"))
         np.testing.assert_array_equal(first.nodes(name)["label"], again.nodes(name)["label"])
     assert first.voltage("lif").columns.tolist() == again.voltage("lif").columns.tolist() == [1, 3]
+
+
+def test_the_noise_of_a_run_of_ours_follows_another_seed_unless_it_had_one_of_its_own(tmp_path: Path) -> None:
+    for noise_seed, followed in ((None, 7), (5, 5)):
+        out, data = tmp_path / str(noise_seed), {**OURS, "noise_seed": noise_seed, "warmup": "0 ms"}
+        simulate(network_from(data), out=out, report=False, duration="20 ms")
+        again = load_simulation(out / "simulation_config.json", overrides={"seed": 7}).network
+        assert again.seed == 7 and again.seed_of_noise == followed
 
 
 def test_what_sonata_cannot_hold_of_a_run_is_noted_when_it_is_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -217,3 +218,17 @@ def test_tables_are_not_held_in_memory(table: Any) -> None:
     for start in range(0, 400_000, 5_000):
         assert (made.values(start, 50) == 1).all()
         assert made._table._held.size <= 262_144
+
+
+@pytest.mark.parametrize("kind", ["noise", "current_table"])
+def test_memory_does_not_grow_with_the_interval_a_value_is_held_for(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "t.csv").write_text("a\n1\n2\n")
+    given = {"noise": CURRENTS["noise"], "current_table": {"file": str(tmp_path / "t.csv")}}[kind]
+    made = stimulus(kind, given | {"dt": "100 s"})  # 120 MB for the 30 cells as a whole
+    tracemalloc.start()
+    block = made.values(999_990, 20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+    assert np.array_equal(block[:, :10], np.repeat(made.values(0, 1), 10, axis=1))
+    assert np.array_equal(block[:, 10:], np.repeat(made.values(1_000_000, 1), 10, axis=1))

@@ -13,6 +13,7 @@ import numpy as np
 from noble_net.config import (
     NetworkSpec,
     ProjectionSpec,
+    SynapseSpec,
     config_error,
 )
 from noble_net.errors import EnvelopeWarning
@@ -22,6 +23,7 @@ from noble_net.network.given import Edges, GivenError, read_sonata, read_table
 from noble_net.network.nodes import check_nodes, node_ids, nodes_of
 from noble_net.network.stimulus_files import check_files
 from noble_net.network.synapses import half_block
+from noble_net.specs.fitting import distance_key
 from noble_net.specs.specification import nearest
 from noble_net.types import DT, CoreInfo, Float32
 
@@ -30,6 +32,8 @@ _NEAR = 1.0
 
 INJECTION_ZONE = "soma"
 """The zone stimuli inject their current into."""
+_ROUNDING = 1 + 1e-6
+"""Learned weights are read again though a file's unit and float32 may have lifted them above their bound."""
 
 
 def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
@@ -42,6 +46,7 @@ def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
         check_nodes(spec, name)
         if population.position is not None and population.position.points is not None:
             positions_of(spec, name)
+    _check_positions(spec)
     for index, projection in enumerate(spec.projections):
         _check_zone(spec, projection.synapse, projection.target, cores)
         _check_nmda(spec, projection.synapse, projection.target, cores)
@@ -64,6 +69,26 @@ def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
     for stimulus in spec.stimuli:
         if stimulus.synapse_replay is not None and stimulus.synapse_replay.edges is not None:
             replayed_edges(spec, stimulus, spec.populations[spec.population_of(stimulus.to)].size)
+
+
+def _check_positions(spec: NetworkSpec) -> None:
+    """Nodes whose positions count have them in their file."""
+    wanted = [
+        (("node_sets", name, "region"), each.population)
+        for name, each in spec.node_sets.items()
+        if each.region is not None
+    ]
+    for block, group in (("projections", spec.projections), ("gap_junctions", spec.gap_junctions)):
+        for index, joint in enumerate(group):
+            if joint.needs_positions:
+                wanted += [((block, index, distance_key(joint)), end) for end in (joint.source, joint.target)]
+    unsaid = {name for _, name in wanted if spec.populations[name].position is None}
+    lacking = {name for name in unsaid if positions_of(spec, name) is None}
+    for path, population in wanted:
+        if population in lacking:
+            problem = f"the nodes of population {population} have no x, y and z"
+            remedy = f"add them to the nodes file, or `position` to population {population}"
+            raise config_error(spec, path, problem, remedy)
 
 
 def _check_nmda(spec: NetworkSpec, name: str, target: str, cores: Mapping[str, CoreInfo]) -> None:
@@ -118,12 +143,10 @@ def _check_file(spec: NetworkSpec, index: int) -> float | None:
     """Read a projection's file for its faults; its shortest delay, ms, if the delays are to come from it."""
     edges, projection = file_edges(spec, index), spec.projections[index]
     with at_line(spec, index):
-        _check_columns(
-            projection,
-            str(getattr(projection.rule.parameters, "file", "")),
-            edges,
-            has_conductance(spec, index),
-        )
+        file = str(getattr(projection.rule.parameters, "file", ""))
+        _check_columns(projection, file, edges, has_conductance(spec, index))
+        if projection.weight is None and edges.weight is not None:
+            _check_bounds(spec.synapses[projection.synapse], file, edges.weight)
     return None if edges.delay is None or not edges.delay.size else float(edges.delay.min())
 
 
@@ -133,6 +156,19 @@ def _check_columns(projection: ProjectionSpec, file: str, edges: Edges, conducta
             raise GivenError(f"{file} has no {key}s", f"give `{key}: …` beside the rule")
     if projection.weight is None and conductance and edges.weight is not None and np.any(edges.weight < 0):
         raise GivenError(f"{file} has a conductance below 0", "make the weights positive")
+
+
+def _check_bounds(synapse: SynapseSpec, file: str, weight: Float32) -> None:
+    """Weights from a file lie within the bounds of their synapse's STDP, which would move them there at once."""
+    stdp = None if synapse.plasticity is None else synapse.plasticity.stdp
+    if stdp is None:
+        return
+    most = stdp.w_max.a
+    outside = (weight < 0) | (weight > most * _ROUNDING)
+    if outside.any():
+        unit, worst = synapse.weight_unit, weight[int(np.argmax(outside))]
+        problem = f"{file} has a weight of {worst:g} {unit}, outside its synapse's stdp, 0 to {most:g} {unit}"
+        raise GivenError(problem, "correct the weights, or raise `w_max`")
 
 
 def _check_zone(spec: NetworkSpec, synapse: str, target: str, cores: Mapping[str, CoreInfo]) -> None:

@@ -103,7 +103,7 @@ class TableReader:
                         "dataset",
                     )
                 self._scale = in_unit(found.attrs.get("units", "nA"), "nA", self.path)
-            if found.ndim not in (1, 2) or found.dtype.kind not in "fiu":
+            if found.ndim not in (1, 2) or found.dtype.kind not in "fiu" or not all(found.shape[1:]):
                 problem = f"{self.path}: has shape {found.shape} and type {found.dtype}"
                 raise FileFault(problem, "give numbers [intervals] or [intervals, cells]", "dataset")
             if not lies_within(found, file):

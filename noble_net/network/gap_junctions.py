@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noble_net.compiled import compiled
 from noble_net.network import random_kernels
@@ -24,6 +25,8 @@ from noble_net.network.rules import Setting, draw_rows, expected_size
 from noble_net.specs.gap_junctions import GapJunctionSpec
 from noble_net.specs.rule_parameters import Ends
 from noble_net.types import Float32, Int32, Real
+
+_LISTS = ("table", "sonata", "graph")
 
 
 @dataclass(frozen=True)
@@ -58,15 +61,35 @@ def couple_pairs(
     uniform = random_kernels.row_uniforms(stream_key(seed, "gap conductance", spec.name), indptr)
     conductance = quantile(spec.conductance, uniform).astype(np.float32)
     kept = source < target if within else np.ones(source.size, bool)
+    if within and _from_file(spec):
+        turned = _only_turned(source, target, sources)
+        source, target = np.where(turned, target, source), np.where(turned, source, target)
+        kept |= turned
     return GapJunctions(spec.name, spec.source, spec.target, source[kept], target[kept], conductance[kept])
 
 
 def expected_number(
     spec: GapJunctionSpec, sources: int, targets: int, seed: int, places: Places | None = None
 ) -> int:
-    """Number of junctions there are going to be, in the mean: of pairs drawn within a population, half count."""
+    """Number of junctions there are going to be: exact for a list or a graph, else the mean, to which of pairs drawn
+    within a population half count."""
+    if spec.rule.kind in _LISTS:
+        return couple_pairs(spec, sources, targets, seed, places).size
     drawn = expected_size(spec.rule, _setting(spec, sources, targets, seed, places))
     return drawn // 2 if spec.source == spec.target else drawn
+
+
+def _from_file(spec: GapJunctionSpec) -> bool:
+    return spec.rule.kind in _LISTS and getattr(spec.rule.parameters, "file", None) is not None
+
+
+def _only_turned(source: Int32, target: Int32, cells: int) -> NDArray[np.bool_]:
+    """Which pairs of a list go from a higher to a lower cell and are not there the other way round, too: a list may
+    have a junction either way, or both."""
+    first, second = np.minimum(source, target).astype(np.int64), np.maximum(source, target)
+    pair = first * cells + second
+    found: NDArray[np.bool_] = (source > target) & ~np.isin(pair, pair[source < target])
+    return found
 
 
 def _setting(spec: GapJunctionSpec, sources: int, targets: int, seed: int, places: Places | None) -> Setting:

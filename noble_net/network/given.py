@@ -223,6 +223,8 @@ def _shown(name: str) -> str:
 
 
 def _check_columns(file: str, names: list[str], needed: tuple[str, ...], known: tuple[str, ...]) -> None:
+    if len(names) == 1 and ";" in names[0]:
+        raise GivenError(f"{file}: its columns are separated by semicolons", "separate them by commas")
     for name in needed:
         if name not in names:
             raise GivenError(

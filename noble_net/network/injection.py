@@ -161,6 +161,11 @@ def per_cell(distribution: Distribution, target: Target, seed: int, name: str) -
     return quantile(distribution, cell_uniforms(seed, "stimulus", name, target.size)[target.cells])
 
 
+def held(values: Float32, every: int, offset: int, samples: int) -> Float32:
+    """``samples`` of values [cells, intervals] that are held for ``every`` samples each, from sample ``offset`` on."""
+    return np.take(values, (offset + np.arange(samples)) // every, axis=1)
+
+
 def chunks(start: int, samples: int) -> Iterator[tuple[int, slice]]:
     """The chunks a stretch of samples touches, with the part of each that is meant."""
     at, stop = start, start + samples

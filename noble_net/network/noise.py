@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from noble_net.network import stimulus_kernels
-from noble_net.network.injection import CHUNK, Chunked, Injection, Target, Timing, per_cell
+from noble_net.network.injection import CHUNK, Chunked, Injection, Target, Timing, held, per_cell
 from noble_net.network.random import normals, stream_key
 from noble_net.network.synapses import time_course
 from noble_net.specs.stimuli import NoiseSpec, OrnsteinUhlenbeckSpec, ShotNoiseSpec
@@ -69,7 +69,7 @@ class WhiteNoise(Injection):
         intervals = -(-(offset + samples) // self.every)
         noise = normals(self.key, self.cells, first, intervals)
         values = (self.mean + self.sigma * noise).astype(np.float32)
-        yield np.repeat(values, self.every, axis=1)[:, offset : offset + samples]
+        yield held(values, self.every, offset, samples)
 
 
 class ShotNoise(Chunked):

@@ -25,13 +25,17 @@ from noble_net.types import Float32, Float64
 def scaled(spec: NetworkSpec, share: float, indegree: float = 1.0) -> NetworkSpec:
     """``spec`` with ``share`` times its cells (at least one of each population), each with ``indegree`` times its
     synapses and gap junctions. What it describes is to be drawn by `noble_net.network.build.assemble`, which asks for
-    no more than can be had: node sets may be without cells.
+    no more than can be had: node sets may be without cells. Cells that are nodes of a file are drawn instead.
 
     Raises ConfigError, at its line, for a file that does not fit.
     """
     populations = {
         name: each.model_copy(
-            update={"size": max(1, round(each.size * share)), "position": _around(spec, name, each)}
+            update={
+                "size": max(1, round(each.size * share)),
+                "position": _around(spec, name, each),
+                "nodes": None,
+            }
         )
         for name, each in spec.populations.items()
     }
@@ -58,9 +62,9 @@ def _thinned(
 
 
 def _around(spec: NetworkSpec, name: str, population: PopulationSpec) -> PositionSpec | None:
-    """Positions for another number of cells: a lattice or given points become the box around them."""
+    """Positions for another number of cells: a lattice, given points or nodes become the box around them."""
     position = population.position
-    if position is None or (position.lattice is None and position.points is None):
+    if position is not None and position.lattice is None and position.points is None:
         return position
     points: Float32 | None = positions_of(spec, name)
     if points is None:

@@ -10,7 +10,7 @@ import numpy as np
 from noble_net.config import NetworkSpec, StimulusSpec
 from noble_net.network.afferents import Afferents, Poisson, SynapseReplay
 from noble_net.network.edge_replay import EdgeReplay, replayed_edges
-from noble_net.network.injection import Injection, Target, Timing, inject, per_cell
+from noble_net.network.injection import Injection, Target, Timing, held, inject, per_cell
 from noble_net.network.node_sets import select_cells
 from noble_net.network.noise import OrnsteinUhlenbeck, ShotNoise, WhiteNoise
 from noble_net.network.stimulus_files import open_table
@@ -42,7 +42,7 @@ class CurrentTable(Injection):
         rows = self._table.read(first, -(-(offset + samples) // self._every))
         stop = self._skipped + len(self.cells)
         columns = np.broadcast_to(rows.T, (max(stop, self._table.columns), len(rows)))
-        values = np.repeat(columns[self._skipped : stop], self._every, axis=1)[:, offset : offset + samples]
+        values = held(columns[self._skipped : stop], self._every, offset, samples)
         yield values if self._scale is None else values * self._scale
 
 

@@ -16,6 +16,8 @@ from noble_net.types import Float32, Float64, Int64
 
 _PER_FILE_UNIT = 1e3
 """nS in a µS, the unit of `syn_weight` of conductances; pA in a nA, that of currents."""
+_MOST_SYNAPSES = 2**34
+"""Of one population: a count that asks for more is none."""
 
 
 class GivenEdges(NamedTuple):
@@ -65,9 +67,10 @@ def read_given_edges(
         columns = [
             np.asarray(root[f"{side}_node_id"][:], np.int64)[wanted] for side in ("source", "target")
         ] + [None if weight is None else weight.astype(np.float32), column("delay")]
+        _check_lengths(path, population, columns)
         counts = gathered(root, "edge", "nsyns", count)
-    if counts is not None:
-        repeats = np.nan_to_num(counts[wanted].astype(np.float64), nan=1.0).astype(np.int64)
+        repeats = None if counts is None else _repeats(path, counts[wanted].astype(np.float64))
+    if repeats is not None:
         columns = [None if each is None else np.repeat(each, repeats) for each in columns]
     source, target, weights, delay = columns
     return GivenEdges(source, target, weights, delay)
@@ -86,6 +89,7 @@ def read_edge_head(path: Path | str, population: str) -> EdgeHead:
             for each in np.unique(kind[rows]).tolist():
                 columns[each] = names & columns.get(each, names)
         ids = [np.asarray(root[f"{side}_node_id"][:], np.int64) for side in ("source", "target")]
+        _check_lengths(path, population, [kind, *ids])
         return EdgeHead(source, target, ids[0], ids[1], kind, dict(sorted(columns.items())))
 
 
@@ -105,6 +109,21 @@ def read_edge_text(path: Path | str, population: str, name: str) -> dict[int, st
             return {}
         found = {each: set(values[kind == each].tolist()) for each in np.unique(kind).tolist()}
         return {each: str(texts.pop()) for each, texts in found.items() if len(texts) == 1}
+
+
+def _check_lengths(path: Path | str, population: str, columns: list[NDArray[Any] | None]) -> None:
+    if len({each.size for each in columns if each is not None}) > 1:
+        raise OutputError(f"{path}: the columns of edge population {population} differ in length")
+
+
+def _repeats(path: Path | str, counts: Float64) -> Int64:
+    """How many synapses each edge is, one where `nsyns` does not say."""
+    counts = np.nan_to_num(counts, nan=1.0)
+    bad = ~((counts >= 0) & (counts == np.floor(counts)))
+    if bad.any() or counts.sum() > _MOST_SYNAPSES:
+        worst = counts[int(np.argmax(bad if bad.any() else counts))]
+        raise OutputError(f"{path}: nsyns of an edge is {worst:g}, no number of synapses")
+    return counts.astype(np.int64)
 
 
 def _whole(path: Path | str, name: str, values: Float64) -> Float64 | None:

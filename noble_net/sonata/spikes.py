@@ -9,12 +9,14 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike
 
+from noble_net.errors import shortened
 from noble_net.output import reading
 from noble_net.sonata.storage import Closing, H5Output, keep_rows, lies_within
 from noble_net.types import Float64, Int64
 
 _SORTING = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
 """libsonata crashes on a plain string here."""
+_MS = {"ms": 1.0, "milliseconds": 1.0, "s": 1000.0, "seconds": 1000.0}
 _SPIKES_PER_CHUNK = 8192
 _SPIKES_HELD = 65536
 
@@ -104,10 +106,12 @@ class SpikeStream:
             there = population in self.populations
             self.count = 0
             if there:
-                columns = [file["spikes"][population][name] for name in ("timestamps", "node_ids")]
-                if not all(lies_within(each, file) for each in columns):
+                times, ids, _ = _columns(file["spikes"][population])
+                if not (lies_within(times, file) and lies_within(ids, file)):
                     raise OSError("its spikes lie in another file")
-                self.count = len(columns[0])
+                self.count = len(times)
+                if len(ids) != self.count:
+                    raise OSError(f"it has {self.count} timestamps and {len(ids)} node_ids")
             by_time = there and _labelled_by_time(file["spikes"][population])
         self._whole: tuple[Float64, Int64] | None = None
         if not by_time and not self.is_sorted():
@@ -149,10 +153,34 @@ class SpikeStream:
             return np.empty(0), np.empty(0, np.int64)
         part = slice(first, first + _SPIKES_HELD)
         if self._whole is not None:
-            return self._whole[0][part], self._whole[1][part]
-        with h5py.File(self.path, "r") as file:
-            group = file["spikes"][self.population]
-            return group["timestamps"][part].astype(np.float64), group["node_ids"][part].astype(np.int64)
+            times, ids = self._whole[0][part], self._whole[1][part]
+        else:
+            with h5py.File(self.path, "r") as file:
+                times, ids = _read(file["spikes"][self.population], part)
+        if not np.isfinite(times).all():
+            raise OSError("a timestamp is not finite")
+        return times, ids
+
+
+def _columns(group: object) -> tuple[h5py.Dataset, h5py.Dataset, float]:
+    """Timestamps and node ids of a population, and the ms in their unit. OSError or KeyError when they are none."""
+    if not isinstance(group, h5py.Group):
+        raise OSError("its spikes are no group")
+    columns = group["timestamps"], group["node_ids"]
+    for each in columns:
+        if not isinstance(each, h5py.Dataset) or each.ndim != 1 or each.dtype.kind not in "iuf":
+            raise OSError(f"{each.name} is no row of numbers")
+    unit = columns[0].attrs.get("units", "ms")
+    unit = unit.decode() if isinstance(unit, bytes) else str(unit)
+    if unit not in _MS:
+        raise OSError(f"its timestamps are in {shortened(unit, 20)!r}, not in {' or '.join(_MS)}")
+    return *columns, _MS[unit]
+
+
+def _read(group: object, part: slice) -> tuple[Float64, Int64]:
+    """Some of the times, ms, and node ids of a population."""
+    times, ids, scale = _columns(group)
+    return times[part].astype(np.float64) * scale, ids[part].astype(np.int64)
 
 
 def _labelled_by_time(group: h5py.Group) -> bool:
@@ -172,8 +200,7 @@ def read_spikes(path: Path | str) -> dict[str, tuple[Float64, Int64]]:
 
 
 def _sorted_spikes(group: h5py.Group) -> tuple[Float64, Int64]:
-    times = np.asarray(group["timestamps"][:], np.float64)
-    ids = np.asarray(group["node_ids"][:], np.int64)
+    times, ids = _read(group, slice(None))
     n = min(len(times), len(ids))
     order = np.lexsort((ids[:n], times[:n]))
     return times[order], ids[order]

@@ -16,6 +16,7 @@ from noble_net.sonata_in.config_files import ConfigFile
 from noble_net.sonata_in.mapping import ANSWERS, CellTypes
 from noble_net.sonata_in.names import Names
 from noble_net.specs.basics import CLOSED_FORM
+from noble_net.specs.specification import nearest
 from noble_net.types import Int64
 
 OURS = "noble-net:"
@@ -201,7 +202,14 @@ def _unknown(source: _Source, node_type: int, attributes: dict[str, object], tab
     problem = f"nobody says of which family node type {node_type} of population {source.population} is"
     where = "with --cell-types give a table" if table.file is None else f"add to {table.file}"
     remedy = f"{where} with a row such as `node_type_id: {node_type}, family: allen-pv-peri, core: pv-stream`"
-    return source.error(problem + (f" ({', '.join(shown)})" if shown else ""), remedy)
+    problem += f" ({', '.join(shown)})" if shown else ""
+    known = ["population", "node_type_id", *source.nodes.columns, *map(str, source.nodes.types)]
+    for key in dict.fromkeys(key for row in table.rows for key in row.wanted):
+        if key not in known:
+            problem += f"; its nodes have no attribute `{key}`, as {table.file} asks for"
+            remedy = f"{nearest(key, known)}. Or {remedy}"
+            break
+    return source.error(problem, remedy)
 
 
 def _components(source: _Source, types: list[int], cells: Cells) -> Path | None:

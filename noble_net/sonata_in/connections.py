@@ -89,7 +89,7 @@ def read_connections(
                 table = read_types(circuit.there(*keys, "edge_types_file"), "edge")
             declared = circuit.mapping(*keys, "populations")
             for population in declared or edge_populations(file):
-                if (declared.get(population) or {}).get("type") == "electrical":
+                if circuit.mapping(*keys, "populations", population).get("type") == "electrical":
                     found.notes.append(f"edges {population} are gap junctions and are left out")
                     continue
                 head = read_edge_head(file, population)

@@ -63,6 +63,9 @@ def _from_csv(file: Path) -> list[Row]:
     except (OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or ["damaged"])[0]
         raise ConfigError(f"is no table: {reason}", file=file, remedy="separate values by commas") from error
+    if len(table.columns) == 1 and ";" in str(table.columns[0]):
+        problem = "its columns are separated by semicolons"
+        raise ConfigError(problem, file=file, line=1, remedy="separate values by commas")
     records = [
         {str(key).strip(): str(value) for key, value in each.items()} for each in table.to_dict("records")
     ]

@@ -132,6 +132,9 @@ def _meets(value: Any, wanted: Any, config: ConfigFile, keys: tuple[str | int, .
             try:
                 if not _OPERATORS[operator](value, bound):
                     return False
+            except re.error as error:
+                remedy = "give a regular expression"
+                raise config.error(keys, f"$regex {bound!r} is none: {error}", remedy) from error
             except TypeError:
                 return False
         return True

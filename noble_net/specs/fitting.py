@@ -70,10 +70,15 @@ def check_ends(
     except PydanticCustomError as error:
         raise below(error, index, "rule", projection.rule.kind) from None
     for end, population in ((projection.source, source), (projection.target, target)):
-        if projection.needs_positions and population.position is None:
-            key = "rule" if projection.rule.distance is not None else "delay"
+        if projection.needs_positions and not population.may_have_positions:
             remedy = f"add one to population {end}, such as `position: {{box: {{x: [0 um, 400 um], …}}}}`"
-            raise fault(f"depends on distance, but {end} has no `position`", remedy, (index, key))
+            problem = f"depends on distance, but {end} has no `position`"
+            raise fault(problem, remedy, (index, distance_key(projection)))
+
+
+def distance_key(projection: ProjectionSpec | GapJunctionSpec) -> str:
+    """The key of a projection that makes it depend on distance."""
+    return "rule" if projection.rule.distance is not None else "delay"
 
 
 def weighted(part: Weighted, info: ValidationInfo, path: tuple[str | int, ...]) -> Weighted:

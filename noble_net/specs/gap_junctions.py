@@ -21,7 +21,8 @@ class GapJunctionSpec(Spec):
     """The other, or the same."""
     rule: RuleSpec
     """Which pairs. Within one population, of the pairs drawn those from a lower cell to a higher count: each pair once
-    with probability p, or as many junctions on a cell, in the mean, as its in-degree."""
+    with probability p, or as many junctions on a cell, in the mean, as its in-degree. A file may list a pair either way
+    or both."""
     conductance: Annotated[Distribution, Distributed(("nS",), at_least=0.0)]
     """Of one junction."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
@@ -103,5 +104,7 @@ def _bound(name: str, value: object, unit_required: bool, index: int) -> float:
         return read_quantity(value, (UNITS[name],), unit_required, (name, index))[0]
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         remedy = f"{name} is given without unit, as in the family's table"
+        if isinstance(value, str) and (close := get_close_matches(name, UNITS, n=1, cutoff=0.8)):
+            remedy = f"did you mean `{close[0]}`? {remedy}"
         raise fault("is not a plain number", remedy, (name, index))
     return float(value)

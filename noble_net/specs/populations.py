@@ -123,6 +123,11 @@ class PopulationSpec(Spec):
     nodes: NodesSpec | None = None
     """The nodes of a SONATA file that the cells are: their ids in edges, positions, members and parameters."""
 
+    @property
+    def may_have_positions(self) -> bool:
+        """Whether cells have positions, or nodes that may bring them, which only their file tells."""
+        return self.position is not None or self.nodes is not None
+
     @model_validator(mode="after")
     def _a_place_for_every_cell(self) -> PopulationSpec:
         if self.position is not None:

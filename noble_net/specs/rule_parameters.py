@@ -138,7 +138,7 @@ class DistanceSpec(Rule):
     """Every pair is joined independently with a probability that falls with its distance.
 
     `gaussian`: p0·exp(−d²/2σ²); `exponential`: p0·exp(−d/length); `cutoff`: p0 up to the radius. Both
-    populations need a `position`.
+    populations need a `position`, or `nodes` that have them.
     """
 
     p0: Fraction

@@ -12,6 +12,7 @@ from noble_net.specs.basics import NAME, Duration, Flag, Instant, Name, Voltage
 from noble_net.specs.distribution import Distributed, Distribution
 from noble_net.specs.files import InputFile
 from noble_net.specs.specification import Spec, fault
+from noble_net.types import DT
 
 Current = Annotated[Distribution, Distributed(("nA",))]
 CurrentOrConductance = Annotated[Distribution, Distributed(("nA", "nS"))]
@@ -152,8 +153,8 @@ class PulseSpec(Spec):
 
     amp: Current
     """Current of a pulse."""
-    width: Time
-    """Of one pulse; rounded to the sample."""
+    width: Annotated[Distribution, Distributed(("ms",), at_least=DT)]
+    """Of one pulse, a sample or more; rounded to the sample."""
     frequency: Frequency
     """Pulses per time; the first begins at `delay`."""
     delay: Instant = 0.0
