@@ -8,13 +8,12 @@ own, and state.safetensors holds what it takes to go on should it be cut short.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +28,7 @@ from noble_net.output import saving, write_json, write_text
 from noble_net.provenance import named_files
 from noble_net.recording import RateRecorder, ReportRecorder, SpikeRecorder
 from noble_net.resuming import what_is_left
-from noble_net.run_files import FILES, MARK, REPORTS, is_running, recover_files
+from noble_net.run_files import FILES, MARK, REPORTS, mark_running, recover_files, unmark
 from noble_net.run_state import FILE as STATE
 from noble_net.run_state import Arrays, RunState, part, write_state
 from noble_net.sonata import RateWriter, ReportWriter, SpikeWriter
@@ -59,7 +58,7 @@ class RunDirectory:
         self._earlier = False
         with saving(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            self._claim()
+            self._mark = self._claim()
             try:
                 self._look(overwrite, resume)
             except BaseException:
@@ -75,21 +74,18 @@ class RunDirectory:
     def release(self) -> None:
         """Let other runs have the folder; one that was made for this run and is still empty goes away."""
         with suppress(OSError):
-            (self.path / MARK).unlink()
+            unmark(self.path, self._mark)
             if self._made:
                 self.path.rmdir()
 
-    def _claim(self) -> None:
-        mark = self.path / MARK
-        if mark.exists() and not is_running(self.path):
-            mark.unlink(missing_ok=True)  # that run was killed
-        try:
-            with mark.open("x") as stream:
-                stream.write(str(os.getpid()))
-        except FileExistsError:
+    def _claim(self) -> BinaryIO:
+        mark = mark_running(self.path)
+        if mark is None:
             raise OutputError(
-                f"{self.path}: another run is writing there. Give another folder; if none is, remove {mark}."
-            ) from None
+                f"{self.path}: another run is writing there. Give another folder; if none is, remove "
+                f"{self.path / MARK}."
+            )
+        return mark
 
     def _look(self, overwrite: bool, resume: NetworkSpec | None) -> None:
         recover_files(self.path)
