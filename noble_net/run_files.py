@@ -14,7 +14,11 @@ MARK = ".running"
 """Locked (flock) by the process that writes there, whose number it holds. The system drops the lock when that process
 ends, however it ends; a number alone means another process, or none, in another container or on another machine."""
 
+PROVENANCE = "provenance.json"
+"""The first file that a run writes, and the one by which its folder is known to hold a run."""
 FILES = (
+    "summary.json",
+    STATE,
     "spikes.h5",
     "voltage.h5",
     "nodes.h5",
@@ -26,13 +30,12 @@ FILES = (
     "node_sets.json",
     "node_types.csv",
     "edge_types.csv",
-    "network.yaml",
-    STATE,
-    "summary.json",
-    "provenance.json",
     "report.html",
+    "network.yaml",
+    PROVENANCE,
 )
-"""What a run writes, and what a new run in the same folder removes first."""
+"""What a run writes, and what a new run in the same folder removes first, in this order: what tells that a run is
+complete, or can go on, never outlives what it tells of."""
 REPORTS = ("current.h5", "conductance.h5", "synapse-*.h5", "rates.h5")
 """What it writes besides when asked to."""
 
