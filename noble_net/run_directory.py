@@ -102,7 +102,8 @@ class RunDirectory:
                 return
         elif not overwrite:
             raise OutputError(
-                f"{self.path}: holds an earlier run. Give another folder, or ask to overwrite it, or to resume it."
+                f"{self.path}: holds an earlier run. Give another folder, or replace it (--overwrite), or go on "
+                "with it (--resume)."
             )
         self._earlier = True
 

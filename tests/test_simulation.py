@@ -328,7 +328,7 @@ def test_describe_checks_and_counts(coarse: Callable[[str], None]) -> None:
 
 def test_an_earlier_run_is_replaced_only_when_asked(tmp_path: Path, reference: Results) -> None:
     run(tmp_path, seed=9, duration=20.0)
-    with pytest.raises(OutputError, match="earlier run"):
+    with pytest.raises(OutputError, match=r"earlier run.*--overwrite.*--resume"):
         run(tmp_path)
     assert load_results(tmp_path / "run").seed == 9
     again = run(tmp_path, overwrite=True)
