@@ -68,7 +68,7 @@ def write_text(path: Path | str, text: str) -> None:
         try:
             part.write_text(text, encoding="utf-8")
             os.replace(part, path)
-        except OSError:
+        except BaseException:  # also on Ctrl-C
             part.unlink(missing_ok=True)
             raise
 

@@ -8,13 +8,12 @@ own, and state.safetensors holds what it takes to go on should it be cut short.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +28,12 @@ from noble_net.output import saving, write_json, write_text
 from noble_net.provenance import named_files
 from noble_net.recording import RateRecorder, ReportRecorder, SpikeRecorder
 from noble_net.resuming import what_is_left
-from noble_net.run_files import FILES, MARK, REPORTS, is_running, recover_files
+from noble_net.run_files import FILES, MARK, PROVENANCE, REPORTS, mark_running, recover_files, unmark
 from noble_net.run_state import FILE as STATE
 from noble_net.run_state import Arrays, RunState, part, write_state
 from noble_net.sonata import RateWriter, ReportWriter, SpikeWriter
 from noble_net.sonata.edges import BYTES_PER_EDGE
+from noble_net.sonata.journal import PART
 from noble_net.types import DT, Float32
 
 _BYTES_PER_CELL = 400
@@ -59,7 +59,7 @@ class RunDirectory:
         self._earlier = False
         with saving(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            self._claim()
+            self._mark = self._claim()
             try:
                 self._look(overwrite, resume)
             except BaseException:
@@ -75,28 +75,26 @@ class RunDirectory:
     def release(self) -> None:
         """Let other runs have the folder; one that was made for this run and is still empty goes away."""
         with suppress(OSError):
-            (self.path / MARK).unlink()
+            unmark(self.path, self._mark)
             if self._made:
                 self.path.rmdir()
 
-    def _claim(self) -> None:
-        mark = self.path / MARK
-        if mark.exists() and not is_running(self.path):
-            mark.unlink(missing_ok=True)  # that run was killed
-        try:
-            with mark.open("x") as stream:
-                stream.write(str(os.getpid()))
-        except FileExistsError:
+    def _claim(self) -> BinaryIO:
+        mark = mark_running(self.path)
+        if mark is None:
             raise OutputError(
-                f"{self.path}: another run is writing there. Give another folder; if none is, remove {mark}."
-            ) from None
+                f"{self.path}: another run is writing there. Give another folder; if none is, remove "
+                f"{self.path / MARK}."
+            )
+        return mark
 
     def _look(self, overwrite: bool, resume: NetworkSpec | None) -> None:
         recover_files(self.path)
-        held = {entry.name for entry in self.path.iterdir()} - {MARK}
+        unfinished = {f"{name}{PART}" for name in FILES}  # of a run that was killed as it began
+        held = {entry.name for entry in self.path.iterdir()} - {MARK} - unfinished
         if not held:
             return
-        if not held & {"summary.json", "provenance.json"}:
+        if not held & {"summary.json", PROVENANCE}:
             raise OutputError(f"{self.path}: is not empty and holds no run. Give a new or an empty folder.")
         if resume is not None:
             self.completed, self.state = what_is_left(self.path, resume)
@@ -104,12 +102,17 @@ class RunDirectory:
                 return
         elif not overwrite:
             raise OutputError(
-                f"{self.path}: holds an earlier run. Give another folder, or ask to overwrite it, or to resume it."
+                f"{self.path}: holds an earlier run. Give another folder, or replace it (--overwrite), or go on "
+                "with it (--resume)."
             )
         self._earlier = True
 
     def make_way(self, spec: NetworkSpec) -> None:
-        """Remove an earlier run that is to be overwritten. OutputError where the network ``spec`` reads it."""
+        """Remove an earlier run that is to be overwritten. OutputError where the network ``spec`` reads it.
+
+        Its provenance.json stays until that of the new run replaces it, so that the folder holds a run at any moment,
+        and so does the network file if ``spec`` itself came from there.
+        """
         if not self._earlier:
             return
         old = [path for pattern in (*FILES, *REPORTS) for path in self.path.glob(pattern)]
@@ -119,9 +122,11 @@ class RunDirectory:
                 raise OutputError(
                     f"{path}: the network reads it, so the run there cannot be overwritten. Give another folder."
                 )
+        source = None if spec.source is None else Path(spec.source).resolve()
         with saving(self.path):
             for path in old:
-                path.unlink()
+                if path.name != PROVENANCE and path.resolve() != source:
+                    path.unlink()
         self._earlier = False
 
     def check_space(self, network: Network) -> None:
@@ -136,9 +141,12 @@ class RunDirectory:
             )
 
     def write_network(self, network: Network) -> None:
-        """Write what is known before the run: nodes, edges, configs and the network file as resolved."""
-        write_circuit(self.path, network)
+        """Write what is known before the run: the network file as resolved, nodes, edges and configs.
+
+        The network file, by which a run that is cut short here starts anew, comes before the edges, which take long.
+        """
         write_text(self.path / "network.yaml", dump_network(network.spec))
+        write_circuit(self.path, network)
 
     def spike_recorder(self, network: Network) -> SpikeRecorder:
         """Recorder of all spikes into spikes.h5, or one that only counts where the network says so."""
@@ -197,7 +205,7 @@ class RunDirectory:
 
     def write_provenance(self, provenance: Mapping[str, Any]) -> None:
         """Write provenance.json."""
-        write_json(self.path / "provenance.json", provenance)
+        write_json(self.path / PROVENANCE, provenance)
 
 
 def add_report(directory: RunDirectory, summary: dict[str, Any], write: Callable[[Path], object]) -> None:

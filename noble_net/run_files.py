@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from noble_net.run_state import FILE as STATE
 from noble_net.sonata.journal import JOURNAL, PART, recover
 
 MARK = ".running"
-"""Holds the number of the process that writes there."""
+"""Locked (flock) by the process that writes there, whose number it holds. The system drops the lock when that process
+ends, however it ends; a number alone means another process, or none, in another container or on another machine."""
 
+PROVENANCE = "provenance.json"
+"""The first file that a run writes, and the one by which its folder is known to hold a run."""
 FILES = (
+    "summary.json",
+    STATE,
     "spikes.h5",
     "voltage.h5",
     "nodes.h5",
@@ -23,22 +30,72 @@ FILES = (
     "node_sets.json",
     "node_types.csv",
     "edge_types.csv",
-    "network.yaml",
-    STATE,
-    "summary.json",
-    "provenance.json",
     "report.html",
+    "network.yaml",
+    PROVENANCE,
 )
-"""What a run writes, and what a new run in the same folder removes first."""
+"""What a run writes, and what a new run in the same folder removes first, in this order: what tells that a run is
+complete, or can go on, never outlives what it tells of."""
 REPORTS = ("current.h5", "conductance.h5", "synapse-*.h5", "rates.h5")
 """What it writes besides when asked to."""
+
+
+def mark_running(folder: Path) -> BinaryIO | None:
+    """Mark the folder as this process's own, until `unmark`; None while another run has it. Raises OSError."""
+    mark = open(folder / MARK, "a+b", buffering=0)  # noqa: SIM115 - closed by unmark()
+    if _is_locked(mark, fcntl.LOCK_EX):
+        mark.close()
+        return None
+    if not _is_there(folder, mark):  # its run ended, and removed it, before it was locked here
+        mark.close()
+        return mark_running(folder)
+    mark.truncate(0)
+    mark.write(str(os.getpid()).encode())
+    return mark
+
+
+def unmark(folder: Path, mark: BinaryIO) -> None:
+    """Remove a mark; while it is still locked, so that it cannot be another run's. Raises OSError."""
+    with mark:
+        (folder / MARK).unlink(missing_ok=True)
 
 
 def is_running(folder: Path) -> bool:
     """Whether the process that marked the folder is alive."""
     try:
-        os.kill(int((folder / MARK).read_text()), 0)
-    except (ValueError, ProcessLookupError, FileNotFoundError):
+        with open(folder / MARK, "rb", buffering=0) as mark:
+            return _is_locked(mark, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        return True
+
+
+def _is_there(folder: Path, mark: BinaryIO) -> bool:
+    """Whether the mark that was opened is still the folder's."""
+    try:
+        return os.path.samestat(os.fstat(mark.fileno()), os.stat(folder / MARK))
+    except FileNotFoundError:
+        return False
+
+
+def _is_locked(mark: BinaryIO, kind: int) -> bool:
+    """Whether another process has locked the mark; if not, it is locked here until it is closed."""
+    try:
+        fcntl.flock(mark, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # the file system has no locks: the number has to do
+        return _is_alive(mark)
+    return False
+
+
+def _is_alive(mark: BinaryIO) -> bool:
+    """Whether there is a process of the number that a mark holds."""
+    mark.seek(0)
+    try:
+        os.kill(int(mark.read()), 0)
+    except (ValueError, ProcessLookupError):
         return False
     except PermissionError:
         return True

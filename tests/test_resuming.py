@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,11 @@ from noble_net import recording, run_directory
 from noble_net.config import network_from
 from noble_net.errors import OutputError
 from noble_net.loop import Loop
+from noble_net.output import write_text
 from noble_net.results import Results, load_results
 from noble_net.resuming import WALL_CLOCK_INTERVAL, Schedule
-from noble_net.run_files import recover_folder
+from noble_net.run_directory import RunDirectory
+from noble_net.run_files import MARK, recover_folder
 from noble_net.run_state import FILE as STATE
 from noble_net.run_state import read_state
 from noble_net.simulation import simulate
@@ -257,6 +259,75 @@ def test_gap_junctions_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(Stop):
             run(tmp_path / "run", changes, checkpoint_every=1.0)
     assert_same(first, run(tmp_path / "run", changes, resume=True))
+
+
+# --- cut short as it began ----------------------------------------------------------------------------------
+
+
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_run_interrupted_while_edges_are_written_starts_anew_by_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Results
+) -> None:
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run_directory, "write_circuit", interrupt)
+        run(folder)
+    again = simulate(folder / "network.yaml", out=folder, resume=True, report=False)
+    assert_same(whole, again)
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}], ids=str)
+def test_a_run_killed_in_its_first_write_leaves_a_folder_that_can_be_used(
+    tmp_path: Path, whole: Results, options: dict[str, bool]
+) -> None:
+    for name in (MARK, "provenance.json.part"):
+        (tmp_path / name).write_text("")
+    assert_same(whole, run(tmp_path, **options))
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_text(tmp_path / "summary.json", "{}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_killed_while_it_removes_an_earlier_one_can_be_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Results
+) -> None:
+    spec, unlink = network_from(data()), Path.unlink
+    for count in range(1, len(list(whole.path.iterdir())) - 1):
+        folder, left = tmp_path / str(count), iter(range(count))
+        shutil.copytree(whole.path, folder)
+
+        def remove(path: Path, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            unlink(path)
+
+        with RunDirectory(folder, overwrite=True) as directory, monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", remove)
+            with pytest.raises(KeyboardInterrupt):
+                directory.make_way(spec)
+        RunDirectory(folder, overwrite=True).release()
+        with RunDirectory(folder, resume=spec) as directory:
+            assert not directory.completed and directory.state is None
+
+
+def test_a_run_that_replaces_the_one_whose_network_file_it_is_never_loses_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Results
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole.path, folder)
+    source, before = folder / "network.yaml", (folder / "network.yaml").read_text()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RunDirectory, "write_provenance", interrupt)
+        simulate(source, out=folder, overwrite=True, report=False)
+    assert source.read_text() == before and not (folder / "spikes.h5").exists()
+    assert_same(whole, simulate(source, out=folder, overwrite=True, report=False))
 
 
 # --- refusals -----------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import resource
@@ -20,7 +22,8 @@ from noble_net.config import load_network, network_from
 from noble_net.errors import ConfigError, OutputError
 from noble_net.loop import Loop
 from noble_net.results import Results, load_results
-from noble_net.run_files import FILES, MARK
+from noble_net.run_directory import RunDirectory
+from noble_net.run_files import FILES, MARK, is_running, mark_running, unmark
 from noble_net.run_state import FILE as STATE
 from noble_net.simulation import default_run_directory, describe, simulate
 from noble_net.surrogate.core import Core
@@ -325,7 +328,7 @@ def test_describe_checks_and_counts(coarse: Callable[[str], None]) -> None:
 
 def test_an_earlier_run_is_replaced_only_when_asked(tmp_path: Path, reference: Results) -> None:
     run(tmp_path, seed=9, duration=20.0)
-    with pytest.raises(OutputError, match="earlier run"):
+    with pytest.raises(OutputError, match=r"earlier run.*--overwrite.*--resume"):
         run(tmp_path)
     assert load_results(tmp_path / "run").seed == 9
     again = run(tmp_path, overwrite=True)
@@ -388,15 +391,51 @@ def test_folders_that_hold_something_else_are_left_alone(tmp_path: Path) -> None
 
 
 def test_a_folder_in_use_is_refused_and_a_killed_run_is_not_in_use(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    mark = tmp_path / "run" / MARK
-    mark.write_text(str(os.getppid()))
-    with pytest.raises(OutputError, match="another run is writing there"):
-        run(tmp_path, overwrite=True)
-    assert mark.exists()
-    mark.write_text("999999999")
+    folder = tmp_path / "run"
+    with RunDirectory(folder):
+        (folder / MARK).write_text("999999999")  # as of a process in another container
+        assert is_running(folder)
+        with pytest.raises(OutputError, match="another run is writing there"):
+            run(tmp_path, overwrite=True)
+        assert is_running(folder)
+    folder.mkdir()
+    (folder / MARK).write_text(str(os.getpid()))  # its process was killed, and the number is another's now
+    assert not is_running(folder)
     run(tmp_path, duration=10.0)
-    assert not mark.exists()
+    assert not (folder / MARK).exists()
+
+
+def test_a_mark_that_goes_away_as_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, flock = tmp_path / "run", fcntl.flock
+    first = RunDirectory(folder)
+    (folder / "nodes.h5").touch()  # it keeps the folder
+
+    def late(*arguments: Any) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        first.release()
+        flock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    mark = mark_running(folder)
+    assert mark is not None and is_running(folder)
+    unmark(folder, mark)
+
+
+def test_where_files_cannot_be_locked_the_number_of_the_process_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with RunDirectory(tmp_path / "run") as directory:
+        with pytest.raises(OutputError, match="another run is writing there"):
+            RunDirectory(directory.path)
+        (directory.path / MARK).write_text("999999999")
+        assert not is_running(directory.path)
+    run(tmp_path, duration=10.0)
 
 
 def test_no_room_on_the_disk_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
