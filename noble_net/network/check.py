@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
@@ -15,6 +16,7 @@ from noble_net.config import (
     SynapseSpec,
     config_error,
 )
+from noble_net.errors import StimulusWarning
 from noble_net.network.edge_replay import replayed_edges
 from noble_net.network.geometry import draw_positions
 from noble_net.network.given import Edges, GivenError, read_sonata, read_table
@@ -63,6 +65,18 @@ def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
     for stimulus in spec.stimuli:
         if stimulus.synapse_replay is not None and stimulus.synapse_replay.edges is not None:
             replayed_edges(spec, stimulus, spec.populations[spec.population_of(stimulus.to)].size)
+
+
+def warn_of_idle(spec: NetworkSpec) -> None:
+    """Say of stimuli that begin when the run is over, and so never act (StimulusWarning)."""
+    for each in spec.stimuli:
+        if each.begins >= spec.duration:
+            warnings.warn(
+                f"stimulus {each.name} never acts: it begins {each.begins:g} ms after the warm-up, and the run ends at "
+                f"{spec.duration:g} ms. Begin earlier, run longer, or remove it",
+                StimulusWarning,
+                stacklevel=3,
+            )
 
 
 def _check_positions(spec: NetworkSpec) -> None:
