@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from noble_net.config import (
+    GapJunctionSpec,
     NetworkSpec,
     ProjectionSpec,
     SynapseSpec,
@@ -81,22 +82,27 @@ def warn_of_idle(spec: NetworkSpec) -> None:
 
 def _check_positions(spec: NetworkSpec) -> None:
     """Nodes whose positions count have them in their file."""
-    wanted = [
+    wanted: list[tuple[tuple[str | int, ...], str]] = [
         (("node_sets", name, "region"), each.population)
         for name, each in spec.node_sets.items()
         if each.region is not None
     ]
-    for block, group in (("projections", spec.projections), ("gap_junctions", spec.gap_junctions)):
+    joints: dict[str, tuple[ProjectionSpec | GapJunctionSpec, ...]] = {
+        "projections": spec.projections,
+        "gap_junctions": spec.gap_junctions,
+    }
+    for block, group in joints.items():
         for index, joint in enumerate(group):
             if joint.needs_positions:
-                wanted += [((block, index, distance_key(joint)), end) for end in (joint.source, joint.target)]
+                path = (block, index, distance_key(joint))
+                wanted += [(path, joint.source), (path, joint.target)]
     unsaid = {name for _, name in wanted if spec.populations[name].position is None}
     lacking = {name for name in unsaid if positions_of(spec, name) is None}
-    for path, population in wanted:
+    for place, population in wanted:
         if population in lacking:
             problem = f"the nodes of population {population} have no x, y and z"
             remedy = f"add them to the nodes file, or `position` to population {population}"
-            raise config_error(spec, path, problem, remedy)
+            raise config_error(spec, place, problem, remedy)
 
 
 def _check_nmda(spec: NetworkSpec, name: str, target: str, cores: Mapping[str, CoreInfo]) -> None:
