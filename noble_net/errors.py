@@ -12,7 +12,7 @@ NobleNetError
 
 The command line prints any of these on stderr and exits with code 2. What may be meant, but should be known,
 is a NobleNetWarning: LatentSpaceWarning, cells outside the hull of their family's members; EnvelopeWarning, cells
-driven beyond what their core was trained on.
+driven beyond what their core was trained on; StimulusWarning, a stimulus that never acts.
 """
 
 from __future__ import annotations
@@ -73,6 +73,10 @@ class LatentSpaceWarning(NobleNetWarning):
 
 class EnvelopeWarning(NobleNetWarning):
     """Cells were driven beyond what their core was trained on."""
+
+
+class StimulusWarning(NobleNetWarning):
+    """A stimulus begins when the run is over."""
 
 
 class CheckpointError(NobleNetError):

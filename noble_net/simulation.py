@@ -18,7 +18,7 @@ from noble_net.device.choice import Chosen, Device, choose
 from noble_net.errors import BackendError, CheckpointError
 from noble_net.loop import Loop, compile_loop
 from noble_net.network.build import Network, build_checked, expected_junctions, expected_synapses
-from noble_net.network.check import check_network
+from noble_net.network.check import check_network, warn_of_idle
 from noble_net.provenance import run_provenance, told_apart
 from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
 from noble_net.registry import load_core
@@ -68,6 +68,7 @@ def simulate(
         spec = resolve_network(network, seed, duration)
         cores, families = load_parts(spec)
         check_network(spec, {name: core.info for name, core in cores.items()})
+        warn_of_idle(spec)
         if chosen.torch is not None:
             from noble_net.device.holds import check_holds
 
@@ -150,6 +151,7 @@ def describe(spec: NetworkSpec) -> str:
     cores, _ = load_parts(spec)
     infos = {name: core.info for name, core in cores.items()}
     check_network(spec, infos)
+    warn_of_idle(spec)
     lines = [f"{spec.name}: {spec.duration:g} ms after {spec.warmup:g} ms of warm-up, seed {spec.seed}"]
     for name, population in spec.populations.items():
         family = "" if population.family is None else f", family {population.family}"

@@ -167,6 +167,7 @@ def test_one_member_a_type(tmp_path: Path) -> None:
     assert cells.cells.labels[:EXC] == (member,) * EXC and len(set(cells.cells.labels[EXC:])) == INH
 
 
+@pytest.mark.filterwarnings("ignore::noble_net.errors.StimulusWarning")  # one begins after this short run
 def test_a_circuit_is_the_same_in_neuron(tmp_path: Path) -> None:
     """Replayed spikes arrive along the same edges there: the same cells spike, as often and at the same times."""
     write_circuit(tmp_path)

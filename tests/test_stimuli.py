@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from noble_net.config import NetworkSpec
+from noble_net.errors import StimulusWarning
 from noble_net.network.afferents import Poisson
 from noble_net.network.noise import OrnsteinUhlenbeck
 from noble_net.network.stimuli import inject, make_stimulus
 from noble_net.network.waveforms import Step
+from noble_net.simulation import describe
+from noble_net.sonata import inputs_of
 
 OU = {"mean": "0.3 nA", "sigma": "0.1 nA", "tau": "5 ms"}
 POISSON = {"rate": "800 Hz", "synapse": "ampa", "weight": "2 nS"}
@@ -134,3 +137,23 @@ def test_the_noise_seed_changes_noise_and_nothing_drawn_per_cell() -> None:
     means = [make_stimulus(spec.stimuli[0], spec).values(0, 10) for spec in (same, other)]  # type: ignore[union-attr]
     noise = [make_stimulus(spec.stimuli[1], spec).values(0, 10) for spec in (same, other)]  # type: ignore[union-attr]
     assert np.array_equal(*means) and not np.array_equal(*noise)
+
+
+@pytest.mark.parametrize(
+    ("given", "idle"),
+    [
+        ({"step": {"amplitude": "1 nA", "start": "50 ms", "stop": "60 ms"}}, True),
+        ({"step": {"amplitude": "1 nA", "start": "19 ms", "stop": "60 ms"}}, False),
+        ({"ornstein_uhlenbeck": OU | {"delay": "20 ms"}}, True),
+        ({"ornstein_uhlenbeck": OU}, False),
+        ({"poisson": POISSON | {"delay": "30 ms"}}, True),
+    ],
+)
+def test_a_stimulus_that_begins_when_the_run_is_over_is_told(given: dict[str, Any], idle: bool) -> None:
+    spec = network_spec(duration="20 ms", stimuli=[{"to": "inh", **given}])
+    if not idle:
+        describe(spec)
+        return
+    with pytest.warns(StimulusWarning, match=r"-inh-0 never acts: .* the run ends at 20 ms"):
+        describe(spec)
+    assert inputs_of(spec.stimuli, spec.duration) == ({}, [])

@@ -11,12 +11,13 @@ from typing import Literal
 import numpy as np
 
 from noble_net.config import (
+    GapJunctionSpec,
     NetworkSpec,
     ProjectionSpec,
     SynapseSpec,
     config_error,
 )
-from noble_net.errors import EnvelopeWarning
+from noble_net.errors import EnvelopeWarning, StimulusWarning
 from noble_net.network.edge_replay import replayed_edges
 from noble_net.network.geometry import draw_positions
 from noble_net.network.given import Edges, GivenError, read_sonata, read_table
@@ -71,24 +72,41 @@ def check_network(spec: NetworkSpec, cores: Mapping[str, CoreInfo]) -> None:
             replayed_edges(spec, stimulus, spec.populations[spec.population_of(stimulus.to)].size)
 
 
+def warn_of_idle(spec: NetworkSpec) -> None:
+    """Say of stimuli that begin when the run is over, and so never act (StimulusWarning)."""
+    for each in spec.stimuli:
+        if each.begins >= spec.duration:
+            warnings.warn(
+                f"stimulus {each.name} never acts: it begins {each.begins:g} ms after the warm-up, and the run ends at "
+                f"{spec.duration:g} ms. Begin earlier, run longer, or remove it",
+                StimulusWarning,
+                stacklevel=3,
+            )
+
+
 def _check_positions(spec: NetworkSpec) -> None:
     """Nodes whose positions count have them in their file."""
-    wanted = [
+    wanted: list[tuple[tuple[str | int, ...], str]] = [
         (("node_sets", name, "region"), each.population)
         for name, each in spec.node_sets.items()
         if each.region is not None
     ]
-    for block, group in (("projections", spec.projections), ("gap_junctions", spec.gap_junctions)):
+    joints: dict[str, tuple[ProjectionSpec | GapJunctionSpec, ...]] = {
+        "projections": spec.projections,
+        "gap_junctions": spec.gap_junctions,
+    }
+    for block, group in joints.items():
         for index, joint in enumerate(group):
             if joint.needs_positions:
-                wanted += [((block, index, distance_key(joint)), end) for end in (joint.source, joint.target)]
+                path = (block, index, distance_key(joint))
+                wanted += [(path, joint.source), (path, joint.target)]
     unsaid = {name for _, name in wanted if spec.populations[name].position is None}
     lacking = {name for name in unsaid if positions_of(spec, name) is None}
-    for path, population in wanted:
+    for place, population in wanted:
         if population in lacking:
             problem = f"the nodes of population {population} have no x, y and z"
             remedy = f"add them to the nodes file, or `position` to population {population}"
-            raise config_error(spec, path, problem, remedy)
+            raise config_error(spec, place, problem, remedy)
 
 
 def _check_nmda(spec: NetworkSpec, name: str, target: str, cores: Mapping[str, CoreInfo]) -> None:

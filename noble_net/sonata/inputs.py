@@ -27,10 +27,12 @@ def inputs_of(
     """The inputs by the stimuli's names, and the names of stimuli that SONATA has no input for.
 
     These are what acts through synapses, tables of currents, noise that cells share, and numbers that differ from cell
-    to cell. ``duration``: of the run, ms.
+    to cell. ``duration``: of the run, ms; what begins later is in neither.
     """
     inputs, left_out = {}, []
     for stimulus in stimuli:
+        if stimulus.begins >= duration:  # as an input it would last 0 ms
+            continue
         name, given = str(stimulus.name), _input(stimulus, duration)
         if given is None:
             left_out.append(name)

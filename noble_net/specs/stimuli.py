@@ -276,6 +276,15 @@ class StimulusSpec(Spec):
         """The parameters, if it acts through synapses; None of an injection."""
         return self.poisson or self.synapse_replay
 
+    @property
+    def begins(self) -> float:
+        """When it begins to act, ms from the end of the warm-up; 0 where that is earlier."""
+        if isinstance(self.parameters, StepSpec):
+            return self.parameters.start
+        if isinstance(self.parameters, SynapseReplaySpec):  # its delay is its synapses'
+            return 0.0
+        return self.parameters.delay or 0.0
+
     @model_validator(mode="after")
     def _exactly_one(self) -> StimulusSpec:
         given = [kind for kind in STIMULI if getattr(self, kind) is not None]
