@@ -22,10 +22,10 @@ from noble_net.config import load_network, network_from
 from noble_net.errors import ConfigError, OutputError
 from noble_net.loop import Loop
 from noble_net.results import Results, load_results
-from noble_net.run_directory import RunDirectory
+from noble_net.run_directory import RunDirectory, given_or_new
 from noble_net.run_files import FILES, MARK, is_running, mark_running, unmark
 from noble_net.run_state import FILE as STATE
-from noble_net.simulation import default_run_directory, describe, simulate
+from noble_net.simulation import describe, simulate
 from noble_net.surrogate.core import Core
 from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
 from noble_net.types import CellTable, Drive, Response, State
@@ -489,11 +489,18 @@ def test_a_disk_that_fills_up_stops_the_run_with_a_readable_rest(tmp_path: Path)
     assert len(partial.spike_arrays("inh")[0]) > 0
 
 
-def test_default_folders_are_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_folders_are_new_each_and_those_left_empty_go_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert default_run_directory(network_spec()) == Path("runs/balanced")
-    Path("runs/balanced").mkdir(parents=True)
-    assert default_run_directory(network_spec()) == Path("runs/balanced-2")
+    with given_or_new(None, "net") as first, given_or_new(None, "net") as second:  # started at once
+        assert (first, second) == (Path("runs/net"), Path("runs/net-2"))
+        with RunDirectory(first):
+            pass
+        simulate(network_from(plain_data()), out=second, report=False)
+    assert list(Path("runs").iterdir()) == [second]
+    with given_or_new("here", "net") as given:
+        assert given == Path("here") and not given.exists()
 
 
 def test_threads_below_one_are_refused(tmp_path: Path) -> None:
