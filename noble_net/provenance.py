@@ -176,7 +176,8 @@ def named_files(spec: NetworkSpec) -> list[Path]:
 
 def _file_hash(path: Path) -> str | None:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as stream:  # in parts: spikes to replay can be larger than memory
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:  # it was moved or changed while the run went on
         return None
 

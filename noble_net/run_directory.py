@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -239,9 +239,31 @@ def expected_bytes(network: Network) -> int:
     return round(_SLACK_BYTES + BYTES_PER_EDGE * edges + per_cell * network.n_cells + 4 * values)
 
 
-def free_folder(parent: Path, name: str) -> Path:
-    """The first of parent/name, parent/name-2 … that does not exist."""
-    return next(path for path in _candidates(parent / name) if not path.exists())
+@contextmanager
+def given_or_new(folder: Path | str | None, name: str) -> Iterator[Path]:
+    """The folder that is given, or else the first of runs/name, runs/name-2 … that did not exist.
+
+    That one is made at once, so that nobody else takes it, and goes away at the end if it is still empty. Raises
+    OutputError.
+    """
+    if folder is not None:
+        yield Path(folder)
+        return
+    made = next(filter(_make, _candidates(Path("runs") / name)))
+    try:
+        yield made
+    finally:
+        with suppress(OSError):
+            made.rmdir()
+
+
+def _make(path: Path) -> bool:
+    with saving(path):
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            return False
+        return True
 
 
 def _candidates(path: Path) -> Iterator[Path]:

@@ -23,7 +23,7 @@ from noble_net.provenance import run_provenance, told_apart
 from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
 from noble_net.registry import load_core
 from noble_net.results import Results, load_results
-from noble_net.run_directory import RunDirectory, free_folder
+from noble_net.run_directory import RunDirectory
 from noble_net.surrogate.core import Core
 
 if TYPE_CHECKING:
@@ -167,11 +167,6 @@ def describe(spec: NetworkSpec) -> str:
             f"{expected_junctions(spec, index):,} gap junctions"
         )
     return "\n".join(lines)
-
-
-def default_run_directory(spec: NetworkSpec) -> Path:
-    """A folder under runs/ that does not exist yet, called like the network."""
-    return free_folder(Path("runs"), spec.name)
 
 
 @contextmanager

@@ -156,6 +156,17 @@ def test_a_run_goes_on_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert other.returncode == 2 and "another network: seed differ" in other.stderr
 
 
+def test_runs_started_at_once_take_a_folder_each(tmp_path: Path) -> None:
+    (tmp_path / "net.yaml").write_text(GOOD)
+    arguments = [sys.executable, "-m", "noble_net", "run", "net.yaml", "--seed"]
+    started = [subprocess.Popen([*arguments, str(seed)], cwd=tmp_path) for seed in (1, 2)]
+    assert [each.wait(timeout=200) for each in started] == [0, 0]
+    found = [json.loads(path.read_text())["seed"] for path in tmp_path.glob("runs/tiny*/summary.json")]
+    assert sorted(found) == [1, 2]
+    assert command("run", "net.yaml", "--dry-run", cwd=tmp_path).returncode == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

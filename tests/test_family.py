@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -135,6 +136,21 @@ def test_cells_outside_the_hull_are_drawn_again_warned_of_or_refused():
             assert np.array_equal(draw(source, "warn"), allowed)
         with pytest.raises(FamilyError, match="of them lie outside the hull of the 12 members"):
             draw(source, "fail")
+
+
+def test_cells_are_contracted_before_they_are_drawn_again(family):
+    """Hardly any cell as it was drawn lies in the hull, but in 13 dimensions most do when contracted."""
+    space = LatentSpace.of_code(family)
+    for source in ("gaussian", "kde"):
+        draw = partial(sample_cells, family, 20, source=source, spread=0.3, generator_of=keyed)
+        allowed, again = draw(outside="allow").code, draw(outside="redraw").code
+        inside = space.contains(allowed.astype(np.float64))
+        assert 10 < inside.sum() < 20 and space.contains(again.astype(np.float64)).all()
+        assert np.array_equal(again[inside], allowed[inside])
+    with pytest.raises(
+        FamilyError, match=r"none of 1000 .* in 23 coordinates .* from the hull.* lower spread"
+    ):
+        sample_cells(load_family("allen-nr5a1"), 1, source="gaussian", outside="redraw", generator_of=keyed)
 
 
 def test_a_network_file_says_how_cells_are_drawn():

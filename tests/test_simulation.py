@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import resource
+import tracemalloc
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -21,11 +23,12 @@ from noble_net import recorded_run, registry
 from noble_net.config import load_network, network_from
 from noble_net.errors import ConfigError, OutputError
 from noble_net.loop import Loop
+from noble_net.provenance import hashes_of_files
 from noble_net.results import Results, load_results
-from noble_net.run_directory import RunDirectory
+from noble_net.run_directory import RunDirectory, given_or_new
 from noble_net.run_files import FILES, MARK, is_running, mark_running, unmark
 from noble_net.run_state import FILE as STATE
-from noble_net.simulation import default_run_directory, describe, simulate
+from noble_net.simulation import describe, simulate
 from noble_net.surrogate.core import Core
 from noble_net.surrogate.integrate_and_fire import IntegrateAndFire
 from noble_net.types import CellTable, Drive, Response, State
@@ -188,6 +191,21 @@ def test_all_files_are_written_and_tell_what_ran(reference: Results) -> None:
     provenance = json.loads((reference.path / "provenance.json").read_text())
     assert provenance["seed"] == 3 and provenance["versions"]["numpy"] == np.__version__
     assert provenance["cores"]["integrate-and-fire"]["name"] == "integrate-and-fire"
+
+
+def test_files_are_hashed_without_being_held_in_memory(tmp_path: Path) -> None:
+    data = plain_data()
+    spikes = {"file": str(tmp_path / "spikes.h5"), "population": "a", "synapse": "push", "weight": "1 pA"}
+    data["stimuli"] = [{"to": "a", "synapse_replay": spikes}]
+    (tmp_path / "spikes.h5").write_bytes(bytes(20_000_000))
+    spec = network_from(data)
+    tracemalloc.start()
+    try:
+        told = hashes_of_files(spec)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+    assert told == {str(tmp_path / "spikes.h5"): hashlib.sha256(bytes(20_000_000)).hexdigest()}
 
 
 def test_overrides_are_what_the_results_say(tmp_path: Path) -> None:
@@ -489,11 +507,18 @@ def test_a_disk_that_fills_up_stops_the_run_with_a_readable_rest(tmp_path: Path)
     assert len(partial.spike_arrays("inh")[0]) > 0
 
 
-def test_default_folders_are_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_folders_are_new_each_and_those_left_empty_go_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert default_run_directory(network_spec()) == Path("runs/balanced")
-    Path("runs/balanced").mkdir(parents=True)
-    assert default_run_directory(network_spec()) == Path("runs/balanced-2")
+    with given_or_new(None, "net") as first, given_or_new(None, "net") as second:  # started at once
+        assert (first, second) == (Path("runs/net"), Path("runs/net-2"))
+        with RunDirectory(first):
+            pass
+        simulate(network_from(plain_data()), out=second, report=False)
+    assert list(Path("runs").iterdir()) == [second]
+    with given_or_new("here", "net") as given:
+        assert given == Path("here") and not given.exists()
 
 
 def test_threads_below_one_are_refused(tmp_path: Path) -> None:

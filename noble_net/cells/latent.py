@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -57,10 +58,10 @@ def sample_cells(
     """Draw ``size`` cells. Cell i depends on ``generator_of(i)`` alone (members: also on ``generator_of(-1)``, which
     shuffles the members' order), so a larger population begins with the cells of a smaller one.
 
-    ``outside`` says what to do about cells outside the hull of the role's members, which `gaussian`, `kde` and
-    `circle` can give: nothing, draw them again, warn (LatentSpaceWarning) or fail. ``around`` (any member's id) and
-    ``radius`` (a share of the members' range) belong to `circle`, ``member`` to `fixed`. ``what`` names the cells
-    in messages (default: the family).
+    ``outside`` says what to do about cells that, contracted by ``spread``, lie outside the hull of the role's members,
+    as most of `gaussian`, `kde` and `circle` do in many dimensions: nothing, draw them again, warn
+    (LatentSpaceWarning) or fail. ``around`` (any member's id) and ``radius`` (a share of the members' range) belong to
+    `circle`, ``member`` to `fixed`. ``what`` names the cells in messages (default: the family).
 
     Raises FamilyError for an unknown source or member, a role without members, and as ``outside`` asks.
     """
@@ -74,22 +75,17 @@ def sample_cells(
         cells = family.cells([space.labels[order[i % len(order)]] for i in range(size)])
         if spread == 1.0:
             return cells
-        return from_codes(family, _contracted(family, cells.code, spread), source)
-    redraw = outside == "redraw"
-    if source == "gaussian":
-        codes = [_gaussian(space, family.bound, generator_of(i), redraw) for i in range(size)]
-    elif source == "kde":
-        codes = [space.kde(generator_of(i), inside=redraw) for i in range(size)]
-    elif source == "hull":
-        codes = [space.uniform(generator_of(i)) for i in range(size)]
-    else:
-        centre = family.codes([_known(family, around, "circle needs a member to be around")])[0]
-        share = 0.0 if radius is None else radius
-        codes = [
-            space.circle(generator_of(i), centre.astype(np.float64), share, inside=redraw)
-            for i in range(size)
-        ]
-    code = _contracted(family, np.concatenate(codes).astype(np.float32), spread)
+        return from_codes(family, _contraction(family, spread)(cells.code), source)
+    name, draw = _draw(family, space, source, around, radius)
+    contracted = _contraction(family, spread)
+    code = np.empty((size, len(space.names)), np.float32)
+    for i in range(size):
+        generator = generator_of(i)
+
+        def cell(generator: np.random.Generator = generator) -> Float64:
+            return np.asarray(contracted(draw(generator).astype(np.float32))[0], np.float64)
+
+        code[i] = space.drawn(cell, name, inside=outside == "redraw")[0]
     if outside != "redraw":
         space.check(code.astype(np.float64), outside, what or f"family {family.name}")
     return from_codes(family, code, source)
@@ -149,25 +145,34 @@ class FeatureModel:
         return {name: values[:, j] for j, name in enumerate(self.names)}
 
 
-def _contracted(family: Family, code: Float32, spread: float) -> Float32:
+def _draw(
+    family: Family, space: LatentSpace, source: str, around: str | None, radius: float | None
+) -> tuple[str, Callable[[np.random.Generator], Float64]]:
+    """What a source is called, and what draws one code of it, float64 [1, parameters], in the hull or not."""
+    if source == "gaussian" and (bound := family.bound) is not None:
+        # The distribution that made the family.
+        return "the family's Gaussian", lambda generator: np.asarray(
+            truncnorm.ppf(generator.random((1, len(space.names))), -bound, bound), np.float64
+        )
+    if source == "gaussian":
+        return "the members' Gaussian", partial(space.gaussian, inside=False)
+    if source == "kde":
+        return "the members' kernel density", partial(space.kde, inside=False)
+    if source == "hull":
+        return "the hull", space.uniform
+    centre = family.codes([_known(family, around, "circle needs a member to be around")])[0]
+    share = 0.0 if radius is None else radius
+    return f"the circle of radius {share:g}", partial(
+        space.circle, around=centre.astype(np.float64), radius=share
+    )
+
+
+def _contraction(family: Family, spread: float) -> Callable[[Float32], Float32]:
+    """What moves codes, float32 [cells, parameters], towards the medoid member."""
     if spread == 1.0:
-        return code
+        return lambda code: code
     centre = family.codes([medoid(family, family.ids())])
-    return (centre + spread * (code - centre)).astype(np.float32)
-
-
-def _gaussian(
-    space: LatentSpace, bound: float | None, generator: np.random.Generator, redraw: bool
-) -> Float64:
-    """One code, float64 [1, parameters], of the distribution that made the family, or of the fitted Gaussian."""
-    if bound is None:
-        return space.gaussian(generator, inside=redraw)
-
-    def draw() -> Float64:
-        uniform = generator.random(len(space.names))
-        return np.asarray(truncnorm.ppf(uniform, -bound, bound), np.float64)
-
-    return space.drawn(draw, "the family's Gaussian", inside=redraw)
+    return lambda code: (centre + spread * (code - centre)).astype(np.float32)
 
 
 def _known(family: Family, member: str | None, needed: str) -> str:

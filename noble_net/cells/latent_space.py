@@ -246,8 +246,8 @@ class LatentSpace:
             else:
                 raise FamilyError(
                     f"none of {REDRAWS} draws of {what} lies in the hull of the {len(self.labels)} members in "
-                    f"{self._coordinates}: in many dimensions almost none does. Draw uniformly from the hull, "
-                    f"or allow cells outside"
+                    f"{self._coordinates}: in so many dimensions hardly any does. Draw uniformly from the hull, "
+                    f"or allow cells outside; a lower spread helps where the medoid member is not on the hull itself"
                 )
         return points
 

@@ -48,10 +48,9 @@ def fit(
     """
     from noble_net.fitting.output import FILES, write_fit
     from noble_net.output import claim_folder
-    from noble_net.run_directory import free_folder
+    from noble_net.run_directory import given_or_new
 
     stem = (features or recording or Path("cell")).stem
-    folder = out or free_folder(Path("runs"), f"fit-{stem}")
     if out is not None:
         claim_folder(out, FILES, "fit")
     if features is not None and recording is None:
@@ -75,7 +74,8 @@ def fit(
             )
     else:
         raise typer.BadParameter("give a recording, or --features TABLE", param_hint="RECORDING")
-    page = write_fit(found, folder)
+    with given_or_new(out, f"fit-{stem}") as folder:
+        page = write_fit(found, folder)
     for line in closing_lines(found):
         typer.echo(line)
     typer.echo(f"report: {page}")

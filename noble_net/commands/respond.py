@@ -91,7 +91,7 @@ def respond(
     from noble_net.report.responses_page import write_responses_report
     from noble_net.responses.requests import parse_amplitudes
     from noble_net.responses.respond import WITHOUT_EFEL, Request, describe_request, save_responses
-    from noble_net.run_directory import free_folder
+    from noble_net.run_directory import given_or_new
 
     steps = parse_amplitudes(STEPS if amplitudes is None else amplitudes)
     load, drawn_from, domain = _what_answers(core, family, backend, device)
@@ -103,16 +103,18 @@ def respond(
     beyond = domain.check(drawn_from, table, steps, outside or "warn")
     answerer = load()
     note = "" if request.names else f"Only spikes and rates are measured: {WITHOUT_EFEL}"
-    folder = out or free_folder(Path("runs"), f"respond-{answerer.name}")
-    try:
-        with progress(describe_request(request, answerer)) as update:
-            saved = save_responses(
-                load, request, folder, batch=batch, jobs=jobs, overwrite=overwrite, progress=update
-            )
-            page = write_responses_report(saved, answerer, table, ". ".join(filter(None, [*beyond, note])))
-    except KeyboardInterrupt:
-        complain(f"interrupted: the same request with --out {folder} goes on from there", kind="")
-        raise typer.Exit(INTERRUPTED) from None
+    with given_or_new(out, f"respond-{answerer.name}") as folder:
+        try:
+            with progress(describe_request(request, answerer)) as update:
+                saved = save_responses(
+                    load, request, folder, batch=batch, jobs=jobs, overwrite=overwrite, progress=update
+                )
+                page = write_responses_report(
+                    saved, answerer, table, ". ".join(filter(None, [*beyond, note]))
+                )
+        except KeyboardInterrupt:
+            complain(f"interrupted: the same request with --out {folder} goes on from there", kind="")
+            raise typer.Exit(INTERRUPTED) from None
     if note:
         typer.echo(note, err=True)
     typer.echo(f"{describe_request(request, answerer)}; report: {page}")

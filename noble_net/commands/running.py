@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -161,7 +162,8 @@ def run(
             typer.echo(closing_line(shared.summary, shared.path))
         return
     spec, wanted = _network(file, changes, cell_types)
-    from noble_net.simulation import default_run_directory, describe
+    from noble_net.run_directory import given_or_new
+    from noble_net.simulation import describe
 
     if dry_run:
         _check(spec, backend, processes or 1)
@@ -173,9 +175,10 @@ def run(
                 typer.echo("on CPUs, which alone are rehearsed:")
             typer.echo(expect(spec, threads=threads))
         return
-    folder = out or wanted or default_run_directory(spec)
+    folder = out or wanted
     try:
-        with progress(f"{spec.name} on {backend}") as update:
+        with ExitStack() as stack, progress(f"{spec.name} on {backend}") as update:
+            folder = stack.enter_context(given_or_new(folder, spec.name))
             if backend is Backend.neuron:
                 from noble_net.reference.neuron_network import simulate_neuron
 
@@ -217,7 +220,8 @@ def run(
                 )
     except KeyboardInterrupt:
         goes_on = ", --resume goes on" if backend is Backend.surrogate else ""
-        left = f"partial results in {folder}{goes_on}" if folder.is_dir() else "nothing was written yet"
+        begun = folder is not None and folder.is_dir()
+        left = f"partial results in {folder}{goes_on}" if begun else "nothing was written yet"
         complain(f"interrupted: {left}", kind="")
         raise typer.Exit(INTERRUPTED) from None
     typer.echo(closing_line(results.summary, results.path))

@@ -23,9 +23,9 @@ from noble_net.ranks.environment import Started
 from noble_net.ranks.group import RankGroup, RankLost
 from noble_net.recorded_run import Clock, Progress, record_run
 from noble_net.results import Results, load_results
-from noble_net.run_directory import RunDirectory
+from noble_net.run_directory import RunDirectory, given_or_new
 from noble_net.run_state import FILE as STATE
-from noble_net.simulation import default_run_directory, load_parts, used_threads
+from noble_net.simulation import load_parts, used_threads
 from noble_net.surrogate.core import Core
 from noble_net.types import CoreInfo
 
@@ -69,7 +69,7 @@ def simulate_on_ranks(
                 with clock("load"):
                     spec, named = _together(group, network)
                     parts = _together(group, lambda: _parts(spec))
-                folder = group.leaders((out or named or default_run_directory(spec)) if group.leads else None)
+                folder = group.leaders(_together(group, lambda: _folder(group, stack, out or named, spec)))
                 directory = _together(
                     group, lambda: _claimed(group, stack, folder, overwrite, spec if resume else None)
                 )
@@ -144,6 +144,11 @@ def _parts(spec: NetworkSpec) -> _Parts:
         problem = "gap junctions cannot be divided among processes"
         raise config_error(spec, ("gap_junctions", 0), problem, "run the network on one process")
     return parts
+
+
+def _folder(group: RankGroup, stack: ExitStack, given: Path | None, spec: NetworkSpec) -> Path | None:
+    """The run's folder, in the leader."""
+    return stack.enter_context(given_or_new(given, spec.name)) if group.leads else None
 
 
 def _claimed(

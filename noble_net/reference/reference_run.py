@@ -14,7 +14,7 @@ from noble_net.provenance import run_provenance
 from noble_net.recorded_run import Clock, Engine, Progress, load_families, record_run, resolve_network
 from noble_net.reference.neuron_cells import steps_per_sample
 from noble_net.results import Results, load_results
-from noble_net.run_directory import RunDirectory, free_folder
+from noble_net.run_directory import RunDirectory, given_or_new
 from noble_net.types import CoreInfo
 
 if TYPE_CHECKING:
@@ -72,8 +72,9 @@ def run_reference(
         cores = check(spec)
         families = load_families(spec)
         load()
-    folder = asked.out or free_folder(Path("runs"), spec.name)
-    with RunDirectory(folder, overwrite=asked.overwrite) as directory, ExitStack() as stack:
+    with ExitStack() as stack:
+        folder = stack.enter_context(given_or_new(asked.out, spec.name))
+        directory = stack.enter_context(RunDirectory(folder, overwrite=asked.overwrite))
         with clock("build"):
             built = build_checked(spec, families, cores)
             directory.check_space(built)
