@@ -289,6 +289,16 @@ def test_the_command_fits_features(family: Family, tmp_path: Path) -> None:
     assert load_network(tmp_path / "fit/network.yaml").populations["cells"].size == 100
 
 
+def test_the_command_refuses_cores_whose_cells_are_no_networks(tmp_path: Path) -> None:
+    table = tmp_path / "features.csv"
+    table.write_text("name,value\nI_thr,0.16\n")
+    options = ["--features", str(table), "--core", "noble-small", "--out", str(tmp_path / "fit")]
+    result = CliRunner().invoke(app, ["fit", *options])
+    assert result.exit_code == 2
+    assert "core noble-small cannot be fitted: give a streaming core" in result.stderr
+    assert not (tmp_path / "fit/fit.json").exists()
+
+
 def test_the_command_fits_recordings(family: Family, tmp_path: Path) -> None:
     sweep = answered(family, "allen-pv-peri-000", 400.0, 3, "a")
     with h5py.File(tmp_path / "cell.h5", "w") as file:
