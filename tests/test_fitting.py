@@ -144,6 +144,8 @@ def test_features_give_a_code_that_has_them(family: Family) -> None:
     [
         ({"I_thresh": 0.1}, "did you mean `I_thr`"),
         ({"I_thr": float("nan")}, "I_thr is nan"),
+        ({"I_thr": 160.0}, "I_thr is 160, far beyond the members of family allen-pv-peri.* Give it in nA"),
+        ({"voltage_base": -0.07}, "voltage_base is -0.07, far beyond .* Give it in mV"),
         ({}, "no features are given"),
     ],
 )
