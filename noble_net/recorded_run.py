@@ -17,6 +17,7 @@ import numpy as np
 
 from noble_net.config import NetworkSpec, config_error, load_network, with_overrides
 from noble_net.errors import EnvelopeWarning, FamilyError, OutputError
+from noble_net.output import read_json
 from noble_net.provenance import OUTSIDE_WARNING, now, run_summary
 from noble_net.registry import load_family
 from noble_net.resuming import Resumable, Saving, Schedule, check_fits, made_of
@@ -141,9 +142,19 @@ def record_run(
     run.close()
     _warn(run.summary()["populations"])
     if report:
-        from noble_net.report.html import write_report
+        _report(directory, run.summary())
 
-        add_report(directory, run.summary(), write_report)
+
+def complete_report(directory: RunDirectory) -> None:
+    """Make the report of a complete run that was killed before it had one."""
+    if not (directory.path / "report.html").is_file():
+        _report(directory, read_json(directory.path / "summary.json", "summary"))
+
+
+def _report(directory: RunDirectory, summary: dict[str, Any]) -> None:
+    from noble_net.report.html import write_report
+
+    add_report(directory, summary, write_report)
 
 
 def _warn(populations: Mapping[str, Mapping[str, Any]]) -> None:

@@ -19,6 +19,7 @@ from noble_net.config import NetworkSpec, load_network
 from noble_net.errors import ConfigError, OutputError
 from noble_net.network.build import Network
 from noble_net.output import read_json
+from noble_net.run_state import FILE as STATE
 from noble_net.run_state import Arrays, RunState, checksum, read_state, under
 from noble_net.types import DT
 
@@ -85,10 +86,17 @@ def what_is_left(folder: Path, spec: NetworkSpec) -> Left:
         return Left(False, None)
     _same_network(folder, spec)
     _same_backend(folder)
+    return Left(True, None) if _is_complete(folder) else Left(False, read_state(folder))
+
+
+def is_anything_left(folder: Path) -> bool:
+    """Whether ``folder`` seems to hold a complete run or a state to go on from; `what_is_left` looks closely."""
+    return (folder / STATE).is_file() or _is_complete(folder)
+
+
+def _is_complete(folder: Path) -> bool:
     summary = folder / "summary.json"
-    if summary.is_file() and read_json(summary, "summary").get("completed"):
-        return Left(True, None)
-    return Left(False, read_state(folder))
+    return summary.is_file() and bool(read_json(summary, "summary").get("completed"))
 
 
 def made_of(network: Network, provenance: Mapping[str, Any]) -> dict[str, Any]:

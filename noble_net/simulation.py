@@ -20,7 +20,14 @@ from noble_net.loop import Loop, compile_loop
 from noble_net.network.build import Network, build_checked, expected_junctions, expected_synapses
 from noble_net.network.check import check_network, warn_of_idle
 from noble_net.provenance import run_provenance, told_apart
-from noble_net.recorded_run import Clock, Progress, load_families, record_run, resolve_network
+from noble_net.recorded_run import (
+    Clock,
+    Progress,
+    complete_report,
+    load_families,
+    record_run,
+    resolve_network,
+)
 from noble_net.registry import load_core
 from noble_net.results import Results, load_results
 from noble_net.run_directory import RunDirectory
@@ -76,6 +83,8 @@ def simulate(
     again = spec if resume else None
     with RunDirectory(out, overwrite=overwrite, resume=again) as directory, used_threads(threads) as used:
         if directory.completed:
+            if report:
+                complete_report(directory)
             return load_results(directory.path)
         with clock("build"):
             built = build_checked(spec, families, {name: core.info for name, core in cores.items()})

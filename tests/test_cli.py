@@ -150,6 +150,8 @@ def test_a_run_goes_on_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for arguments in (["here"], ["net.yaml", "--out", "here", "--seed", "5", "--checkpoint-every", "2 ms"]):
         again = CliRunner().invoke(app, ["run", *arguments, "--resume"])
         assert again.exit_code == 0, again.output
+        nothing_left = arguments == ["here"]
+        assert ("nothing to go on with in here: the run starts anew" in again.stderr) == nothing_left
         assert json.loads(Path("here/summary.json").read_text())["seed"] == 5
     assert "Add --resume to go on with it" in CliRunner().invoke(app, ["run", "here"]).stderr
     other = command("run", "net.yaml", "--out", "here", "--resume", cwd=tmp_path)

@@ -144,6 +144,8 @@ def test_features_give_a_code_that_has_them(family: Family) -> None:
     [
         ({"I_thresh": 0.1}, "did you mean `I_thr`"),
         ({"I_thr": float("nan")}, "I_thr is nan"),
+        ({"I_thr": 160.0}, "I_thr is 160, far beyond the members of family allen-pv-peri.* Give it in nA"),
+        ({"voltage_base": -0.07}, "voltage_base is -0.07, far beyond .* Give it in mV"),
         ({}, "no features are given"),
     ],
 )
@@ -287,6 +289,16 @@ def test_the_command_fits_features(family: Family, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "I_thr" in result.output and (tmp_path / "fit/report.html").is_file()
     assert load_network(tmp_path / "fit/network.yaml").populations["cells"].size == 100
+
+
+def test_the_command_refuses_cores_whose_cells_are_no_networks(tmp_path: Path) -> None:
+    table = tmp_path / "features.csv"
+    table.write_text("name,value\nI_thr,0.16\n")
+    options = ["--features", str(table), "--core", "noble-small", "--out", str(tmp_path / "fit")]
+    result = CliRunner().invoke(app, ["fit", *options])
+    assert result.exit_code == 2
+    assert "core noble-small cannot be fitted: give a streaming core" in result.stderr
+    assert not (tmp_path / "fit/fit.json").exists()
 
 
 def test_the_command_fits_recordings(family: Family, tmp_path: Path) -> None:

@@ -179,5 +179,5 @@ def test_a_core_that_keeps_no_state_is_not_fitted(tmp_path: Path) -> None:
     save_checkpoint(
         tmp_path, {**checkpoint.about, "kind": "windowed", "model": {}, "told": {}}, checkpoint.weights
     )
-    with pytest.raises(RecordingError, match="cannot be fitted to a recording: give a streaming core"):
+    with pytest.raises(RecordingError, match="cannot be fitted: give a streaming core"):
         fit_recording([Sweep("a", VOLTAGE, CURRENT[:-1], 1e4)], str(tmp_path))

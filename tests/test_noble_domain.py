@@ -20,7 +20,7 @@ from noble_net.errors import (
     LatentSpaceWarning,
     NobleNetError,
 )
-from noble_net.registry import load_step_core
+from noble_net.registry import checkpoint_folder, load_family, load_step_core
 from noble_net.responses.domain import Domain
 from noble_net.responses.requests import choose_cells, default_cells
 from noble_net.surrogate.step_core import StepCore
@@ -64,7 +64,7 @@ def test_cells_are_drawn_among_the_members_trained_on(family: Family) -> None:
     for source in ("gaussian", "kde", "hull"):
         cells = cells_over_features(family, FEATURES, source, 20, np.random.default_rng(1))
         points = np.column_stack([cells.features[name] for name in FEATURES])
-        assert space.contains(points).all()
+        assert space.contains(points).all() == (source == "hull")
     wide = feature_space(family, FEATURES, family.ids())
     assert wide.labels == tuple(family.ids())
     ball = cells_over_features(family, FEATURES, "circle", 4, np.random.default_rng(1), "m11")
@@ -174,6 +174,20 @@ def test_the_command_warns_or_fails_as_asked(command: list[str]) -> None:
     assert "outside the hull of the 4 members" in page
     allowed = CliRunner().invoke(app, [*beyond, "--outside", "allow"])
     assert allowed.exit_code == 0 and "warning" not in allowed.stderr
+
+
+@pytest.mark.parametrize("source", ["gaussian", "kde"])
+def test_sampled_cells_of_noble_may_lie_outside_as_asked(source: str) -> None:
+    """In the 17 features that it embeds they always do."""
+    core, family = load_step_core("noble-small"), load_family("allen-pv")
+    domain = Domain.of(core, checkpoint_folder("noble-small"), family)
+    cells = choose_cells(family, f"{source}:3", 1, domain.features, trained_on=domain.members)
+    steps = np.array([0.2])
+    assert domain.check(family, cells, steps, "allow") == ()
+    with pytest.warns(LatentSpaceWarning, match="3 of 3 cells"):
+        domain.check(family, cells, steps)
+    with pytest.raises(FamilyError, match="3 of 3 cells"):
+        domain.check(family, cells, steps, "fail")
 
 
 def test_sampled_cells_of_a_network_s_core_are_checked_if_asked(tmp_path: Path) -> None:

@@ -217,6 +217,14 @@ def test_a_complete_run_is_returned_as_it_is(whole: Results, monkeypatch: pytest
     assert (whole.path / "summary.json").stat().st_mtime_ns == before
 
 
+def test_a_complete_run_killed_before_its_report_gets_one(tmp_path: Path, whole: Results) -> None:
+    shutil.copytree(whole.path, tmp_path / "run")
+    again = simulate(network_from(data()), out=tmp_path / "run", resume=True)
+    assert (again.path / "report.html").is_file()
+    assert again.summary["timings_s"]["report"] > 0
+    assert_same(whole, again)
+
+
 def test_resume_starts_what_there_is_not(tmp_path: Path, whole: Results) -> None:
     assert_same(whole, run(tmp_path / "run", resume=True))
 

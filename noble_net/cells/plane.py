@@ -171,9 +171,10 @@ def cells_over_features(
 ) -> CellTable:
     """Cells drawn in the space of features, for a core conditioned on them, as NOBLE interpolates between cells.
 
-    ``source``: ``gaussian`` or ``kde`` (within the members' hull), ``hull`` (uniform in it) or ``circle`` (a ball of
-    RADIUS around ``around``, any member of the family). ``members``: those the core was trained on; the usual ones
-    unless given. Raises FamilyError for another source or an unknown member.
+    ``source``: ``gaussian`` or ``kde``, in the members' hull or not (`noble_net.responses.domain.Domain` says so),
+    ``hull`` (uniform in it) or ``circle`` (a ball of RADIUS around ``around``, any member of the family). ``members``:
+    those the core was trained on; the usual ones unless given. Raises FamilyError for another source or an unknown
+    member.
     """
     space = feature_space(family, features, members)
     if source == "circle":
@@ -181,7 +182,7 @@ def cells_over_features(
     elif source == "hull":
         points = space.uniform(generator, number)
     elif source in ("gaussian", "kde"):
-        points = getattr(space, source)(generator, number)
+        points = getattr(space, source)(generator, number, inside=False)
     else:
         raise FamilyError(f"source {source!r} is none of gaussian, kde, hull, circle")
     return _feature_cells({name: points[:, j] for j, name in enumerate(features)}, source)

@@ -112,13 +112,13 @@ def _refuse_of_recordings(context: typer.Context) -> None:
 def _from_features(table: Path, core: str, seed: int) -> CellFit:
     from noble_net.errors import NobleNetError
     from noble_net.fitting import fit_features
+    from noble_net.fitting.fit import core_to_fit
     from noble_net.fitting.from_features import read_features
     from noble_net.registry import family_of
 
-    family = family_of(core)
-    if family is None:
+    if family_of(core) is None:
         raise NobleNetError(f"core {core} has no family: give one that has, such as pv-stream")
-    return fit_features(read_features(table), family, seed=seed)
+    return fit_features(read_features(table), core_to_fit(core)[1], seed=seed)
 
 
 def _names(text: str) -> list[str]:

@@ -142,6 +142,8 @@ def run(
     if (ranks := started()) is not None:
         from noble_net.commands.ranks import run_on_ranks
 
+        if resume and ranks.rank == 0:
+            _tell_if_nothing_is_left(out)
         try:
             shared = run_on_ranks(
                 ranks,
@@ -176,6 +178,8 @@ def run(
             typer.echo(expect(spec, threads=threads))
         return
     folder = out or wanted
+    if resume:
+        _tell_if_nothing_is_left(folder)
     try:
         with ExitStack() as stack, progress(f"{spec.name} on {backend}") as update:
             folder = stack.enter_context(given_or_new(folder, spec.name))
@@ -329,6 +333,14 @@ def _to_resume(file: str, out: Path | None, backend: Backend, overwrite: bool) -
     if out is None and not file.endswith(".json"):  # a SONATA config names a folder itself
         raise typer.BadParameter("give the folder of the run, as --out DIR or as FILE", param_hint="--resume")
     return file, out
+
+
+def _tell_if_nothing_is_left(folder: Path | None) -> None:
+    """Say that --resume starts a run anew, as it does where a folder's name is misspelt."""
+    from noble_net.resuming import is_anything_left
+
+    if folder is not None and not is_anything_left(folder):
+        complain(f"there is nothing to go on with in {folder}: the run starts anew", kind="note: ")
 
 
 def _time(text: str | None, option: str) -> float | None:

@@ -124,7 +124,7 @@ def fit_recording(
     from noble_net.fitting.posterior import FEWEST, estimate
 
     fitted, held = _parted(sweeps, hold_out)
-    checkpoint, family = _core_and_family(core)
+    checkpoint, family = core_to_fit(core)
     if threads is not None:
         torch.set_num_threads(threads)
     net = SomaticNet.of(checkpoint)
@@ -214,15 +214,15 @@ def fit_features(features: Mapping[str, float], family: str | Family, *, seed: i
     )
 
 
-def _core_and_family(core: str) -> tuple[Any, Family]:
-    """The checkpoint of a streaming core, and its family."""
+def core_to_fit(core: str) -> tuple[Any, Family]:
+    """The checkpoint of a streaming core, and its family. Raises RecordingError for a core of another kind."""
     from noble_net.surrogate.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(checkpoint_folder(core))
     about = checkpoint.about
     if about["kind"] != "streaming":
         raise RecordingError(
-            f"core {core} cannot be fitted to a recording: give a streaming core, such as pv-stream or pv-zones"
+            f"core {core} cannot be fitted: give a streaming core, such as pv-stream or pv-zones"
         )
     family = load_family(about["family"])
     if family.hash != about["family_hash"]:

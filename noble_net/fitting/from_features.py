@@ -17,11 +17,15 @@ from noble_net.cells.family import Family
 from noble_net.cells.latent import FeatureModel
 from noble_net.errors import RecordingError, shortened
 from noble_net.fitting.gaussian import Posterior, Prior, whitening
+from noble_net.report.family_statistics import UNITS
 from noble_net.specs.specification import nearest
 from noble_net.types import Float64
 
 DIFFERENCE = 1e-4
 """Step of the differences by which predicted features are derived, standard deviations of the code."""
+
+FAR = 10.0
+"""A feature that lies further beyond the members' than this many times their range is in another unit."""
 
 
 class Expected(NamedTuple):
@@ -36,7 +40,7 @@ class Expected(NamedTuple):
 def code_from_features(family: Family, features: Mapping[str, float]) -> Posterior:
     """The code of a cell with these features, by names and in units of the family's table.
 
-    Raises RecordingError for names that the family has not, and values that are no finite numbers.
+    Raises RecordingError for names that the family has not, and values that are no finite numbers or in another unit.
     """
     names = _checked(family, features)
     model = FeatureModel.fit(family, names=names)
@@ -86,6 +90,12 @@ def _checked(family: Family, features: Mapping[str, float]) -> list[str]:
             )
         if not np.isfinite(value):
             raise RecordingError(f"feature {name} is {value}. Leave it out, or give a number")
+        low, high = float(family.table[name].min()), float(family.table[name].max())
+        if not -FAR * (high - low) <= value - low <= (1.0 + FAR) * (high - low):
+            raise RecordingError(
+                f"feature {name} is {value:g}, far beyond the members of family {family.name}, {low:.3g} to "
+                f"{high:.3g}. Give it in {UNITS.get(name, 'the unit of the family table')}, or take another family"
+            )
     if not features:
         raise RecordingError(f"no features are given. Give some of {', '.join(known)}")
     return list(features)

@@ -21,7 +21,7 @@ from noble_net.provenance import run_provenance, told_apart
 from noble_net.ranks.engine import RankLoop
 from noble_net.ranks.environment import Started
 from noble_net.ranks.group import RankGroup, RankLost
-from noble_net.recorded_run import Clock, Progress, record_run
+from noble_net.recorded_run import Clock, Progress, complete_report, record_run
 from noble_net.results import Results, load_results
 from noble_net.run_directory import RunDirectory, given_or_new
 from noble_net.run_state import FILE as STATE
@@ -74,7 +74,11 @@ def simulate_on_ranks(
                     group, lambda: _claimed(group, stack, folder, overwrite, spec if resume else None)
                 )
                 if group.leaders(directory is not None and directory.completed):
-                    return None if directory is None else load_results(directory.path)
+                    if directory is None:
+                        return None
+                    if report:
+                        complete_report(directory)
+                    return load_results(directory.path)
                 with clock("build"):
                     engine = _engine(group, spec, parts, directory, block_samples, batch)
                 if directory is None:
