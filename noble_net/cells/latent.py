@@ -78,14 +78,13 @@ def sample_cells(
         return from_codes(family, _contraction(family, spread)(cells.code), source)
     name, draw = _draw(family, space, source, around, radius)
     contracted = _contraction(family, spread)
+
+    def drawn(generator: np.random.Generator) -> Float64:
+        return np.asarray(contracted(draw(generator).astype(np.float32))[0], np.float64)
+
     code = np.empty((size, len(space.names)), np.float32)
     for i in range(size):
-        generator = generator_of(i)
-
-        def cell(generator: np.random.Generator = generator) -> Float64:
-            return np.asarray(contracted(draw(generator).astype(np.float32))[0], np.float64)
-
-        code[i] = space.drawn(cell, name, inside=outside == "redraw")[0]
+        code[i] = space.drawn(partial(drawn, generator_of(i)), name, inside=outside == "redraw")[0]
     if outside != "redraw":
         space.check(code.astype(np.float64), outside, what or f"family {family.name}")
     return from_codes(family, code, source)

@@ -54,7 +54,8 @@ class ResponseFolder:
                 return int(before["cells_per_part"])
             if not overwrite:
                 raise OutputError(
-                    f"{self.path}: holds responses to another request. Give another folder, or ask to overwrite it."
+                    f"{self.path}: holds responses to another request. Give another folder, or ask to overwrite it "
+                    "(--overwrite)."
                 )
         self._clear()
         with saving(self.path):

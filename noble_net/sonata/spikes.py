@@ -13,10 +13,11 @@ from noble_net.errors import shortened
 from noble_net.output import reading
 from noble_net.sonata.storage import Closing, H5Output, keep_rows, lies_within
 from noble_net.types import Float64, Int64
+from noble_net.units import parse_quantity
 
 _SORTING = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
 """libsonata crashes on a plain string here."""
-_MS = {"ms": 1.0, "milliseconds": 1.0, "s": 1000.0, "seconds": 1000.0}
+_UNITS = ("ms", "milliseconds", "s", "seconds")
 _SPIKES_PER_CHUNK = 8192
 _SPIKES_HELD = 65536
 
@@ -172,9 +173,9 @@ def _columns(group: object) -> tuple[h5py.Dataset, h5py.Dataset, float]:
             raise OSError(f"{each.name} is no row of numbers")
     unit = columns[0].attrs.get("units", "ms")
     unit = unit.decode() if isinstance(unit, bytes) else str(unit)
-    if unit not in _MS:
-        raise OSError(f"its timestamps are in {shortened(unit, 20)!r}, not in {' or '.join(_MS)}")
-    return *columns, _MS[unit]
+    if unit not in _UNITS:
+        raise OSError(f"its timestamps are in {shortened(unit, 20)!r}, not in {' or '.join(_UNITS)}")
+    return *columns, parse_quantity(f"1 {unit}", "ms")[0]
 
 
 def _read(group: object, part: slice) -> tuple[Float64, Int64]:

@@ -127,7 +127,7 @@ def is_done(run: Run, overwrite: bool = False) -> bool:
             return False
         raise OutputError(
             f"{run.folder}: holds a run of another network than the study asks for now. "
-            "Give another folder, or ask to overwrite it."
+            "Give another folder, or ask to overwrite it (--overwrite)."
         )
     return bool(read_json(run.folder / "summary.json", "summary").get("completed"))
 

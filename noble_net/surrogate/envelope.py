@@ -60,7 +60,7 @@ class Envelope(NamedTuple):
         try:
             found = {name: _zone(told["zones"][name]) for name in zones}
             voltage = _range(told["voltage"])
-            half_block = _range(told["half_block"]) if "half_block" in told else None
+            half_block = _bounds(told["half_block"]) if "half_block" in told else None
         except (KeyError, TypeError, ValueError) as error:
             raise checkpoint.damaged(
                 f"core.json's envelope is not one of the zones {', '.join(zones)} ({error})"
@@ -89,9 +89,17 @@ def _zone(told: Mapping[str, Any]) -> ZoneEnvelope:
 
 
 def _range(told: Any) -> Range:
+    low, high = _bounds(told)
+    if low == high:
+        raise ValueError(f"{low} is not below {high}")
+    return low, high
+
+
+def _bounds(told: Any) -> Range:
+    """Likewise, or one number twice, as of a single member."""
     low, high = (_finite(each) for each in told)
     if low > high:
-        raise ValueError(f"{low} is above {high}")
+        raise ValueError(f"{low} is not below {high}")
     return low, high
 
 
