@@ -359,12 +359,15 @@ def test_the_benchmark_at_toy_size(dataset, benchmarks, monkeypatch, tmp_path, c
             for name in fits
         }
         found = judge(file, players, rows, ["ou_conductance", "zero"])
-        costs = script["cost"](file, players, rows)
+    spent = script["spent"](players, rows)
+    costs = {
+        name: value for name, value in spent.items() if name not in ("threads", "cells", "turns", "machine")
+    }
     assert set(costs) == {"adex", "glif"} and all(0.0 < value < 100.0 for value in costs.values())
     page = tmp_path / "rivals.md"
     page.write_text("Above.\n\n<!-- scoreboard -->\n<!-- /scoreboard -->\n\nBelow.\n")
     script["write"].__globals__.update(RESULTS=tmp_path, PAGE=page)
-    script["write"](found, costs, rows, fits)
+    script["write"](found, spent, rows, fits)
     content = json.loads((tmp_path / "rivals.json").read_text(), parse_constant=pytest.fail)
     assert content["fit"]["seconds"] == 12.0 and content["table"]["zero"]["adex"]["seen"]["gamma"] is None
     lines = page.read_text().splitlines()
